@@ -1,0 +1,11 @@
+//! pillion: one container beside every ECS task, for its logs, traces, metrics and secrets.
+//!
+//! Promises: see `docs/` and ARCHITECTURE.md; the modules below in reading order.
+//! Never: is the reason a task fails.
+
+pub mod deliver;
+pub mod life;
+pub mod limits;
+pub mod logs;
+pub mod problem;
+pub mod units;

@@ -1,0 +1,33 @@
+//! Every fixed limit of the agent, with its unit and where the number comes from.
+//!
+//! Promises: a queue, read, wait or map elsewhere that has a bound takes it from here or from the configuration.
+//! Never: holds a default that a user may change; those stand beside the field in the job's settings.
+
+use std::time::Duration;
+
+/// Bytes read from a forward connection at once. One recv of this size empties a unix socket's default buffer of
+/// 208 KiB of small messages, which holds about 160 of them (measured: each is charged about 1,280 bytes).
+pub const FORWARD_READ_BYTES: usize = 128 * 1024;
+/// The longest wait between two reads of a busy forward connection. Longer waits block the writer (measured).
+pub const FORWARD_GATHER_MAX: Duration = Duration::from_millis(5);
+/// The largest forward message, before and after decompression, unless the user sets another: Fluent Bit's
+/// `buffer_max_size`.
+pub const FORWARD_MESSAGE_BYTES_MAX: usize = 6_144_000;
+/// Nesting of arrays and maps in one message. Deeper is refused.
+pub const MSGPACK_DEPTH_MAX: usize = 64;
+/// Distinct tags whose routes are remembered. ECS uses one tag per container.
+pub const TAGS_MAX: usize = 1_024;
+/// Containers that get a label of their own on `/metrics`; later ones share the label `other`.
+pub const CONTAINER_LABELS_MAX: usize = 64;
+/// Open connections on one listener. A task has one per container, and SDK users a few more.
+pub const CONNECTIONS_MAX: usize = 1_024;
+/// Bytes of an answer from a service that are read. Answers we need are under 1 KiB.
+pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Time to connect, TLS included: aws-sdk's own default is 3.1 s.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Time for one request from the first byte out to the last byte in.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an idle connection is kept. CloudWatch Logs closes them after about 6 s.
+pub const POOL_IDLE: Duration = Duration::from_secs(4);
+/// Time for one name look-up.
+pub const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);

@@ -1,0 +1,9 @@
+//! The logs job: records come in by Fluent Forward, pass filters, and go to destinations.
+//!
+//! Promises: reading never waits for a destination; a record is parsed once and encoded once.
+//! Never: queues or retries; `deliver` does.
+
+pub mod filter;
+pub mod out;
+pub mod pattern;
+pub mod settings;

@@ -1,0 +1,171 @@
+//! What the `logs` section of the configuration says: where records come from, what is done to them, where they go.
+//!
+//! Promises: values of these types have been checked; both our own YAML and Fluent Bit's files end here.
+//! Never: reads a file or the environment.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{
+    filter::{grep, record_modifier},
+    out::{cloudwatch, file},
+    pattern::Pattern,
+};
+use crate::units::ByteSize;
+
+/// The logs job.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Logs {
+    /// Where records come in. Default: the FireLens socket `/var/run/fluent.sock` and TCP 127.0.0.1:24224.
+    pub inputs: Vec<Input>,
+    /// What is done to records on the way, in this order.
+    pub filters: Vec<Filter>,
+    /// Where records go. A record goes to every output whose `match` fits its tag.
+    pub outputs: Vec<Output>,
+}
+
+/// A place where records come in.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Input {
+    /// Fluent Forward, the protocol of Docker's `fluentd` log driver and of the fluent-logger libraries.
+    Forward(Forward),
+    /// JSON objects over TCP, one after another.
+    Json(Json),
+}
+
+/// Settings of a `forward` input.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Forward {
+    /// Path of the unix socket. A stale socket there is replaced; anything else there is an error.
+    pub unix: Option<PathBuf>,
+    /// Address of the TCP listener, for example `127.0.0.1:24224`. Give `unix`, `tcp` or both.
+    pub tcp: Option<SocketAddr>,
+    /// Permission bits of the unix socket, octal, for example `"0660"`. Default: what the umask leaves.
+    pub unix_permissions: Option<Permissions>,
+    /// A tag for all records of this input, in place of their own.
+    pub tag: Option<String>,
+    /// Text to put before each record's tag.
+    pub tag_prefix: Option<String>,
+    /// Clients must prove that they know this key before they may send.
+    pub shared_key: Option<Secret>,
+    /// The name we give ourselves in the handshake. Default `localhost`.
+    pub self_hostname: Option<String>,
+    /// Users of whom one must log in. Needs `shared_key`.
+    pub users: Vec<User>,
+    /// The largest message taken, before and after decompression. Default 6144000 bytes. A larger one closes its
+    /// connection.
+    pub message_bytes_max: Option<ByteSize>,
+}
+
+/// A user of the forward handshake.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct User {
+    /// The name.
+    pub name: String,
+    /// The password.
+    pub password: Secret,
+}
+
+/// Settings of a `json` input.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Json {
+    /// Address of the TCP listener, for example `127.0.0.1:8877`.
+    pub tcp: SocketAddr,
+    /// The tag that the records get.
+    pub tag: String,
+}
+
+/// A step between inputs and outputs.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Filter {
+    /// Keeps or drops records by what a field holds.
+    Grep(grep::Config),
+    /// Adds and removes fields.
+    RecordModifier(record_modifier::Config),
+}
+
+/// A destination and the records that go there.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Output {
+    /// The tags whose records go here. `*` stands for any text. Default: all of them.
+    #[serde(default, rename = "match")]
+    pub pattern: Pattern,
+    /// The name on `/metrics` and in our own log. Default: the kind and its number, for example `cloudwatch.0`.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The destination.
+    pub to: Destination,
+}
+
+/// The kinds of destinations.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Destination {
+    /// Amazon CloudWatch Logs.
+    Cloudwatch(Box<cloudwatch::Config>),
+    /// Files in a folder, one JSON line a record.
+    File(file::Config),
+    /// Nowhere: records are taken and forgotten, as asked.
+    Discard(Discard),
+    /// A kind that this version does not have, from a Fluent Bit file: its records count as lost with the reason
+    /// `output_not_supported`.
+    #[serde(skip)]
+    Unsupported {
+        /// What the file called it.
+        plugin: String,
+    },
+}
+
+/// The `discard` destination has no settings.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Discard {}
+
+/// Permission bits, written as octal text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+#[schemars(with = "String")]
+pub struct Permissions(pub u32);
+
+impl TryFrom<String> for Permissions {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match u32::from_str_radix(&text, 8) {
+            Ok(bits) if bits <= 0o777 => Ok(Self(bits)),
+            _ => Err(format!("`{text}` is not an octal permission; write for example \"0660\"")),
+        }
+    }
+}
+
+/// A value that is never shown.
+#[derive(Clone, Default, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a value.
+    pub fn new(value: String) -> Self {
+        Self(value)
+    }
+
+    /// The value, for the one who needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
