@@ -4,4 +4,5 @@
 //! Promises: accepted = delivered + refused + lost + spooled + in flight.
 //! Never: knows what a record is.
 
+pub mod body;
 pub mod books;

@@ -4,6 +4,10 @@
 //! Never: queues or retries; `deliver` does.
 
 pub mod filter;
+pub mod forward;
+pub mod json;
+pub mod msgpack;
 pub mod out;
 pub mod pattern;
+pub mod record;
 pub mod settings;

@@ -1,0 +1,122 @@
+//! One record, borrowed from the bytes it came in.
+//!
+//! Promises: holds no copy: keys and values point into the chunk or into the configuration; filters work on this view.
+//! Never: allocates per record (the list of pairs is used again for the next one), or checks text for UTF-8.
+
+use super::json;
+use crate::deliver::body::Body;
+
+/// When a record happened: what its sender wrote, or when we read it if the sender wrote nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EventTime {
+    /// Seconds since 1970.
+    pub seconds: i64,
+    /// Nanoseconds of the second, below 10^9.
+    pub nanos: u32,
+}
+
+impl EventTime {
+    /// Milliseconds since 1970, cut, not rounded, as Fluent Bit does.
+    pub fn milliseconds(self) -> i64 {
+        self.seconds.saturating_mul(1_000).saturating_add(i64::from(self.nanos / 1_000_000))
+    }
+}
+
+/// A key or a value.
+#[derive(Clone, Copy, Debug)]
+pub enum Value<'a> {
+    /// A msgpack string. The sender may have put bytes in it that are not UTF-8.
+    Str(&'a [u8]),
+    /// Msgpack binary. Rendered as text, as Fluent Bit does.
+    Bin(&'a [u8]),
+    /// The whole msgpack value of any other type: number, boolean, nil, array, map, extension.
+    Raw(&'a [u8]),
+    /// A constant of the configuration. Rendered beforehand.
+    Fixed(&'a Fixed),
+}
+
+impl<'a> Value<'a> {
+    /// The text, if it is text.
+    pub fn text(&self) -> Option<&'a [u8]> {
+        match *self {
+            Self::Str(text) | Self::Bin(text) => Some(text),
+            Self::Fixed(fixed) => Some(fixed.value.as_bytes()),
+            Self::Raw(_) => None,
+        }
+    }
+}
+
+/// A field of a record.
+#[derive(Clone, Copy, Debug)]
+pub struct Pair<'a> {
+    /// The name. Nearly always [`Value::Str`].
+    pub key: Value<'a>,
+    /// What it holds.
+    pub value: Value<'a>,
+}
+
+impl<'a> Pair<'a> {
+    /// The pair that `fixed` stands for.
+    pub fn fixed(fixed: &'a Fixed) -> Self {
+        Self { key: Value::Fixed(fixed), value: Value::Fixed(fixed) }
+    }
+
+    /// The name, if it is text.
+    pub fn name(&self) -> Option<&'a [u8]> {
+        match self.key {
+            Value::Str(text) | Value::Bin(text) => Some(text),
+            Value::Fixed(fixed) => Some(fixed.key.as_bytes()),
+            Value::Raw(_) => None,
+        }
+    }
+}
+
+/// One record.
+#[derive(Debug, Default)]
+pub struct Record<'a> {
+    /// When it happened.
+    pub time: EventTime,
+    /// Its fields in order. A name that comes twice means its last value.
+    pub pairs: Vec<Pair<'a>>,
+}
+
+impl<'a> Record<'a> {
+    /// What the field `name` holds.
+    pub fn get(&self, name: &[u8]) -> Option<Value<'a>> {
+        self.pairs.iter().rev().find(|pair| pair.name() == Some(name)).map(|pair| pair.value)
+    }
+}
+
+/// A field that the configuration adds to every record, with its renderings made once.
+#[derive(Clone, Debug)]
+pub struct Fixed {
+    key: String,
+    value: String,
+    once: Vec<u8>,
+    twice: Vec<u8>,
+}
+
+impl Fixed {
+    /// The field `key` with the text `value`.
+    pub fn new(key: &str, value: &str) -> Self {
+        let mut once = Body::default();
+        once.put(b"\"");
+        json::once(&mut once, key.as_bytes());
+        once.put(b"\":\"");
+        json::once(&mut once, value.as_bytes());
+        once.put(b"\"");
+        let mut twice = Body::default();
+        json::once(&mut twice, once.as_slice());
+        Self { key: key.to_owned(), value: value.to_owned(), once: once.into_bytes(), twice: twice.into_bytes() }
+    }
+
+    /// `"key":"value"`.
+    pub fn once(&self) -> &[u8] {
+        &self.once
+    }
+
+    /// `\"key\":\"value\"`: the same inside a JSON string.
+    pub fn twice(&self) -> &[u8] {
+        &self.twice
+    }
+}
