@@ -1,0 +1,396 @@
+//! Records packed in the destination's own encoding: ready to send, to send again, or to lie on disk.
+//!
+//! ```text
+//! body     head record separator record separator record tail
+//! entries  where each record ends, when it happened, whose receipt it is on
+//! ```
+//!
+//! Because the frame around records is constant for a key, and each record's bytes are known, a part of a batch (what a
+//! service refused, one half in the hunt for a poisonous record) is cut out without encoding anything again.
+//!
+//! Promises: the entries always describe the body; cutting keeps bytes, order and receipts.
+//! Never: knows what a record says.
+
+use std::{cmp::Ordering, sync::Arc};
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::{
+    body::Body,
+    books::{Account, Lost, Receipt, Refused},
+    budget::Lease,
+};
+
+/// What stands around and between the records of a body.
+#[derive(Clone, Debug, Default)]
+pub struct Frame {
+    /// Before the first record.
+    pub head: Bytes,
+    /// Between two records.
+    pub separator: &'static [u8],
+    /// After the last record.
+    pub tail: &'static [u8],
+}
+
+/// What is known of one record in a body. 16 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// When it happened, in milliseconds since 1970.
+    pub time: i64,
+    /// Where it ends in the body.
+    pub end: u32,
+    /// Which of the batch's receipts it is on.
+    source: u32,
+}
+
+/// What a destination sends.
+#[derive(Debug)]
+pub struct Batch<K> {
+    /// Where it goes.
+    pub key: K,
+    /// The whole request body.
+    pub body: Bytes,
+    /// Its records, in order.
+    pub entries: Vec<Entry>,
+}
+
+impl<K> Batch<K> {
+    /// Bytes of the record at `place`.
+    pub fn record(&self, place: usize, frame: &Frame) -> &[u8] {
+        &self.body[record_start(&self.entries, place, frame)..self.entries[place].end as usize]
+    }
+}
+
+fn record_start(entries: &[Entry], place: usize, frame: &Frame) -> usize {
+    match place.checked_sub(1) {
+        None => frame.head.len(),
+        Some(before) => entries[before].end as usize + frame.separator.len(),
+    }
+}
+
+/// A batch that still takes records.
+#[derive(Debug)]
+pub struct Open {
+    /// The body so far.
+    pub body: Body,
+    entries: Vec<Entry>,
+    receipts: Vec<Receipt>,
+    /// Bytes as the service counts them.
+    counted: usize,
+    earliest: i64,
+    latest: i64,
+    ordered: bool,
+    lease: Lease,
+    opened: Instant,
+    /// Where the record being written begins.
+    start: usize,
+}
+
+/// A batch that waits to be sent, with all that must be settled for it.
+#[derive(Debug)]
+pub struct Pending<K> {
+    /// What is sent.
+    pub batch: Arc<Batch<K>>,
+    receipts: Vec<Receipt>,
+    /// The memory it holds.
+    pub lease: Lease,
+    /// When its first record was accepted.
+    pub since: Instant,
+    /// Times it was sent.
+    pub attempts: u32,
+    /// Not to be sent before this.
+    pub not_before: Option<Instant>,
+}
+
+impl Open {
+    /// An empty one.
+    pub fn new(lease: Lease) -> Self {
+        Self {
+            body: Body::default(),
+            entries: Vec::new(),
+            receipts: Vec::new(),
+            counted: 0,
+            earliest: i64::MAX,
+            latest: i64::MIN,
+            ordered: true,
+            lease,
+            opened: Instant::now(),
+            start: 0,
+        }
+    }
+
+    /// True if no record is in it.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Records in it.
+    pub fn records(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Bytes as the service counts them.
+    pub fn counted(&self) -> usize {
+        self.counted
+    }
+
+    /// When its first record came.
+    pub fn opened(&self) -> Instant {
+        self.opened
+    }
+
+    /// Bytes of memory it holds.
+    pub fn memory(&self) -> u64 {
+        (self.body.capacity() + self.entries.capacity() * size_of::<Entry>()) as u64
+    }
+
+    /// The lease that covers [`memory`](Self::memory).
+    pub fn lease(&mut self) -> &mut Lease {
+        &mut self.lease
+    }
+
+    /// Writes what stands before a record.
+    pub fn begin(&mut self, frame: &Frame) {
+        if self.entries.is_empty() {
+            self.body.truncate(0);
+            self.body.put(&frame.head);
+            self.opened = Instant::now();
+        } else {
+            self.body.put(frame.separator);
+        }
+        self.start = self.body.len();
+    }
+
+    /// Bytes of the record being written.
+    pub fn written(&self) -> &[u8] {
+        &self.body.as_slice()[self.start..]
+    }
+
+    /// The span of time of the records if one of `time` came to them, in milliseconds.
+    pub fn span_with(&self, time: i64) -> u64 {
+        self.latest.max(time).abs_diff(self.earliest.min(time))
+    }
+
+    /// Takes back the record being written.
+    pub fn cancel(&mut self, frame: &Frame) {
+        let before = if self.entries.is_empty() { 0 } else { self.start - frame.separator.len() };
+        self.body.truncate(before);
+    }
+
+    /// The place of `account`'s receipt among the receipts.
+    pub fn source(&mut self, account: &Arc<Account>) -> u32 {
+        let place = self.receipts.iter().rposition(|receipt| receipt.is_of(account)).unwrap_or_else(|| {
+            self.receipts.push(account.accept(0));
+            self.receipts.len() - 1
+        });
+        u32::try_from(place).expect("a batch has at most 10,000 records, and no more receipts")
+    }
+
+    /// Accepts `records` on the receipt at `source`.
+    pub fn accept(&mut self, source: u32, records: u32) {
+        self.receipts[source as usize].accept(records);
+    }
+
+    /// Keeps the record being written.
+    pub fn commit(&mut self, time: i64, counted: usize, source: u32) {
+        let end = u32::try_from(self.body.len()).expect("a body is far below 4 GiB: its limit is a few MiB");
+        self.ordered &= time >= self.latest || self.entries.is_empty();
+        self.latest = self.latest.max(time);
+        self.earliest = self.earliest.min(time);
+        self.counted += counted;
+        self.entries.push(Entry { time, end, source });
+    }
+
+    /// Ends the batch and leaves an empty one with `lease`.
+    pub fn seal<K>(&mut self, key: K, frame: &Frame, lease: Lease) -> Pending<K> {
+        let fresh = Self { body: Body::default(), ..Self::new(lease) };
+        let mut done = std::mem::replace(self, fresh);
+        let since = done.opened;
+        if !done.ordered {
+            done.sort(frame);
+        }
+        done.body.put(frame.tail);
+        let batch = Arc::new(Batch { key, body: done.body.into_bytes().into(), entries: done.entries });
+        Pending { batch, receipts: done.receipts, lease: done.lease, since, attempts: 0, not_before: None }
+    }
+
+    /// Books all its records as lost and empties it.
+    pub fn lose(&mut self, reason: Lost) -> u64 {
+        let lost = self.receipts.iter_mut().map(|receipt| lose_all(receipt, reason)).sum();
+        self.receipts.clear();
+        self.entries = Vec::new();
+        self.body = Body::default();
+        self.counted = 0;
+        (self.earliest, self.latest, self.ordered) = (i64::MAX, i64::MIN, true);
+        self.lease.resize(0);
+        lost
+    }
+
+    /// Puts the records in the order of their times, those of one time in the order in which they came.
+    fn sort(&mut self, frame: &Frame) {
+        let mut order: Vec<usize> = (0..self.entries.len()).collect();
+        order.sort_by_key(|&place| self.entries[place].time);
+        let (body, entries) = carve(self.body.as_slice(), &self.entries, frame, &order);
+        self.body = body;
+        self.entries = entries;
+    }
+}
+
+/// Writes the records at `places` into a body of their own, without tail.
+fn carve(body: &[u8], entries: &[Entry], frame: &Frame, places: &[usize]) -> (Body, Vec<Entry>) {
+    let mut carved = Body::with_room(body.len() + frame.tail.len());
+    let mut kept = Vec::with_capacity(places.len());
+    carved.put(&frame.head);
+    for (number, &place) in places.iter().enumerate() {
+        if number > 0 {
+            carved.put(frame.separator);
+        }
+        carved.put(&body[record_start(entries, place, frame)..entries[place].end as usize]);
+        let end = u32::try_from(carved.len()).expect("a part is no larger than the whole");
+        kept.push(Entry { end, ..entries[place] });
+    }
+    (carved, kept)
+}
+
+fn lose_all(receipt: &mut Receipt, reason: Lost) -> u64 {
+    let records = receipt.unsettled();
+    receipt.lost(records, reason);
+    u64::from(records)
+}
+
+impl<K: Clone> Pending<K> {
+    /// Books all its records as delivered.
+    pub fn delivered(mut self) {
+        for receipt in &mut self.receipts {
+            receipt.delivered(receipt.unsettled());
+        }
+    }
+
+    /// Books all its records as refused.
+    pub fn refused(mut self, reason: Refused) {
+        for receipt in &mut self.receipts {
+            receipt.refused(receipt.unsettled(), reason);
+        }
+    }
+
+    /// Books all its records as lost and says how many.
+    pub fn lost(mut self, reason: Lost) -> u64 {
+        self.receipts.iter_mut().map(|receipt| lose_all(receipt, reason)).sum()
+    }
+
+    /// Records in it.
+    pub fn records(&self) -> usize {
+        self.batch.entries.len()
+    }
+
+    /// Books the records at `places` as refused.
+    pub fn refuse(&mut self, places: impl IntoIterator<Item = usize>, reason: Refused) {
+        for place in places {
+            self.receipts[self.batch.entries[place].source as usize].refused(1, reason);
+        }
+    }
+
+    /// Cuts out the records at `places` (ascending) as a batch of their own, to be sent again; they are no longer this
+    /// one's. Its memory counts when its lease has grown; until then it stands beside the original for a moment.
+    pub fn cut(&mut self, places: &[usize], frame: &Frame, mut lease: Lease) -> Self {
+        let (mut body, mut entries) = carve(&self.batch.body, &self.batch.entries, frame, places);
+        body.put(frame.tail);
+        let body = body.into_bytes();
+        let mut counts = vec![0; self.receipts.len()];
+        for entry in &entries {
+            counts[entry.source as usize] += 1;
+        }
+        let receipts = self.receipts.iter_mut().zip(counts).map(|(receipt, count)| receipt.split(count)).collect();
+        entries.shrink_to_fit();
+        let moved = (body.capacity() + entries.capacity() * size_of::<Entry>()) as u64;
+        self.lease.resize(self.lease.bytes().saturating_sub(moved));
+        lease.resize(moved);
+        Self {
+            batch: Arc::new(Batch { key: self.batch.key.clone(), body: body.into(), entries }),
+            receipts,
+            lease,
+            since: self.since,
+            attempts: self.attempts,
+            not_before: None,
+        }
+    }
+
+    /// The older first.
+    pub fn by_age(&self, other: &Self) -> Ordering {
+        self.since.cmp(&other.since)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deliver::budget::Budget;
+
+    fn frame() -> Frame {
+        Frame { head: Bytes::from_static(b"{["), separator: b",", tail: b"]}" }
+    }
+
+    fn open_with(records: &[(i64, &str)], accounts: &[&Arc<Account>]) -> (Open, Budget) {
+        let budget = Budget::new(1 << 20, 1);
+        let mut open = Open::new(budget.share().lease());
+        for (number, (time, text)) in records.iter().enumerate() {
+            open.begin(&frame());
+            open.body.put(text.as_bytes());
+            let source = open.source(accounts[number % accounts.len()]);
+            open.accept(source, 1);
+            open.commit(*time, text.len(), source);
+        }
+        (open, budget)
+    }
+
+    fn sealed(open: &mut Open, budget: &Budget) -> Pending<&'static str> {
+        open.seal("key", &frame(), budget.share().lease())
+    }
+
+    #[test]
+    fn records_that_came_out_of_order_are_sent_in_order_of_time() {
+        let account = Arc::new(Account::default());
+        let (mut open, budget) = open_with(&[(5, "e1"), (3, "c"), (5, "e2"), (4, "d")], &[&account]);
+        assert_eq!(open.span_with(6), 3);
+        let pending = sealed(&mut open, &budget);
+        assert_eq!(&pending.batch.body[..], b"{[c,d,e1,e2]}");
+        assert!(open.is_empty());
+        let texts: Vec<_> = (0..4).map(|place| pending.batch.record(place, &frame()).to_vec()).collect();
+        assert_eq!(texts, [b"c".to_vec(), b"d".to_vec(), b"e1".to_vec(), b"e2".to_vec()]);
+        pending.delivered();
+        assert_eq!(account.totals().delivered, 4);
+    }
+
+    #[test]
+    fn a_record_taken_back_leaves_no_trace() {
+        let account = Arc::new(Account::default());
+        let (mut open, budget) = open_with(&[(1, "a")], &[&account]);
+        open.begin(&frame());
+        open.body.put(b"oops");
+        assert_eq!(open.written(), b"oops");
+        open.cancel(&frame());
+        let pending = sealed(&mut open, &budget);
+        assert_eq!(&pending.batch.body[..], b"{[a]}");
+        assert_eq!(pending.lost(Lost::Stopped), 1);
+        assert!(account.totals().balanced());
+    }
+
+    /// Cutting keeps bytes and order, and the receipts follow their records.
+    #[test]
+    fn a_part_is_cut_out_with_its_receipts() {
+        let (web, cron) = (Arc::new(Account::default()), Arc::new(Account::default()));
+        let (mut open, budget) = open_with(&[(1, "w1"), (2, "c1"), (3, "w2"), (4, "c2"), (5, "w3")], &[&web, &cron]);
+        let mut pending = sealed(&mut open, &budget);
+        let part = pending.cut(&[1, 2, 4], &frame(), budget.share().lease());
+        assert_eq!(&part.batch.body[..], b"{[c1,w2,w3]}");
+        pending.refuse([0], Refused::TooOld);
+        pending.delivered();
+        assert_eq!(web.totals().refused(), 1);
+        assert_eq!((web.totals().in_flight, cron.totals().in_flight), (2, 1));
+        assert_eq!(cron.totals().delivered, 1);
+        part.refused(Refused::Invalid);
+        assert_eq!((web.totals().refused(), cron.totals().refused()), (3, 1));
+        assert!(web.totals().balanced() && cron.totals().balanced());
+    }
+}
