@@ -8,4 +8,5 @@ pub mod life;
 pub mod limits;
 pub mod logs;
 pub mod problem;
+pub mod tell;
 pub mod units;

@@ -1,0 +1,13 @@
+//! What the agent says about itself: its own log, its own counters, and the admin address that shows them.
+//!
+//! Promises: one event is one line, whatever its values hold; a stderr or an admin client that does not read blocks
+//! nothing but itself; every counter has a documented name.
+//! Never: shows a secret, a token or the body of a record; opens a connection to anywhere.
+
+pub mod admin;
+pub mod counters;
+pub mod limited;
+pub mod logs;
+
+pub use limited::RateLimited;
+pub use logs::{chain, untrusted};
