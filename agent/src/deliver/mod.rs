@@ -1,8 +1,198 @@
 //! The delivery engine: keeps batches, sends them, understands the answer, sends again what must be sent again, and
 //! balances the books.
 //!
-//! Promises: accepted = delivered + refused + lost + spooled + in flight.
-//! Never: knows what a record is.
+//! ```text
+//! job ─ append ─▶ open batch (per key) ─ full, or old enough ─▶ queue ─ engine ─▶ Destination::send ─▶ Answer
+//!                                                                 ▲                                     │
+//!                                                                 └──── again, in its old place ◀───────┘
+//! ```
+//!
+//! Batches of one key are sent one after another, in order; those of different keys beside each other, as many as the
+//! service bears ([`pace`]). While a key is busy or its service down, its open batch goes on filling: an outage makes
+//! batches larger, not more.
+//!
+//! Promises: accepted = delivered + refused + lost + spooled + in flight, always; a failed batch is sent again whole only
+//! if nothing of it was taken; memory stays within the [`budget`].
+//! Never: knows what a record is, or decides what an answer of AWS means.
+//!
+//! The seam for the spool: everything that waits is a [`batch::Pending`] in one queue, and everything a `Pending` needs to
+//! be sent is in its bytes, entries and receipts. A spool takes them from the queue's old end when memory is short.
 
+pub mod batch;
 pub mod body;
 pub mod books;
+pub mod budget;
+mod engine;
+pub mod lane;
+pub mod pace;
+
+use std::{fmt::Debug, future::Future, hash::Hash, ops::Range, sync::Arc, time::Duration};
+
+pub use engine::Engine;
+
+use batch::{Batch, Frame};
+use books::Refused;
+use budget::Budget;
+use lane::Output;
+
+use crate::tell::counters::Counters;
+
+/// Where batches go.
+pub trait Destination: Send + Sync + 'static {
+    /// What tells batches apart that must not be mixed, for example group and stream.
+    type Key: Clone + Eq + Hash + Debug + Send + Sync;
+
+    /// How large a batch may be.
+    fn limits(&self) -> Limits;
+
+    /// What stands around and between the records of a body for `key`.
+    fn frame(&self, key: &Self::Key) -> Frame;
+
+    /// Sends one batch and says what the answer means. Makes no second attempt: the engine does.
+    fn send(&self, batch: &Batch<Self::Key>) -> impl Future<Output = Answer> + Send;
+}
+
+/// How large a batch may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes, as the service counts them.
+    pub bytes: usize,
+    /// Records.
+    pub records: usize,
+    /// Between the earliest and the latest record.
+    pub span_milliseconds: u64,
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+pub enum Answer {
+    /// All of it was taken.
+    Delivered,
+    /// All but these was taken.
+    Partial(Vec<Verdict>),
+    /// Nothing was taken; it may be later.
+    Again {
+        /// Why, for the pace and the counter.
+        cause: Cause,
+        /// Why, for a person. Never holds a record or a secret.
+        detail: String,
+        /// Not before that, said the service.
+        after: Option<Duration>,
+    },
+    /// Nothing was taken, and this batch will not be, because of its size or of a record in it: halves may.
+    Divide {
+        /// Why, for a person. Never holds a record or a secret.
+        detail: String,
+    },
+}
+
+/// What became of some records of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Their places.
+    pub records: Range<usize>,
+    /// What became of them.
+    pub fate: Fate,
+}
+
+/// What became of a record that was not taken with the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It never will be.
+    Refused(Refused),
+    /// It is to be sent again, alone.
+    Again,
+}
+
+/// Why a batch must be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The service asked us to slow down.
+    Throttled,
+    /// The service answered that it cannot now.
+    Unavailable,
+    /// The service was not reached.
+    Unreachable,
+    /// No answer came in time, or it broke off: the batch may have been taken.
+    Ambiguous,
+    /// We have no valid credentials.
+    Credentials,
+    /// We are not allowed to. Only this key is concerned.
+    Denied,
+    /// What we send to does not exist, and we may not create it. Only this key is concerned.
+    Missing,
+}
+
+impl Cause {
+    /// The label on `/metrics`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Throttled => "throttled",
+            Self::Unavailable => "unavailable",
+            Self::Unreachable => "unreachable",
+            Self::Ambiguous => "ambiguous",
+            Self::Credentials => "credentials",
+            Self::Denied => "denied",
+            Self::Missing => "missing",
+        }
+    }
+
+    /// True if other keys of the output can still be sent.
+    pub const fn is_of_the_key(self) -> bool {
+        matches!(self, Self::Denied | Self::Missing)
+    }
+}
+
+/// When to give a batch up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// After the first failure.
+    Never,
+    /// After so many retries, but not before [`Rules::patience`].
+    AtLeast(u32),
+    /// Not before [`Rules::age_max`].
+    Unlimited,
+}
+
+/// How an output delivers.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// The longest that a record waits for others while all is well.
+    pub linger: Duration,
+    /// Requests at a time for one key. 1 keeps the order.
+    pub workers_per_key: usize,
+    /// Requests at a time for the output.
+    pub workers: usize,
+    /// When to give a batch up.
+    pub retry: Retry,
+    /// With [`Retry::AtLeast`]: how long to go on trying even if the retries are used up.
+    pub patience: Duration,
+    /// A record older than this is given up.
+    pub age_max: Duration,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            // A quarter of a second of company halves the requests of a chatty task and is not noticed by a reader.
+            linger: Duration::from_millis(250),
+            workers_per_key: 1,
+            workers: 8,
+            retry: Retry::Unlimited,
+            patience: Duration::from_secs(30 * 60),
+            age_max: Duration::from_secs(24 * 3_600),
+        }
+    }
+}
+
+/// Makes an output: the handle to append to, and the engine to run.
+pub fn deliver<D: Destination>(
+    name: &str,
+    destination: Arc<D>,
+    rules: Rules,
+    budget: &Budget,
+    counters: &Counters,
+) -> (Arc<Output<D>>, Engine<D>) {
+    let output = Arc::new(Output::new(name.into(), destination, budget.share(), counters.clone()));
+    (Arc::clone(&output), Engine::new(output, rules))
+}

@@ -4,6 +4,7 @@
 //! is a token that no queue can delay; there is one deadline, and everything that waits at the end waits until it.
 //! Never: knows what the tasks do. Nothing else in the agent spawns.
 
+mod flock;
 mod signal;
 
 use std::{
@@ -22,6 +23,7 @@ use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::error;
 
+pub use flock::Flock;
 pub use signal::Signals;
 
 /// The pause before a service that panicked is started again.

@@ -10,4 +10,5 @@ pub mod msgpack;
 pub mod out;
 pub mod pattern;
 pub mod record;
+pub mod render;
 pub mod settings;

@@ -1,0 +1,221 @@
+//! Where a job's records become batches: one open batch per destination key.
+//!
+//! Promises: appending never waits; a batch never exceeds the destination's limits, and its last record never has to be
+//! encoded again; what memory cannot hold is dropped oldest first and booked.
+//! Never: sends. The engine takes sealed batches from the [`Output`]'s queue.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use tokio::sync::Notify;
+
+use super::{
+    Destination, Limits,
+    batch::{Frame, Open, Pending},
+    body::Body,
+    books::{Account, Lost, Refused},
+    budget::Share,
+};
+use crate::tell::counters::Counters;
+
+/// What job and engine share of one output.
+pub struct Output<D: Destination> {
+    /// The output's name, for example `cloudwatch_logs.0`.
+    pub name: Arc<str>,
+    pub(super) destination: Arc<D>,
+    pub(super) limits: Limits,
+    pub(super) share: Share,
+    pub(super) counters: Counters,
+    pub(super) wake: Notify,
+    lanes: Mutex<HashMap<D::Key, Arc<Lane<D>>>>,
+    queue: Mutex<Queue<D>>,
+}
+
+/// Batches in the order in which they wait, and lanes that have an open one.
+pub(super) struct Queue<D: Destination> {
+    pub(super) sealed: VecDeque<Pending<D::Key>>,
+    pub(super) open: Vec<Arc<Lane<D>>>,
+    /// No more records will come.
+    pub(super) closed: bool,
+}
+
+/// One key's open batch.
+pub struct Lane<D: Destination> {
+    pub(super) key: D::Key,
+    pub(super) frame: Frame,
+    open: Mutex<Open>,
+    /// True while it stands in [`Queue::open`]. Changes only under the lock of `open`.
+    pub(super) listed: AtomicBool,
+}
+
+/// A lane while a chunk's records are appended.
+pub struct Appending<'a, D: Destination> {
+    output: &'a Output<D>,
+    lane: &'a Arc<Lane<D>>,
+    open: MutexGuard<'a, Open>,
+    account: &'a Arc<Account>,
+    source: u32,
+    /// Records committed since the account last heard of them.
+    unbooked: u32,
+}
+
+/// Lanes beyond which idle ones are forgotten. A task has one per container; templates can make many.
+const LANES_MANY: usize = 1_024;
+
+impl<D: Destination> Output<D> {
+    pub(super) fn new(name: Arc<str>, destination: Arc<D>, share: Share, counters: Counters) -> Self {
+        Self {
+            name,
+            limits: destination.limits(),
+            destination,
+            share,
+            counters,
+            wake: Notify::new(),
+            lanes: Mutex::default(),
+            queue: Mutex::new(Queue { sealed: VecDeque::new(), open: Vec::new(), closed: false }),
+        }
+    }
+
+    /// The destination behind this output.
+    pub fn destination(&self) -> &D {
+        &self.destination
+    }
+
+    /// The lane of `key`, made if need be.
+    pub fn lane(&self, key: &D::Key) -> Arc<Lane<D>> {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lane) = lanes.get(key) {
+            return Arc::clone(lane);
+        }
+        if lanes.len() >= LANES_MANY {
+            // Whoever holds a lane besides the map still uses it.
+            lanes.retain(|_, lane| Arc::strong_count(lane) > 1 || !lane.lock().is_empty());
+        }
+        let lane = Arc::new(Lane {
+            key: key.clone(),
+            frame: self.destination.frame(key),
+            open: Mutex::new(Open::new(self.share.lease())),
+            listed: AtomicBool::new(false),
+        });
+        lanes.insert(key.clone(), Arc::clone(&lane));
+        lane
+    }
+
+    /// Begins to append records of `account` to `lane`.
+    pub fn append<'a>(&'a self, lane: &'a Arc<Lane<D>>, account: &'a Arc<Account>) -> Appending<'a, D> {
+        let mut open = lane.lock();
+        let source = open.source(account);
+        Appending { output: self, lane, open, account, source, unbooked: 0 }
+    }
+
+    /// No more records will come: the engine may end when all are settled.
+    pub fn close(&self) {
+        self.queue().closed = true;
+        self.wake.notify_one();
+    }
+
+    pub(super) fn queue(&self) -> MutexGuard<'_, Queue<D>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives up the oldest batch that waits. False if none does.
+    fn evict(&self) -> bool {
+        let Some(oldest) = self.queue().sealed.pop_front() else { return false };
+        self.counters.deliver_batches_evicted.with_label_values(&[&*self.name]).inc();
+        oldest.lost(Lost::MemoryFull);
+        true
+    }
+}
+
+impl<D: Destination> Lane<D> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<D: Destination> Appending<'_, D> {
+    /// Writes what stands before a record and returns the body to write it to.
+    #[inline]
+    pub fn begin(&mut self) -> &mut Body {
+        self.open.begin(&self.lane.frame);
+        &mut self.open.body
+    }
+
+    /// Keeps the record written since [`begin`](Self::begin): it happened at `time` (milliseconds since 1970) and the
+    /// service counts it as `counted` bytes. If it does not fit the limits, it becomes the first of a new batch.
+    #[inline]
+    pub fn commit(&mut self, time: i64, counted: usize) {
+        let limits = &self.output.limits;
+        if self.open.counted() + counted > limits.bytes
+            || self.open.records() >= limits.records
+            || self.open.span_with(time) > limits.span_milliseconds && !self.open.is_empty()
+        {
+            self.begin_another();
+        }
+        self.open.commit(time, counted, self.source);
+        self.unbooked += 1;
+    }
+
+    /// Takes the record back and books it as refused.
+    #[cold]
+    pub fn refuse(&mut self, reason: Refused) {
+        self.open.cancel(&self.lane.frame);
+        self.account.accept(1).refused(1, reason);
+    }
+
+    /// Seals the batch without the record just written, which moves to the next one.
+    #[cold]
+    fn begin_another(&mut self) {
+        let record = self.open.written().to_vec();
+        self.open.cancel(&self.lane.frame);
+        self.book();
+        if self.lease() {
+            self.output.seal(self.lane, &mut self.open);
+        }
+        self.source = self.open.source(self.account);
+        self.open.body = Body::with_room(self.output.limits.bytes + self.output.limits.bytes / 4);
+        self.open.begin(&self.lane.frame);
+        self.open.body.put(&record);
+    }
+
+    fn book(&mut self) {
+        self.open.accept(self.source, std::mem::take(&mut self.unbooked));
+    }
+
+    /// Covers the memory of the open batch. Makes room if need be; false if there is none, and the batch is lost.
+    fn lease(&mut self) -> bool {
+        let bytes = self.open.memory();
+        while !self.open.lease().resize(bytes) {
+            if !self.output.evict() {
+                self.open.lose(Lost::MemoryFull);
+                return false;
+            }
+        }
+        true
+    }
+}
+
+impl<D: Destination> Output<D> {
+    /// Moves the open batch of `lane` to the queue.
+    pub(super) fn seal(&self, lane: &Lane<D>, open: &mut Open) {
+        let pending = open.seal(lane.key.clone(), &lane.frame, self.share.lease());
+        self.queue().sealed.push_back(pending);
+        self.wake.notify_one();
+    }
+}
+
+impl<D: Destination> Drop for Appending<'_, D> {
+    fn drop(&mut self) {
+        self.book();
+        if self.lease() && !self.open.is_empty() && !self.lane.listed.swap(true, Ordering::Relaxed) {
+            // The first records of a batch: the engine must know when to seal it.
+            self.output.queue().open.push(Arc::clone(self.lane));
+            self.output.wake.notify_one();
+        }
+    }
+}
