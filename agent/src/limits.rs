@@ -31,3 +31,17 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 pub const POOL_IDLE: Duration = Duration::from_secs(4);
 /// Time for one name look-up.
 pub const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Threads that may wait in getaddrinfo at once. A resolver that hangs holds a thread for up to 30 s.
+pub const RESOLVE_THREADS_MAX: usize = 4;
+/// Bytes of the head of an answer. AWS sends under 1 KiB.
+pub const ANSWER_HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Idle connections kept to one service. More than all outputs of a task send on at once.
+pub const POOL_CONNECTIONS_MAX: usize = 32;
+/// Bytes of a file with certificate authorities. The usual bundle of a distribution has 220 KiB.
+pub const CA_BUNDLE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Time to get credentials, whichever provider has them: the container endpoint answers in milliseconds, STS in under 1 s.
+pub const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of a task metadata document. ECS allows ten containers in a task, each takes about 2 KiB.
+pub const METADATA_BYTES_MAX: usize = 1024 * 1024;
+/// Time for the task metadata endpoint, which is on the same host, to answer.
+pub const METADATA_TIMEOUT: Duration = Duration::from_secs(2);
