@@ -3,10 +3,13 @@
 //! Promises: see `docs/` and ARCHITECTURE.md; the modules below in reading order.
 //! Never: is the reason a task fails.
 
+pub mod aws;
 pub mod deliver;
+pub mod ecs;
 pub mod life;
 pub mod limits;
 pub mod logs;
+pub mod net;
 pub mod problem;
 pub mod tell;
 pub mod units;

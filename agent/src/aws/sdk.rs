@@ -1,0 +1,148 @@
+//! Sets up the AWS SDK's credential providers, and lets them use our HTTP client.
+//!
+//! Promises: one pool, one TLS configuration, one set of limits for all that leaves the task; what STS and the container
+//! endpoint say about the time reaches the [`Clock`].
+//! Never: streams; the providers' requests and answers are small and whole.
+
+use aws_config::{
+    BehaviorVersion, Region, SdkConfig, default_provider::credentials::DefaultCredentialsChain,
+    provider_config::ProviderConfig, retry::RetryConfig, sts::AssumeRoleProvider,
+};
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_async::{
+    rt::sleep::{SharedAsyncSleep, TokioSleep},
+    time::SharedTimeSource,
+};
+use aws_smithy_runtime_api::client::{
+    http::{
+        HttpClient as SdkHttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+    },
+    orchestrator::{HttpRequest, HttpResponse},
+    result::ConnectorError,
+    runtime_components::RuntimeComponents,
+};
+use bytes::Bytes;
+use http::Request;
+
+use super::{Clock, Endpoint, EndpointError, Identity};
+use crate::{
+    limits,
+    net::http::{HttpClient, HttpError},
+};
+
+/// Where the credentials of an identity are found.
+pub(super) struct ProviderChain {
+    identity: Identity,
+    region: Region,
+    sts: Option<Endpoint>,
+    bridge: Bridge,
+}
+
+/// Our HTTP client, as the SDK wants it.
+#[derive(Clone, Debug)]
+pub(super) struct Bridge {
+    pub(super) http: HttpClient,
+    pub(super) clock: Clock,
+}
+
+/// Why a request of the SDK cannot be sent as it is. None of the credential providers makes such a request.
+#[derive(Debug, thiserror::Error)]
+enum BridgeError {
+    #[error("the body is a stream")]
+    Stream,
+    #[error("not a request")]
+    Request(#[source] http::Error),
+    #[error("not an answer")]
+    Answer(#[source] aws_smithy_runtime_api::http::HttpError),
+}
+
+impl ProviderChain {
+    pub(super) fn new(identity: &Identity, region: &str, bridge: Bridge) -> Result<Self, EndpointError> {
+        let sts = identity.sts_endpoint.as_deref().map(|text| Endpoint::parse(text, None, region)).transpose()?;
+        Ok(Self { identity: identity.clone(), region: Region::new(region.to_owned()), sts, bridge })
+    }
+
+    /// Variables, profile, web identity, container endpoint, instance metadata: the first that is configured. Then, if
+    /// there is a role to assume, STS.
+    pub(super) async fn provider(&self) -> SharedCredentialsProvider {
+        let settings = ProviderConfig::without_region()
+            .with_region(Some(self.region.clone()))
+            .with_http_client(self.bridge.clone())
+            .with_retry_config(RetryConfig::disabled())
+            .with_time_source(self.bridge.clock.clone());
+        let mut chain = DefaultCredentialsChain::builder().configure(settings).region(self.region.clone());
+        if let Some(profile) = &self.identity.profile {
+            chain = chain.profile_name(profile);
+        }
+        let chain = SharedCredentialsProvider::new(chain.build().await);
+        match &self.identity.role_arn {
+            None => chain,
+            Some(role) => self.assume(role, chain).await,
+        }
+    }
+
+    async fn assume(&self, role: &str, own: SharedCredentialsProvider) -> SharedCredentialsProvider {
+        let mut sdk = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(self.region.clone())
+            .http_client(self.bridge.clone())
+            .retry_config(RetryConfig::disabled())
+            .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
+            .time_source(SharedTimeSource::new(self.bridge.clock.clone()));
+        sdk.set_endpoint_url(self.sts.as_ref().map(ToString::to_string));
+        let mut role = AssumeRoleProvider::builder(role).session_name("pillion").configure(&sdk.build());
+        if let Some(id) = &self.identity.external_id {
+            role = role.external_id(id);
+        }
+        SharedCredentialsProvider::new(role.build_from_provider(own).await)
+    }
+}
+
+impl SdkHttpClient for Bridge {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+impl HttpConnector for Bridge {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let bridge = self.clone();
+        HttpConnectorFuture::new(async move {
+            let request = outgoing(&request).map_err(|error| ConnectorError::user(error.into()))?;
+            let answer = bridge.http.send(request, limits::CREDENTIALS_TIMEOUT).await.map_err(connector_error)?;
+            if answer.status().is_client_error() {
+                bridge.clock.learn(answer.headers());
+            }
+            incoming(answer).map_err(|error| ConnectorError::other(error.into(), None))
+        })
+    }
+}
+
+fn outgoing(request: &HttpRequest) -> Result<Request<Bytes>, BridgeError> {
+    let body = Bytes::copy_from_slice(request.body().bytes().ok_or(BridgeError::Stream)?);
+    let mut outgoing = Request::builder().method(request.method()).uri(request.uri());
+    for (name, value) in request.headers() {
+        outgoing = outgoing.header(name, value);
+    }
+    outgoing.body(body).map_err(BridgeError::Request)
+}
+
+fn incoming(answer: http::Response<Bytes>) -> Result<HttpResponse, BridgeError> {
+    let (head, body) = answer.into_parts();
+    let status = head.status.as_u16().try_into().map_err(BridgeError::Answer)?;
+    let mut incoming = HttpResponse::new(status, body.into());
+    for (name, value) in &head.headers {
+        // A header that is not text is none of those that the providers read.
+        if let Ok(value) = value.to_str() {
+            incoming.headers_mut().append(name.as_str().to_owned(), value.to_owned());
+        }
+    }
+    Ok(incoming)
+}
+
+fn connector_error(error: HttpError) -> ConnectorError {
+    match error {
+        HttpError::Timeout { .. } => ConnectorError::timeout(error.into()),
+        _ => ConnectorError::io(error.into()),
+    }
+}
