@@ -27,9 +27,17 @@ pub struct Problem {
     pub hint: String,
 }
 
-/// All the mistakes found so far.
+/// All the mistakes found so far. Of each severity the first 100 are kept and the rest is counted: a file of garbage
+/// must not fill the memory.
 #[derive(Debug, Default)]
-pub struct Problems(Vec<Problem>);
+pub struct Problems {
+    kept: Vec<Problem>,
+    errors: usize,
+    warnings: usize,
+}
+
+/// Problems of one severity that are kept.
+const KEPT_MAX: usize = 100;
 
 impl Problem {
     /// A problem that stops the start.
@@ -46,24 +54,71 @@ impl Problem {
 impl Problems {
     /// Adds one.
     pub fn push(&mut self, problem: Problem) {
-        self.0.push(problem);
+        let count = match problem.severity {
+            Severity::Error => &mut self.errors,
+            Severity::Warning => &mut self.warnings,
+        };
+        *count += 1;
+        if *count <= KEPT_MAX {
+            self.kept.push(problem);
+        }
     }
 
     /// True if one of them stops the start.
     pub fn has_errors(&self) -> bool {
-        self.0.iter().any(|p| p.severity == Severity::Error)
+        self.errors > 0
     }
 
     /// All of them: errors first, otherwise in the order in which they were found.
     pub fn into_sorted(mut self) -> Vec<Problem> {
-        self.0.sort_by_key(|p| p.severity);
-        self.0
+        if let Some(more) = self.errors.checked_sub(KEPT_MAX).filter(|&more| more > 0) {
+            self.kept.push(Problem::error("and", format!("{more} more errors"), ""));
+        }
+        if let Some(more) = self.warnings.checked_sub(KEPT_MAX).filter(|&more| more > 0) {
+            self.kept.push(Problem::warning("and", format!("{more} more warnings"), ""));
+        }
+        self.kept.sort_by_key(|p| p.severity);
+        self.kept
     }
+}
+
+/// The known word that is most like `word`, if one is so like it that it was probably meant: up to a third of the
+/// letters differ. Case is not looked at.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    // Nobody misspells a word into one of more than 64 letters; the bound keeps a hostile key cheap.
+    if word.len() > 64 {
+        return None;
+    }
+    known
+        .into_iter()
+        .map(|candidate| (distance(&word, candidate), candidate))
+        .filter(|&(far, candidate)| far <= candidate.len().max(3) / 3)
+        .min_by_key(|&(far, _)| far)
+        .map(|(_, candidate)| candidate)
+}
+
+/// How many letters must be put in, taken out or changed to make one word of the other (Levenshtein).
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.to_lowercase().chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (i, a) in one.chars().enumerate() {
+        let mut corner = row[0];
+        row[0] = i + 1;
+        for (j, b) in other.iter().enumerate() {
+            let changed = corner + usize::from(a != *b);
+            corner = row[j + 1];
+            row[j + 1] = changed.min(corner + 1).min(row[j] + 1);
+        }
+    }
+    row[other.len()]
 }
 
 impl Extend<Problem> for Problems {
     fn extend<T: IntoIterator<Item = Problem>>(&mut self, problems: T) {
-        self.0.extend(problems);
+        for problem in problems {
+            self.push(problem);
+        }
     }
 }
 
@@ -78,5 +133,40 @@ impl fmt::Display for Problem {
             write!(f, "; {}", self.hint)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_word_finds_the_one_that_was_meant() {
+        let known = ["log_group_name", "log_stream_name", "region", "tag"];
+        for (word, meant) in [
+            ("log_group_nam", Some("log_group_name")),
+            ("Log_Grup_Name", Some("log_group_name")),
+            ("regoin", Some("region")),
+            ("tga", None),
+            ("tags", Some("tag")),
+            ("bucket", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(word, known), meant, "{word}");
+        }
+        assert_eq!(nearest(&"x".repeat(1 << 20), known), None);
+    }
+
+    #[test]
+    fn a_thousand_problems_are_counted_but_not_kept_and_errors_come_first() {
+        let mut problems = Problems::default();
+        problems.extend((0..1_000).map(|n| Problem::warning(format!("line {n}"), "odd", "")));
+        assert!(!problems.has_errors());
+        problems.push(Problem::error("line 1000", "wrong", ""));
+        assert!(problems.has_errors());
+        let sorted = problems.into_sorted();
+        assert_eq!(sorted.len(), 102);
+        assert_eq!(sorted[0].to_string(), "error: line 1000: wrong");
+        assert_eq!(sorted[101].to_string(), "warning: and: 900 more warnings");
     }
 }
