@@ -6,6 +6,7 @@
 pub mod aws;
 pub mod deliver;
 pub mod ecs;
+pub mod fluentbit;
 pub mod life;
 pub mod limits;
 pub mod logs;

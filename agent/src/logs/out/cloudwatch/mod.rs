@@ -5,4 +5,4 @@
 
 mod settings;
 
-pub use settings::{Config, GroupClass, Templates};
+pub use settings::{Config, GroupClass, RETENTION_DAYS, Templates};

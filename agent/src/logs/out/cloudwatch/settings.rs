@@ -80,6 +80,10 @@ pub struct Config {
     pub metric_dimensions: Option<String>,
 }
 
+/// The days that CloudWatch Logs can keep events, from the reference of `PutRetentionPolicy`.
+pub const RETENTION_DAYS: [u32; 22] =
+    [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
+
 /// How `$` is read in group and stream names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
