@@ -1,0 +1,66 @@
+# pillion: one static binary and the CA roots, nothing else.
+#
+#     docker build -t pillion .
+#
+# Needs no BuildKit. Without a registry, `tests/make-base-image` makes the first image on this machine.
+
+ARG RUST_IMAGE=rust:1.95-slim-bookworm
+
+# ---------------------------------------------------------------------------------------------------------------------
+FROM ${RUST_IMAGE} AS build
+WORKDIR /src
+
+# Static, position independent. The target is named so that build scripts and macros stay dynamic, which they must.
+ENV RUSTFLAGS="-C target-feature=+crt-static" CARGO_TERM_COLOR=never
+RUN rustc -vV | sed -n 's/^host: //p' > /target-triple
+
+# First the dependencies alone, against empty sources: this layer is kept until Cargo.toml or Cargo.lock change.
+COPY Cargo.toml Cargo.lock ./
+COPY agent/Cargo.toml agent/
+COPY examples/Cargo.toml examples/
+COPY tests/Cargo.toml tests/
+RUN mkdir agent/src examples/src tests/src \
+    && touch agent/src/lib.rs examples/src/lib.rs tests/src/lib.rs \
+    && echo 'fn main() {}' > agent/src/main.rs \
+    && cargo build --release --locked --package pillion --target "$(cat /target-triple)"
+
+# Then our own code. Copied files keep their old times, which cargo would take for "built already": hence the touch.
+COPY agent/src agent/src
+RUN touch agent/src/lib.rs agent/src/main.rs \
+    && cargo build --release --locked --package pillion --target "$(cat /target-triple)" \
+    && cp "target/$(cat /target-triple)/release/pillion" /pillion \
+    && if ldd /pillion 2>&1 | grep -q '=>'; then echo "the binary is not static" >&2; exit 1; fi \
+    && /pillion version
+
+# The whole file system of the image. The names by which task definitions call AWS's image are links to the binary.
+# - /var/run is a real directory: ECS mounts the one with the FireLens socket over it.
+# - /run/secrets is a volume that a fresh mount takes its owner and mode from: 65532 may write, and so may root without
+#   capabilities (by its group).
+COPY LICENSE /root/image/LICENSE
+RUN cd /root/image \
+    && mkdir -p etc/ssl/certs fluent-bit/bin fluent-bit/etc init var/run \
+    && cp /pillion pillion \
+    && cp -L /etc/ssl/certs/ca-certificates.crt etc/ssl/certs/ca-certificates.crt \
+    && ln -s /pillion fluent-bit/bin/fluent-bit \
+    && ln -s /pillion entrypoint.sh \
+    && ln -s /pillion init/fluent_bit_init_entrypoint.sh \
+    && mkdir -p /root/owned/secrets \
+    && chmod 0775 /root/owned/secrets
+
+# ---------------------------------------------------------------------------------------------------------------------
+FROM scratch
+LABEL org.opencontainers.image.title="pillion" \
+      org.opencontainers.image.description="One container beside every ECS task: logs, traces, metrics and rotated secrets." \
+      org.opencontainers.image.licenses="Apache-2.0"
+
+COPY --from=build /root/image /
+COPY --from=build --chown=65532:0 /root/owned /run
+VOLUME /run/secrets
+
+# Root, because ECS agents before 2025 refuse another user for a FireLens container. Any user works, 65532 is meant.
+# The image of AWS answers on 2020; what else is listened on is on loopback or needs no announcement.
+EXPOSE 2020
+STOPSIGNAL SIGTERM
+
+# No ENTRYPOINT, as in AWS's image: a task's `command` is a whole command line there, and must stay one.
+CMD ["/pillion", "run"]
