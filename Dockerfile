@@ -38,7 +38,7 @@ RUN touch agent/src/lib.rs agent/src/main.rs \
 #   capabilities (by its group).
 COPY LICENSE /root/image/LICENSE
 RUN cd /root/image \
-    && mkdir -p etc/ssl/certs fluent-bit/bin fluent-bit/etc init var/run \
+    && mkdir -p etc/ssl/certs fluent-bit/bin fluent-bit/etc init run var/run \
     && cp /pillion pillion \
     && cp -L /etc/ssl/certs/ca-certificates.crt etc/ssl/certs/ca-certificates.crt \
     && ln -s /pillion fluent-bit/bin/fluent-bit \
