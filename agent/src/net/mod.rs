@@ -20,3 +20,9 @@ pub fn is_metadata_address(address: IpAddr) -> bool {
         },
     }
 }
+//! What every job needs of the network, below any protocol of ours.
+//!
+//! Promises: everything that comes in through here has a limit.
+//! Never: knows what the bytes mean.
+
+pub mod inflate;
