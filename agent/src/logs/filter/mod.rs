@@ -5,3 +5,5 @@
 
 pub mod grep;
 pub mod record_modifier;
+pub mod regex;
+mod ruby;
