@@ -3,6 +3,7 @@
 //! Promises: reading never waits for a destination; a record is parsed once and encoded once.
 //! Never: queues or retries; `deliver` does.
 
+pub mod accessor;
 pub mod filter;
 pub mod forward;
 pub mod json;

@@ -1,12 +1,20 @@
 //! Keeps or drops records by what a field holds.
 //!
-//! Promises: Fluent Bit's `grep`, rule by rule.
-//! Never: changes a record.
+//! Promises: Fluent Bit's `grep`, rule by rule; its surprises are listed here and tested.
+//! Never: changes a record, or looks at anything but text: a number, a boolean or binary matches no rule there either.
+//!
+//! In the `legacy` way the first `regex` that matches keeps the record, so rules behind it are not asked. A field that is
+//! missing matches nothing: `regex` drops the record, `exclude` keeps it.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::logs::pattern::Pattern;
+use super::regex::Regex;
+use crate::logs::{
+    accessor::Accessor,
+    pattern::Pattern,
+    record::{Record, Value},
+};
 
 /// Settings of a `grep` filter.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -54,4 +62,183 @@ pub enum LogicalOp {
     And,
     /// One rule must match.
     Or,
+}
+
+/// A `grep` filter, ready to work.
+#[derive(Debug)]
+pub struct Grep {
+    rules: Vec<Check>,
+    logical_op: LogicalOp,
+}
+
+#[derive(Debug)]
+struct Check {
+    kind: Kind,
+    field: Accessor,
+    regex: Regex,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Regex,
+    Exclude,
+}
+
+impl Grep {
+    /// Compiles the rules. The error says which one is wrong, and why.
+    pub fn new(config: &Config) -> Result<Self, String> {
+        let rules = config.rules.iter().map(Check::new).collect::<Result<Vec<_>, _>>()?;
+        let mixed = rules.iter().any(|rule| rule.kind != rules[0].kind);
+        if config.logical_op != LogicalOp::Legacy && mixed {
+            return Err("with the logical_op AND or OR all rules must be `regex`, or all `exclude`".to_owned());
+        }
+        Ok(Self { rules, logical_op: config.logical_op })
+    }
+
+    /// True if the record stays.
+    pub fn keeps(&self, record: &Record<'_>) -> bool {
+        let found = match self.logical_op {
+            LogicalOp::Legacy => return self.keeps_in_order(record),
+            LogicalOp::And => self.rules.iter().all(|rule| rule.matches(record)),
+            LogicalOp::Or => self.rules.iter().any(|rule| rule.matches(record)),
+        };
+        match self.rules.first().map(|rule| rule.kind) {
+            Some(Kind::Regex) => found,
+            Some(Kind::Exclude) => !found,
+            None => true,
+        }
+    }
+
+    fn keeps_in_order(&self, record: &Record<'_>) -> bool {
+        for rule in &self.rules {
+            match (rule.kind, rule.matches(record)) {
+                (Kind::Regex, matches) => return matches,
+                (Kind::Exclude, true) => return false,
+                (Kind::Exclude, false) => {}
+            }
+        }
+        true
+    }
+}
+
+impl Check {
+    fn new(rule: &Rule) -> Result<Self, String> {
+        let (kind, key, regex) = match rule {
+            Rule::Regex { key, regex } => (Kind::Regex, key, regex),
+            Rule::Exclude { key, regex } => (Kind::Exclude, key, regex),
+        };
+        Ok(Self { kind, field: Accessor::parse(key)?, regex: Regex::new(regex)? })
+    }
+
+    fn matches(&self, record: &Record<'_>) -> bool {
+        match self.field.resolve(record) {
+            Some(value @ (Value::Str(_) | Value::Fixed(_))) => {
+                value.text().is_some_and(|text| self.regex.is_match(text))
+            }
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logs::record::{Fixed, Pair};
+
+    fn regex(key: &str, regex: &str) -> Rule {
+        Rule::Regex { key: key.to_owned(), regex: regex.to_owned() }
+    }
+
+    fn exclude(key: &str, regex: &str) -> Rule {
+        Rule::Exclude { key: key.to_owned(), regex: regex.to_owned() }
+    }
+
+    fn grep(logical_op: LogicalOp, rules: Vec<Rule>) -> Result<Grep, String> {
+        Grep::new(&Config { rules, logical_op, ..Config::default() })
+    }
+
+    fn keeps(logical_op: LogicalOp, rules: &[Rule], record: &Record<'_>) -> bool {
+        grep(logical_op, rules.to_vec()).expect("compiles").keeps(record)
+    }
+
+    fn record<'a>(fields: &[(&'a str, Value<'a>)]) -> Record<'a> {
+        let pairs = fields.iter().map(|&(key, value)| Pair { key: Value::Str(key.as_bytes()), value }).collect();
+        Record { pairs, ..Record::default() }
+    }
+
+    fn text(text: &str) -> Value<'_> {
+        Value::Str(text.as_bytes())
+    }
+
+    #[test]
+    fn in_the_legacy_way_the_first_matching_regex_decides() {
+        use LogicalOp::Legacy;
+        let a = record(&[("log", text("error in a")), ("source", text("stdout"))]);
+        for (rules, kept) in [
+            (vec![], true),
+            (vec![regex("log", "error")], true),
+            (vec![regex("log", "warn")], false),
+            (vec![exclude("log", "error")], false),
+            (vec![exclude("log", "warn")], true),
+            (vec![exclude("log", "warn"), exclude("source", "stdout")], false),
+            // The surprise: what stands behind a `regex` is never asked.
+            (vec![regex("log", "error"), regex("source", "stderr")], true),
+            (vec![regex("log", "error"), exclude("source", "stdout")], true),
+            (vec![exclude("source", "stdout"), regex("log", "error")], false),
+            (vec![regex("missing", ".*")], false),
+            (vec![exclude("missing", ".*")], true),
+            (vec![regex("$log", "^error"), exclude("log", "x")], true),
+        ] {
+            assert_eq!(keeps(Legacy, &rules, &a), kept, "{rules:?}");
+        }
+    }
+
+    #[test]
+    fn and_asks_for_all_and_or_for_one() {
+        use LogicalOp::{And, Or};
+        let a = record(&[("log", text("error")), ("source", text("stdout"))]);
+        for (op, rules, kept) in [
+            (And, vec![regex("log", "error"), regex("source", "stdout")], true),
+            (And, vec![regex("log", "error"), regex("source", "stderr")], false),
+            (Or, vec![regex("log", "warn"), regex("source", "stdout")], true),
+            (Or, vec![regex("log", "warn"), regex("source", "stderr")], false),
+            (And, vec![exclude("log", "error"), exclude("source", "stdout")], false),
+            (And, vec![exclude("log", "error"), exclude("source", "stderr")], true),
+            (Or, vec![exclude("log", "warn"), exclude("source", "stdout")], false),
+            (Or, vec![exclude("log", "warn"), exclude("source", "stderr")], true),
+            (And, vec![], true),
+        ] {
+            assert_eq!(keeps(op, &rules, &a), kept, "{op:?} {rules:?}");
+        }
+        let mixed = grep(And, vec![regex("a", "b"), exclude("a", "b")]).expect_err("mixed");
+        assert!(mixed.contains("all rules must be `regex`"), "{mixed}");
+    }
+
+    /// Only text is looked at, as in Fluent Bit: of the record, nested in it, or added by an earlier filter.
+    #[test]
+    fn only_text_matches() {
+        let nested = [0x81, 0xa1, b'b', 0x81, 0xa1, b'c', 0xa2, b'o', b'k'];
+        let fixed = Fixed::new("ecs_cluster", "prod");
+        let mut a = record(&[("a", Value::Raw(&nested)), ("n", Value::Raw(&[7])), ("bytes", Value::Bin(b"ok"))]);
+        a.pairs.push(Pair::fixed(&fixed));
+        for (key, pattern, found) in [
+            ("$a['b']['c']", "^ok$", true),
+            ("a['b']['c']", "^ok$", true),
+            ("$a['b']", ".*", false),
+            ("n", "7", false),
+            ("bytes", "ok", false),
+            ("ecs_cluster", "prod", true),
+            ("$TAG", ".*", false),
+        ] {
+            assert_eq!(keeps(LogicalOp::Legacy, &[regex(key, pattern)], &a), found, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_in_a_rule_is_told() {
+        let error = grep(LogicalOp::Legacy, vec![exclude("log", "*failure*")]).expect_err("invalid in Ruby too");
+        assert!(error.contains("write it without `*`"), "{error}");
+        let error = grep(LogicalOp::Legacy, vec![exclude("$a[", "x")]).expect_err("no accessor");
+        assert!(error.contains("`$a[` does not name a field"), "{error}");
+    }
 }
