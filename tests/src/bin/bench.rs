@@ -1,0 +1,25 @@
+//! Measures agents: `cargo run --release -p tests --bin bench -- --help`.
+//!
+//! Promises: see [`tests::bench`].
+//! Never: decides anything; this is only the way in.
+
+use std::{
+    io::{self, Write as _},
+    path::Path,
+};
+
+use tests::bench::{bare, options, plan};
+
+fn main() -> anyhow::Result<()> {
+    let bench = std::env::current_exe()?;
+    let words: Vec<_> = std::env::args().skip(1).collect();
+    let mut out = io::stdout().lock();
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["bare-reader", socket] => Ok(bare::read_for_ever(Path::new(socket))?),
+        [] | ["--help" | "-h"] => Ok(out.write_all(options::HELP.as_bytes())?),
+        _ => {
+            let beside = bench.parent().unwrap_or(Path::new("."));
+            plan::run(&options::Options::parse(&words, beside)?, &bench, &mut out)
+        }
+    }
+}
