@@ -5,12 +5,10 @@
 //! ratio is taken within its round, and the median of the rounds is reported with the extremes.
 //! Never: drops a round.
 
-use std::{
-    io::{self, Write},
-    path::Path,
-};
+use std::{io::Write, path::Path};
 
 use anyhow::Context as _;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
@@ -36,7 +34,7 @@ pub fn run(options: &Options, bench: &Path, out: &mut dyn Write) -> anyhow::Resu
         }
         for load in loads(options) {
             for cell in turn(options, bench, round, load)? {
-                print(out, &serde_json::to_value(&cell)?)?;
+                print(out, &cell)?;
                 cells.push(cell);
             }
         }
@@ -45,9 +43,9 @@ pub fn run(options: &Options, bench: &Path, out: &mut dyn Write) -> anyhow::Resu
     Ok(())
 }
 
-fn print(out: &mut dyn Write, line: &Value) -> io::Result<()> {
-    writeln!(out, "{line}")?;
-    out.flush()
+fn print(out: &mut dyn Write, line: &impl Serialize) -> anyhow::Result<()> {
+    writeln!(out, "{}", serde_json::to_string(line)?)?;
+    Ok(out.flush()?)
 }
 
 fn loads(options: &Options) -> Vec<Load> {
