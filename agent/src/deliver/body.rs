@@ -65,6 +65,12 @@ impl Body {
         self.end = self.end.min(len);
     }
 
+    /// Replaces a byte that was written before.
+    pub fn overwrite(&mut self, place: usize, byte: u8) {
+        debug_assert!(place < self.end, "only what was written can be replaced");
+        self.bytes[place] = byte;
+    }
+
     /// Makes sure that the next `more` bytes fit.
     #[inline]
     pub fn reserve(&mut self, more: usize) {

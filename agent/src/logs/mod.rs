@@ -12,4 +12,5 @@ pub mod out;
 pub mod pattern;
 pub mod record;
 pub mod render;
+pub mod route;
 pub mod settings;

@@ -6,6 +6,8 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 pub mod http;
+pub mod inflate;
+pub mod listen;
 pub mod tls;
 
 /// True for the addresses where hosts offer credentials and metadata: 169.254.0.0/16 and fd00:ec2::/32.
@@ -20,9 +22,3 @@ pub fn is_metadata_address(address: IpAddr) -> bool {
         },
     }
 }
-//! What every job needs of the network, below any protocol of ours.
-//!
-//! Promises: everything that comes in through here has a limit.
-//! Never: knows what the bytes mean.
-
-pub mod inflate;

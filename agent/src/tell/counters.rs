@@ -42,6 +42,8 @@ pub struct Set {
     pub logs_forward_errors: IntCounterVec,
     /// Records that a filter dropped as configured, by `container`.
     pub logs_filtered_records: IntCounterVec,
+    /// Records that no output takes, by `container`.
+    pub logs_unrouted_records: IntCounterVec,
     /// Records cut because they were larger than the service takes, by `output`.
     pub logs_truncated_records: IntCounterVec,
 
@@ -107,6 +109,11 @@ impl Counters {
                 "pillion_logs_filtered_records_total",
                 &["container"],
                 "Records that a filter dropped, as configured.",
+            ),
+            logs_unrouted_records: to.counters(
+                "pillion_logs_unrouted_records_total",
+                &["container"],
+                "Records that no output takes; they go nowhere.",
             ),
             logs_truncated_records: to.counters(
                 "pillion_logs_truncated_records_total",

@@ -42,6 +42,8 @@ pub enum Malformed {
     Truncated,
     /// The handshake failed.
     Handshake,
+    /// Metrics or traces of Fluent Bit, which are no log records. The connection goes on.
+    Signal,
 }
 
 impl Malformed {
@@ -59,6 +61,7 @@ impl Malformed {
             Self::Compression => "compression",
             Self::Truncated => "truncated",
             Self::Handshake => "handshake",
+            Self::Signal => "signal",
         }
     }
 

@@ -1,14 +1,43 @@
 //! Writes records to files in a folder, one JSON line a record, one file a tag.
 //!
-//! Promises: a line is whole; files are bounded in size.
-//! Never: writes outside its folder, whatever the tag says.
+//! ```text
+//! {"date":1700000000.123456789,"log":"...", ...}
+//! ```
+//!
+//! Promises: a line is whole unless the disk refuses the rest of it; a file has at most the size the user set, and one
+//! older file beside it.
+//! Never: writes outside its folder, whatever the tag says, or through a symbolic link.
 
-use std::path::PathBuf;
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
+use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::units::ByteSize;
+use crate::{
+    deliver::{
+        Answer, Cause, Destination, Limits,
+        batch::{Batch, Frame},
+        body::Body,
+        books::Account,
+        lane::{Appending, Lane, Output},
+    },
+    logs::{record::Record, render},
+    units::ByteSize,
+};
+
+/// Longest name of a file, in bytes; file systems take 255.
+const NAME_BYTES_MAX: usize = 200;
+/// Size at which a file is renamed, unless the user sets another.
+const FILE_BYTES_MAX: ByteSize = ByteSize::mebibytes(64);
+/// `O_NOFOLLOW` of Linux.
+const NO_FOLLOW: i32 = 0o400_000;
 
 /// Settings of the `file` destination.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -19,4 +48,167 @@ pub struct Config {
     /// A file that has grown to this size is renamed to `.1`, in place of the one before. Default 64 MiB.
     #[serde(default)]
     pub file_bytes_max: Option<ByteSize>,
+}
+
+/// The folder.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    file_bytes_max: u64,
+}
+
+impl Folder {
+    /// Writes as `config` says.
+    pub fn new(config: &Config) -> Self {
+        Self { path: config.folder.clone(), file_bytes_max: config.file_bytes_max.unwrap_or(FILE_BYTES_MAX).0 }
+    }
+}
+
+impl Destination for Folder {
+    type Key = Arc<str>;
+
+    fn limits(&self) -> Limits {
+        // Not of any service: enough to make a write worth it, and no more than a reader of the file would wait for.
+        Limits { bytes: 256 * 1024, records: 100_000, span_milliseconds: u64::MAX }
+    }
+
+    fn frame(&self, _: &Arc<str>) -> Frame {
+        Frame { head: Bytes::new(), separator: b"\n", tail: b"\n" }
+    }
+
+    async fn send(&self, batch: &Batch<Arc<str>>) -> Answer {
+        let (folder, name, lines) = (self.path.clone(), Arc::clone(&batch.key), batch.body.clone());
+        let file_bytes_max = self.file_bytes_max;
+        let written = tokio::task::spawn_blocking(move || write(&folder, &name, &lines, file_bytes_max));
+        let failed = |cause, detail| Answer::Again { cause, detail, after: None };
+        match written.await {
+            Ok(Ok(())) => Answer::Delivered,
+            Ok(Err(error)) => failed(Cause::Unavailable, format!("cannot write to `{}`: {error}", self.path.display())),
+            Err(_) => failed(Cause::Ambiguous, "the write was interrupted".to_owned()),
+        }
+    }
+}
+
+fn write(folder: &Path, name: &str, lines: &[u8], file_bytes_max: u64) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let path = folder.join(format!("{name}.log"));
+    let mut file = open(&path)?;
+    let length = file.metadata()?.len();
+    if length > 0 && length + lines.len() as u64 > file_bytes_max {
+        fs::rename(&path, folder.join(format!("{name}.log.1")))?;
+        file = open(&path)?;
+    }
+    let before = file.metadata()?.len();
+    file.write_all(lines).inspect_err(|_| {
+        // Takes back what was written, so that the batch can be sent again whole. If that fails too, a reader sees
+        // the beginning of these lines twice: at least once is what we promise.
+        let _ = file.set_len(before);
+    })
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).custom_flags(NO_FOLLOW).mode(0o640).open(path)
+}
+
+/// The name of the file for `tag`: letters, digits, `-`, `_` and inner dots; everything else becomes `_`.
+fn file_name(tag: &str) -> Arc<str> {
+    let legal = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+    let name: String = tag.chars().take(NAME_BYTES_MAX).map(legal).collect();
+    let name = name.trim_start_matches('.');
+    if name.is_empty() { "untagged".into() } else { name.into() }
+}
+
+/// An output of this kind.
+#[derive(Clone)]
+pub struct Sink(Arc<Output<Folder>>);
+
+/// The place of one tag's records.
+pub struct Target {
+    sink: Sink,
+    account: Arc<Account>,
+    lane: Arc<Lane<Folder>>,
+}
+
+/// Appends a chunk's records.
+pub struct Writer<'a> {
+    appending: Appending<'a, Folder>,
+    scratch: Body,
+}
+
+impl Sink {
+    /// Appends to `output`.
+    pub fn new(output: Arc<Output<Folder>>) -> Self {
+        Self(output)
+    }
+
+    /// The place of records with `tag`, booked on `account`.
+    pub fn target(&self, tag: &str, account: Arc<Account>) -> Target {
+        Target { sink: self.clone(), account, lane: self.0.lane(&file_name(tag)) }
+    }
+}
+
+impl Target {
+    /// Begins to append.
+    pub fn writer(&self) -> Writer<'_> {
+        Writer { appending: self.sink.0.append(&self.lane, &self.account), scratch: Body::default() }
+    }
+}
+
+impl Writer<'_> {
+    /// Appends one record.
+    pub fn append(&mut self, record: &Record<'_>) {
+        let body = self.appending.begin();
+        let start = body.len();
+        body.put(b"{\"date\":");
+        body.put(format!("{}.{:09}", record.time.seconds, record.time.nanos).as_bytes());
+        let brace = body.len();
+        render::object(body, record, &mut self.scratch);
+        // `{"date":1` and `{"log":...}` become one object.
+        let empty = body.len() == brace + 2;
+        body.overwrite(brace, if empty { b' ' } else { b',' });
+        let counted = body.len() - start;
+        self.appending.commit(record.time.milliseconds(), counted);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_never_leads_out_of_the_folder() {
+        for (tag, name) in [
+            ("app-firelens-0123", "app-firelens-0123"),
+            ("../../etc/passwd", "_.._etc_passwd"),
+            ("/abs", "_abs"),
+            ("..", "untagged"),
+            ("", "untagged"),
+            ("a\0b\nc", "a_b_c"),
+            ("é", "_"),
+        ] {
+            assert_eq!(&*file_name(tag), name, "{tag:?}");
+        }
+        assert_eq!(file_name(&"x".repeat(1_000)).len(), NAME_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_file_that_is_full_is_put_aside() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for text in ["one\n", "two\n", "three\n"] {
+            write(folder.path(), "app", text.as_bytes(), 8).expect("writes");
+        }
+        let read = |name: &str| fs::read_to_string(folder.path().join(name)).expect("reads");
+        assert_eq!(read("app.log.1"), "one\ntwo\n");
+        assert_eq!(read("app.log"), "three\n");
+    }
+
+    #[test]
+    fn a_symbolic_link_is_not_followed() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let secret = folder.path().join("secret");
+        fs::write(&secret, "keep").expect("writes");
+        std::os::unix::fs::symlink(&secret, folder.path().join("app.log")).expect("links");
+        assert!(write(folder.path(), "app", b"bad\n", 100).is_err());
+        assert_eq!(fs::read_to_string(secret).expect("reads"), "keep");
+    }
 }

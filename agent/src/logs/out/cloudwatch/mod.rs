@@ -1,8 +1,210 @@
 //! Puts log records into Amazon CloudWatch Logs.
 //!
-//! Promises: see `send.rs`.
-//! Never: creates what the user did not ask for.
+//! The file to read before writing another destination. Its two halves: [`Writer::append`] writes records into the open
+//! batch of their key, called by the job for each record; [`CloudWatch`] sends one batch and says what the answer means.
+//!
+//! Promises: requests keep all of the service's limits (1,048,576 bytes with 26 for each event, 10,000 events, 24 hours,
+//! chronological); streams are created when the service first misses them, groups only if the user said so, each once; a
+//! record the service refuses is booked with its reason.
+//! Never: retries, queues, or reads a clock; creates what the user did not ask for.
 
+pub mod control;
+pub mod encode;
+pub mod naming;
 mod settings;
 
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue};
+use prometheus::IntCounter;
+use serde::Deserialize;
+
+pub use encode::Message;
+pub use naming::{Key, Naming};
 pub use settings::{Config, GroupClass, RETENTION_DAYS, Templates};
+
+use crate::{
+    aws::{Client, Fault, FaultKind},
+    deliver::{
+        Answer, Cause, Destination, Fate, Limits, Verdict,
+        batch::{Batch, Frame},
+        body::Body,
+        books::{Account, Refused},
+        lane::{Appending, Lane, Output},
+    },
+    logs::record::Record,
+};
+use control::Control;
+
+/// The API's version, as in its header `X-Amz-Target`.
+pub(super) const API: &str = "Logs_20140328";
+
+/// The limits of `PutLogEvents` (API reference).
+const LIMITS: Limits = Limits { bytes: 1_048_576, records: 10_000, span_milliseconds: 24 * 3_600 * 1_000 };
+
+/// The service, as one output speaks to it.
+#[derive(Debug)]
+pub struct CloudWatch {
+    client: Client,
+    control: Control,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// What `PutLogEvents` answers when it took the request, but not every event.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct PutReply {
+    rejected_log_events_info: Option<Rejected>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Rejected {
+    /// From here on events are too far in the future.
+    too_new_log_event_start_index: Option<usize>,
+    /// Up to here events are too old.
+    too_old_log_event_end_index: Option<usize>,
+    /// Up to here events are older than the group keeps them.
+    expired_log_event_end_index: Option<usize>,
+}
+
+impl CloudWatch {
+    /// Speaks through `client`.
+    pub fn new(client: Client, config: &Config) -> Self {
+        // The value was read from a configuration of ours; one that is no header would not reach the service anyway.
+        let format = config.log_format.as_deref().and_then(|format| HeaderValue::from_str(format).ok());
+        let headers = format.map(|format| (HeaderName::from_static("x-amzn-logs-format"), format));
+        Self { client, control: Control::new(config), headers: headers.into_iter().collect() }
+    }
+
+    async fn put(&self, batch: &Batch<Key>) -> Result<Answer, Fault> {
+        let target = format!("{API}.PutLogEvents");
+        let reply = self.client.call(&target, batch.body.clone(), &self.headers).await?;
+        let Ok(PutReply { rejected_log_events_info: Some(rejected) }) = serde_json::from_slice(&reply.body) else {
+            // The service took the request; an answer we cannot read says nothing else.
+            return Ok(Answer::Delivered);
+        };
+        Ok(Answer::Partial(rejected.verdicts(batch.entries.len())))
+    }
+}
+
+impl Destination for CloudWatch {
+    type Key = Key;
+
+    fn limits(&self) -> Limits {
+        LIMITS
+    }
+
+    fn frame(&self, key: &Key) -> Frame {
+        encode::frame(key)
+    }
+
+    async fn send(&self, batch: &Batch<Key>) -> Answer {
+        let fault = match self.put(batch).await {
+            Ok(answer) => return answer,
+            Err(fault) => fault,
+        };
+        if fault.kind != FaultKind::NotFound {
+            return answer_to(fault);
+        }
+        if let Err(fault) = self.control.create(&self.client, &batch.key).await {
+            return answer_to(fault);
+        }
+        self.put(batch).await.unwrap_or_else(answer_to)
+    }
+}
+
+impl Rejected {
+    fn verdicts(&self, events: usize) -> Vec<Verdict> {
+        // The two ranges at the beginning overlap: the longer one reaches further into what the other allows.
+        let old = self.too_old_log_event_end_index.unwrap_or(0).min(events);
+        let expired = self.expired_log_event_end_index.unwrap_or(0).min(events).max(old);
+        let new = self.too_new_log_event_start_index.unwrap_or(events).clamp(expired, events);
+        [(0..old, Refused::TooOld), (old..expired, Refused::Expired), (new..events, Refused::TooNew)]
+            .into_iter()
+            .filter(|(records, _)| !records.is_empty())
+            .map(|(records, reason)| Verdict { records, fate: Fate::Refused(reason) })
+            .collect()
+    }
+}
+
+/// What a fault means for the batch.
+fn answer_to(fault: Fault) -> Answer {
+    let cause = match fault.kind {
+        FaultKind::Throttled => Cause::Throttled,
+        FaultKind::Transient => Cause::Unavailable,
+        FaultKind::Ambiguous => Cause::Ambiguous,
+        FaultKind::Credentials => Cause::Credentials,
+        FaultKind::Denied => Cause::Denied,
+        FaultKind::NotFound | FaultKind::AlreadyExists => Cause::Missing,
+        FaultKind::TooLarge | FaultKind::Invalid => return Answer::Divide { detail: fault.to_string() },
+    };
+    Answer::Again { cause, detail: fault.to_string(), after: fault.retry_after }
+}
+
+/// An output of this kind: the destination, and how records become its events.
+#[derive(Clone)]
+pub struct Sink {
+    output: Arc<Output<CloudWatch>>,
+    naming: Arc<Naming>,
+    message: Arc<Message>,
+    truncated: IntCounter,
+}
+
+/// The place of one tag's records.
+pub struct Target {
+    sink: Sink,
+    tag: Arc<str>,
+    account: Arc<Account>,
+    /// The lane, if all records of the tag go to the same.
+    lane: Option<Arc<Lane<CloudWatch>>>,
+}
+
+/// Appends a chunk's records.
+pub struct Writer<'a> {
+    target: &'a Target,
+    fixed: Option<Appending<'a, CloudWatch>>,
+    scratch: Body,
+}
+
+impl Sink {
+    /// Sends what `message` says of each record to where `naming` says. `truncated` counts messages that were cut.
+    pub fn new(output: Arc<Output<CloudWatch>>, naming: Naming, message: Message, truncated: IntCounter) -> Self {
+        Self { output, naming: Arc::new(naming), message: Arc::new(message), truncated }
+    }
+
+    /// The place of records with `tag`, booked on `account`.
+    pub fn target(&self, tag: &Arc<str>, account: Arc<Account>) -> Target {
+        let lane = (!self.naming.asks_records())
+            .then(|| self.output.lane(&self.naming.key(tag, &Record::default())));
+        Target { sink: self.clone(), tag: Arc::clone(tag), account, lane }
+    }
+}
+
+impl Target {
+    /// Begins to append.
+    pub fn writer(&self) -> Writer<'_> {
+        let fixed = self.lane.as_ref().map(|lane| self.sink.output.append(lane, &self.account));
+        Writer { target: self, fixed, scratch: Body::default() }
+    }
+}
+
+impl Writer<'_> {
+    /// Appends one record.
+    #[inline]
+    pub fn append(&mut self, record: &Record<'_>) {
+        let time = record.time.milliseconds();
+        let Target { sink, tag, account, .. } = self.target;
+        let encoded = match &mut self.fixed {
+            Some(appending) => encode::append(appending, record, time, &sink.message, &mut self.scratch),
+            None => {
+                let lane = sink.output.lane(&sink.naming.key(tag, record));
+                let mut appending = sink.output.append(&lane, account);
+                encode::append(&mut appending, record, time, &sink.message, &mut self.scratch)
+            }
+        };
+        if encoded == encode::Encoded::Cut {
+            sink.truncated.inc();
+        }
+    }
+}

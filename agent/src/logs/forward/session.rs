@@ -1,0 +1,381 @@
+//! One forward connection, from its first byte to its last.
+//!
+//! A read brings up to 128 KiB into a buffer that all connections share; whole messages are routed from there, and only the
+//! beginning of a message that is not whole yet is kept, in a buffer of the connection's own. An idle connection holds no
+//! memory but its task.
+//!
+//! Promises: reads whenever there is something to read, whatever happens to the records; ends at the first malformed
+//! message, after everything whole before it; answers `chunk` with `ack` when all records of the message were accepted.
+//! Never: closes a connection because we are busy, or waits for a destination.
+
+use std::{io, sync::Arc, time::Duration};
+
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Buffers, Meters, Settings,
+    frame::{Entries, EntryReader, Finder, Frame, Malformed, Message},
+    gather::Gather,
+    handshake::{Handshake, NONCE_BYTES, PING_BYTES_MAX},
+};
+use crate::{
+    limits::FORWARD_READ_BYTES,
+    logs::{
+        msgpack::{Broken, Walk},
+        record::EventTime,
+        route::{Route, Router},
+    },
+    net::{
+        inflate::{InflateError, gunzip, unzstd},
+        listen::Socket,
+    },
+};
+
+/// Full reads of one connection before others get their turn.
+const FULL_READS_MAX: u32 = 8;
+/// A message that is not whole and longer than this is collected where it lies, not copied between buffers.
+pub(super) const TAIL_BYTES_MAX: usize = 32 * 1024;
+
+/// How long a peer may take to answer in the handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a peer may take to read our acknowledgement.
+const ACK_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection must be quiet, while we stop, before we believe that nothing more comes.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// What all connections of a listener share.
+pub struct Context {
+    /// The listener's settings.
+    pub settings: Settings,
+    /// Where records go.
+    pub router: Arc<Router>,
+    /// Counters of the listener.
+    pub meters: Meters,
+    /// Buffers to read into.
+    pub buffers: Arc<Buffers>,
+    /// Cancelled when the agent stops: then a quiet connection is closed.
+    pub stopping: CancellationToken,
+    /// Cancelled when nothing can be waited for any more.
+    pub closing: CancellationToken,
+}
+
+/// One connection.
+pub struct Session {
+    context: Arc<Context>,
+    /// The beginning of a message that is not whole yet, when no buffer is held.
+    tail: Vec<u8>,
+    finder: Finder,
+    gather: Gather,
+    last_read: Instant,
+    /// The route of the last message: a connection of Docker's has one tag.
+    route: Option<(Vec<u8>, Arc<Route>)>,
+    /// Answers not written yet.
+    acks: Vec<u8>,
+}
+
+/// Why a connection ended.
+#[derive(Debug)]
+enum End {
+    /// The peer closed it, or we are stopping and it is quiet.
+    Closed,
+    /// What came was not the protocol.
+    Malformed(Malformed),
+}
+
+impl From<Malformed> for End {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
+    }
+}
+
+impl From<io::Error> for End {
+    fn from(_: io::Error) -> Self {
+        // A reset connection is a closed one: what came whole before stays.
+        Self::Closed
+    }
+}
+
+impl Session {
+    /// Serves `socket` until it ends, and counts how.
+    pub async fn serve(context: Arc<Context>, socket: Socket) {
+        let mut session = Self {
+            context,
+            tail: Vec::new(),
+            finder: Finder::default(),
+            gather: Gather::default(),
+            last_read: Instant::now(),
+            route: None,
+            acks: Vec::new(),
+        };
+        let end = session.run(socket).await;
+        let cut_off = !session.tail.is_empty();
+        match end {
+            Err(End::Malformed(malformed)) => session.context.meters.malformed(malformed),
+            _ if cut_off => session.context.meters.malformed(Malformed::Truncated),
+            _ => {}
+        }
+    }
+
+    async fn run(&mut self, socket: Socket) -> Result<(), End> {
+        let mut polled = AsyncFd::with_interest(socket, Interest::READABLE | Interest::WRITABLE)?;
+        if self.context.settings.handshake.is_some() {
+            self.shake_hands(&polled).await?;
+        }
+        loop {
+            self.wait(&polled).await?;
+            let Some(wait) = self.read_polled(&polled).await? else { continue };
+            // Out of the poll: no wake-up until we look by ourselves.
+            let socket = polled.into_inner();
+            self.read_by_clock(&socket, wait).await?;
+            polled = AsyncFd::with_interest(socket, Interest::READABLE | Interest::WRITABLE)?;
+        }
+    }
+
+    /// Waits until there is something to read. While we stop, only for a moment.
+    async fn wait(&self, polled: &AsyncFd<Socket>) -> Result<(), End> {
+        let Context { stopping, closing, .. } = &*self.context;
+        let quiet = async {
+            stopping.cancelled().await;
+            sleep(QUIET).await;
+        };
+        tokio::select! {
+            biased;
+            ready = polled.readable() => ready.map(|_| ()).map_err(End::from),
+            () = closing.cancelled() => Err(End::Closed),
+            () = quiet => Err(End::Closed),
+        }
+    }
+
+    /// Reads what is there. Returns a wait if the next reads are better done by the clock.
+    async fn read_polled(&mut self, polled: &AsyncFd<Socket>) -> Result<Option<Duration>, End> {
+        for _ in 0..FULL_READS_MAX {
+            let mut ready = polled.readable().await?;
+            let Ok(read) = ready.try_io(|polled| self.read(polled.get_ref())) else { return Ok(None) };
+            let Read { bytes, full } = read??;
+            let elapsed = self.elapsed();
+            self.send_acks(polled).await?;
+            let advice = self.gather.in_poll(bytes, elapsed);
+            if !full {
+                // Nothing is left to read: say so, or the next wait returns at once for nothing.
+                return Ok(advice);
+            }
+        }
+        tokio::task::yield_now().await;
+        Ok(None)
+    }
+
+    /// Reads again and again after a wait, until there was nothing to read.
+    async fn read_by_clock(&mut self, socket: &Socket, mut wait: Duration) -> Result<(), End> {
+        loop {
+            sleep(wait).await;
+            let bytes = match self.read(socket) {
+                Ok(read) => read?.bytes,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                Err(error) => return Err(error.into()),
+            };
+            let elapsed = self.elapsed();
+            match self.gather.by_clock(bytes, elapsed) {
+                Some(next) if self.acks.is_empty() => wait = next,
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    fn elapsed(&mut self) -> Duration {
+        let now = Instant::now();
+        now.duration_since(std::mem::replace(&mut self.last_read, now))
+    }
+
+    /// One read, and everything in it.
+    fn read(&mut self, socket: &Socket) -> io::Result<Result<Read, End>> {
+        let context = Arc::clone(&self.context);
+        let kept = self.tail.len();
+        let shared = kept <= TAIL_BYTES_MAX;
+        let mut buffer = if shared { context.buffers.take() } else { std::mem::take(&mut self.tail) };
+        if shared {
+            buffer[..kept].copy_from_slice(&self.tail);
+        } else {
+            buffer.resize(kept + FORWARD_READ_BYTES, 0);
+        }
+        let outcome = socket.read(&mut buffer[kept..]);
+        let have = kept + outcome.as_ref().map_or(0, |&bytes| bytes);
+        let full = have == buffer.len();
+        let taken = self.take_messages(&buffer[..have]);
+        let rest = have - taken.unwrap_or(have);
+        if shared {
+            self.tail.clear();
+            self.tail.extend_from_slice(&buffer[have - rest..have]);
+            context.buffers.give_back(buffer);
+        } else {
+            buffer.truncate(have);
+            buffer.drain(..have - rest);
+            self.tail = buffer;
+        }
+        if self.tail.len() <= TAIL_BYTES_MAX {
+            self.tail.shrink_to(TAIL_BYTES_MAX);
+        }
+        context.meters.bytes.inc_by((have - kept) as u64);
+        outcome.map(|bytes| {
+            taken?;
+            if bytes == 0 { Err(End::Closed) } else { Ok(Read { bytes, full }) }
+        })
+    }
+
+    /// Routes the whole messages of `bytes` and returns their length together.
+    fn take_messages(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
+        let now = now();
+        let mut taken = 0;
+        while let Some(length) = self.finder.find(&bytes[taken..], self.context.settings.message_bytes_max)? {
+            self.take_message(&bytes[taken..taken + length], now)?;
+            taken += length;
+        }
+        Ok(taken)
+    }
+
+    fn take_message(&mut self, bytes: &[u8], now: EventTime) -> Result<(), Malformed> {
+        let Frame::Message(message) = Frame::parse(bytes)? else { return Ok(()) };
+        if message.option.signal.is_some_and(|signal| signal != 0) {
+            // Metrics and traces of Fluent Bit have a format of their own.
+            self.context.meters.malformed(Malformed::Signal);
+            return Ok(());
+        }
+        self.find_route(message.tag);
+        let (_, route) = self.route.as_ref().expect("a route was just found");
+        let (records, outcome) = match inflated(&message, self.context.settings.message_bytes_max)? {
+            Some(entries) => route.push(EntryReader::new(Entries::Packed(&entries)), now),
+            None => route.push(EntryReader::new(message.entries), now),
+        };
+        self.context.meters.records.inc_by(records);
+        outcome?;
+        if let Some(chunk) = message.option.chunk {
+            put_ack(&mut self.acks, chunk);
+        }
+        Ok(())
+    }
+
+    fn find_route(&mut self, tag: &[u8]) {
+        if self.route.as_ref().is_some_and(|(known, _)| known == tag) {
+            return;
+        }
+        let settings = &self.context.settings;
+        let route = match (&settings.tag, &settings.tag_prefix) {
+            (Some(fixed), _) => self.context.router.route(fixed.as_bytes()),
+            (None, Some(prefix)) => self.context.router.route(&[prefix.as_bytes(), tag].concat()),
+            (None, None) => self.context.router.route(tag),
+        };
+        self.route = Some((tag.to_vec(), route));
+    }
+
+    /// Writes the answers that wait. A peer that does not read them is closed: it would not see them anyway.
+    async fn send_acks(&mut self, polled: &AsyncFd<Socket>) -> Result<(), End> {
+        if self.acks.is_empty() {
+            return Ok(());
+        }
+        let acks = std::mem::take(&mut self.acks);
+        write_all(polled, &acks, ACK_TIMEOUT).await
+    }
+
+    /// Says HELO, hears PING, says PONG. What the peer sent after its PING stays in the tail.
+    async fn shake_hands(&mut self, polled: &AsyncFd<Socket>) -> Result<(), End> {
+        let context = Arc::clone(&self.context);
+        let Some(settings) = &context.settings.handshake else { return Ok(()) };
+        let (handshake, helo) = Handshake::new(settings, random()?, random()?);
+        write_all(polled, &helo, HANDSHAKE_TIMEOUT).await?;
+        let ping = timeout(HANDSHAKE_TIMEOUT, self.hear_ping(polled)).await.map_err(|_| Malformed::Handshake)??;
+        let (pong, outcome) = handshake.ping(&ping);
+        write_all(polled, &pong, HANDSHAKE_TIMEOUT).await?;
+        outcome.map_err(|_| Malformed::Handshake)?;
+        let after = std::mem::take(&mut self.tail);
+        let taken = self.take_messages(&after)?;
+        self.tail.extend_from_slice(&after[taken..]);
+        Ok(())
+    }
+
+    async fn hear_ping(&mut self, polled: &AsyncFd<Socket>) -> Result<Vec<u8>, End> {
+        let mut walk = Walk::default();
+        loop {
+            match walk.advance(&self.tail) {
+                Ok(()) => {
+                    let after = self.tail.split_off(walk.position);
+                    return Ok(std::mem::replace(&mut self.tail, after));
+                }
+                Err(Broken::Short) if walk.needs <= PING_BYTES_MAX => {}
+                Err(_) => return Err(Malformed::Handshake.into()),
+            }
+            let mut ready = polled.readable().await?;
+            let mut bytes = [0; 1_024];
+            match ready.try_io(|polled| polled.get_ref().read(&mut bytes)) {
+                Ok(Ok(0)) => return Err(End::Closed),
+                Ok(read) => self.tail.extend_from_slice(&bytes[..read?]),
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+struct Read {
+    bytes: usize,
+    /// The read filled the buffer: there may be more.
+    full: bool,
+}
+
+/// The entries of a compressed message.
+fn inflated(message: &Message<'_>, bytes_max: usize) -> Result<Option<Vec<u8>>, Malformed> {
+    let inflate = match message.option.compressed {
+        None | Some(b"text") => return Ok(None),
+        Some(b"gzip") => gunzip,
+        Some(b"zstd") => unzstd,
+        Some(_) => return Err(Malformed::Compression),
+    };
+    let Entries::Packed(packed) = message.entries else { return Err(Malformed::Compression) };
+    match inflate(packed, bytes_max) {
+        Ok(entries) => Ok(Some(entries)),
+        Err(InflateError::TooLarge { .. }) => Err(Malformed::TooLarge),
+        Err(_) => Err(Malformed::Compression),
+    }
+}
+
+async fn write_all(polled: &AsyncFd<Socket>, bytes: &[u8], within: Duration) -> Result<(), End> {
+    let mut rest = bytes;
+    let writing = async {
+        while !rest.is_empty() {
+            let mut ready = polled.writable().await?;
+            if let Ok(written) = ready.try_io(|polled| polled.get_ref().write(rest)) {
+                rest = &rest[written?..];
+            }
+        }
+        Ok::<_, io::Error>(())
+    };
+    timeout(within, writing).await.map_err(|_| End::Closed)?.map_err(End::from)
+}
+
+/// Bytes that nobody can guess.
+fn random() -> Result<[u8; NONCE_BYTES], Malformed> {
+    let mut bytes = [0; NONCE_BYTES];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Malformed::Handshake)?;
+    Ok(bytes)
+}
+
+/// `{"ack": chunk}`.
+fn put_ack(acks: &mut Vec<u8>, chunk: &[u8]) {
+    acks.extend_from_slice(b"\x81\xa3ack");
+    match chunk.len() {
+        length @ ..=31 => acks.push(0xa0 | length as u8),
+        length @ ..=0xff => acks.extend([0xd9, length as u8]),
+        length => {
+            acks.push(0xdb);
+            acks.extend_from_slice(&(length as u32).to_be_bytes());
+        }
+    }
+    acks.extend_from_slice(chunk);
+}
+
+/// The time of records that have none, read once for all that one read brought.
+fn now() -> EventTime {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    EventTime { seconds: now.as_secs().cast_signed(), nanos: now.subsec_nanos() }
+}

@@ -1,0 +1,162 @@
+//! Where records with a tag go, settled once per tag: the filters they pass and the outputs they reach.
+//!
+//! Promises: a record is parsed once and passes each filter once, whatever the number of outputs; what a filter drops is
+//! counted as filtered, what reaches no output as unrouted.
+//! Never: looks at a pattern per record; remembers more than [`TAGS_MAX`](crate::limits::TAGS_MAX) tags.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use prometheus::IntCounter;
+
+use super::{
+    filter::{Filter, Verdict},
+    forward::frame::{EntryReader, Malformed},
+    out::{Sink, Target, Writer},
+    pattern::Pattern,
+    record::{EventTime, Record},
+};
+use crate::{
+    deliver::books::{Books, Holder},
+    limits::{CONTAINER_LABELS_MAX, TAGS_MAX},
+    tell::counters::Counters,
+};
+
+/// An output and the tags it takes.
+pub struct Branch {
+    /// The output's name.
+    pub name: Arc<str>,
+    /// The tags.
+    pub pattern: Pattern,
+    /// The output.
+    pub sink: Sink,
+}
+
+/// All filters and outputs.
+pub struct Router {
+    filters: Vec<Arc<Filter>>,
+    branches: Vec<Branch>,
+    books: Books,
+    counters: Counters,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    routes: HashMap<Vec<u8>, Arc<Route>>,
+    sources: HashSet<String>,
+}
+
+/// What happens to records with one tag.
+pub struct Route {
+    filters: Vec<Arc<Filter>>,
+    targets: Vec<Target>,
+    filtered: IntCounter,
+    unrouted: Option<IntCounter>,
+}
+
+impl Router {
+    /// Routes through `filters`, in this order, to `branches`.
+    pub fn new(filters: Vec<Filter>, branches: Vec<Branch>, books: Books, counters: Counters) -> Self {
+        let filters = filters.into_iter().map(Arc::new).collect();
+        Self { filters, branches, books, counters, known: Mutex::default() }
+    }
+
+    /// The route of records with `tag`.
+    pub fn route(&self, tag: &[u8]) -> Arc<Route> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(route) = known.routes.get(tag) {
+            return Arc::clone(route);
+        }
+        if known.routes.len() >= TAGS_MAX {
+            // A sender that makes up tags pays with a look-up; the tags of real containers come back at once.
+            known.routes.clear();
+        }
+        let text: Arc<str> = String::from_utf8_lossy(tag).into();
+        let source = known.source(&text);
+        let route = Arc::new(self.settle(&text, &source));
+        known.routes.insert(tag.to_vec(), Arc::clone(&route));
+        route
+    }
+
+    fn settle(&self, tag: &Arc<str>, source: &Arc<str>) -> Route {
+        let targets: Vec<Target> = self
+            .branches
+            .iter()
+            .filter(|branch| branch.pattern.fits(tag))
+            .map(|branch| {
+                let holder = Holder { output: Arc::clone(&branch.name), source: Arc::clone(source) };
+                branch.sink.target(tag, self.books.account(&holder))
+            })
+            .collect();
+        let unrouted = targets.is_empty();
+        Route {
+            filters: self.filters.iter().filter(|filter| filter.pattern().fits(tag)).map(Arc::clone).collect(),
+            targets,
+            filtered: self.counters.logs_filtered_records.with_label_values(&[&**source]),
+            unrouted: unrouted.then(|| self.counters.logs_unrouted_records.with_label_values(&[&**source])),
+        }
+    }
+}
+
+impl Known {
+    /// The container's name in ECS' tag `<container>-firelens-<task>`, or the tag; `other` if there are too many.
+    fn source(&mut self, tag: &str) -> Arc<str> {
+        const NAME_BYTES_MAX: usize = 255;
+        let name = tag.rsplit_once("-firelens-").map_or(tag, |(container, _)| container);
+        let name = &name[..name.floor_char_boundary(NAME_BYTES_MAX)];
+        if self.sources.contains(name) {
+            return name.into();
+        }
+        if self.sources.len() >= CONTAINER_LABELS_MAX {
+            return "other".into();
+        }
+        self.sources.insert(name.to_owned());
+        name.into()
+    }
+}
+
+impl Route {
+    /// Sends all records of `entries` on their way; a record without a time happened `now`. Returns how many were read,
+    /// and why not more.
+    pub fn push(&self, entries: EntryReader<'_>, now: EventTime) -> (u64, Result<(), Malformed>) {
+        let mut writers: Vec<Writer<'_>> = self.targets.iter().map(Target::writer).collect();
+        let mut record = Record::default();
+        self.push_each(entries, now, &mut writers, &mut record)
+    }
+
+    fn push_each<'a>(
+        &'a self,
+        mut entries: EntryReader<'a>,
+        now: EventTime,
+        writers: &mut [Writer<'_>],
+        record: &mut Record<'a>,
+    ) -> (u64, Result<(), Malformed>) {
+        let (mut read, mut filtered) = (0, 0);
+        let outcome = loop {
+            match entries.next_into(record) {
+                Ok(true) => {}
+                Ok(false) => break Ok(()),
+                Err(malformed) => break Err(malformed),
+            }
+            read += 1;
+            if record.time.seconds == 0 {
+                record.time = now;
+            }
+            if self.filters.iter().any(|filter| filter.apply(record) == Verdict::Drop) {
+                filtered += 1;
+                continue;
+            }
+            for writer in &mut *writers {
+                writer.append(record);
+            }
+        };
+        self.filtered.inc_by(filtered);
+        if let Some(unrouted) = &self.unrouted {
+            unrouted.inc_by(read - filtered);
+        }
+        (read, outcome)
+    }
+}

@@ -1,0 +1,276 @@
+//! Listeners: unix sockets and TCP, bound early, accepted from for as long as the agent lives.
+//!
+//! Promises: a stale unix socket is replaced, anything else at its path is an error; accepting survives whatever `accept`
+//! says (too many open files, a peer that is gone); beyond [`CONNECTIONS_MAX`] peers wait in the kernel, none is closed.
+//! Never: reads or writes what a connection carries.
+
+use std::{
+    fs,
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+        unix::{
+            fs::{FileTypeExt, PermissionsExt},
+            net::{UnixListener, UnixStream},
+        },
+    },
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{sync::Semaphore, time::sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::{
+    life::Life,
+    limits::CONNECTIONS_MAX,
+    tell::RateLimited,
+};
+
+/// The pause after `accept` failed for want of something (file descriptors, memory).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// While the agent stops: how long no new peer must come before the listener closes.
+const QUIET: Duration = Duration::from_millis(250);
+
+/// Why a listener could not be bound.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Something that is not a socket stands at the path.
+    #[error("`{path}` is there and is not a socket; remove it or choose another path")]
+    NotASocket {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Another process answers at the path.
+    #[error("another process listens on `{path}`; stop it or choose another path")]
+    InUse {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The path could not be bound.
+    #[error("cannot listen on `{path}`; the folder must exist and be writable")]
+    Unix {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The address could not be bound.
+    #[error("cannot listen on {address}; another process may use the port")]
+    Tcp {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A bound listener.
+#[derive(Debug)]
+pub enum Listener {
+    /// On a unix socket, which is removed when the listener is dropped.
+    Unix(UnixListener, PathBuf),
+    /// On TCP.
+    Tcp(TcpListener),
+}
+
+/// A connection that does not block.
+#[derive(Debug)]
+pub enum Socket {
+    /// From a unix socket.
+    Unix(UnixStream),
+    /// From TCP.
+    Tcp(TcpStream),
+}
+
+impl Listener {
+    /// Binds a unix socket with the permission bits given, else those that the umask leaves.
+    pub fn unix(path: &Path, permissions: Option<u32>) -> Result<Self, BindError> {
+        let failed = |source| BindError::Unix { path: path.to_owned(), source };
+        match fs::symlink_metadata(path) {
+            Ok(metadata) if !metadata.file_type().is_socket() => {
+                return Err(BindError::NotASocket { path: path.to_owned() });
+            }
+            // Nobody answers at the socket of a process that is gone.
+            Ok(_) if UnixStream::connect(path).is_ok() => return Err(BindError::InUse { path: path.to_owned() }),
+            Ok(_) => fs::remove_file(path).map_err(failed)?,
+            Err(_) => {}
+        }
+        let listener = UnixListener::bind(path).map_err(failed)?;
+        if let Some(bits) = permissions {
+            fs::set_permissions(path, fs::Permissions::from_mode(bits)).map_err(failed)?;
+        }
+        listener.set_nonblocking(true).map_err(failed)?;
+        Ok(Self::Unix(listener, path.to_owned()))
+    }
+
+    /// Binds a TCP port.
+    pub fn tcp(address: SocketAddr) -> Result<Self, BindError> {
+        let failed = |source| BindError::Tcp { address, source };
+        let listener = TcpListener::bind(address).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        Ok(Self::Tcp(listener))
+    }
+
+    /// Where it listens, for people.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Unix(_, path) => path.display().to_string(),
+            Self::Tcp(listener) => listener.local_addr().map_or_else(|_| "tcp".to_owned(), |address| address.to_string()),
+        }
+    }
+
+    fn accept(&self) -> io::Result<Socket> {
+        let socket = match self {
+            Self::Unix(listener, _) => Socket::Unix(listener.accept()?.0),
+            Self::Tcp(listener) => Socket::Tcp(listener.accept()?.0),
+        };
+        match &socket {
+            Socket::Unix(stream) => stream.set_nonblocking(true)?,
+            Socket::Tcp(stream) => stream.set_nonblocking(true)?,
+        }
+        Ok(socket)
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Self::Unix(_, path) = self {
+            // A socket left behind is replaced at the next start, so a failure here harms nobody.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+impl AsRawFd for Listener {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Self::Unix(listener, _) => listener.as_raw_fd(),
+            Self::Tcp(listener) => listener.as_raw_fd(),
+        }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Unix(stream) => stream.as_fd(),
+            Self::Tcp(stream) => stream.as_fd(),
+        }
+    }
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+impl Socket {
+    /// Reads what is there. `WouldBlock` if nothing is.
+    pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Unix(stream) => (&mut &*stream).read(buffer),
+            Self::Tcp(stream) => (&mut &*stream).read(buffer),
+        }
+    }
+
+    /// Writes as much as fits. `WouldBlock` if nothing does.
+    #[expect(clippy::disallowed_methods, reason = "the caller writes the rest when the socket is ready again")]
+    pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Unix(stream) => (&mut &*stream).write(bytes),
+            Self::Tcp(stream) => (&mut &*stream).write(bytes),
+        }
+    }
+}
+
+/// Accepts connections and serves each in a task of its own. Once `stopping` is cancelled it goes on until no connection
+/// is left and nobody new came for a moment, or until `closing`; it returns when all connections have ended.
+pub async fn serve<F>(
+    listener: Listener,
+    life: &Life,
+    name: &'static str,
+    stopping: CancellationToken,
+    closing: CancellationToken,
+    serve: impl Fn(Socket) -> F,
+) -> io::Result<()>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let polled = tokio::io::unix::AsyncFd::with_interest(listener, tokio::io::Interest::READABLE)?;
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let warned = RateLimited::new(Duration::from_secs(10));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
+        let quiet = async {
+            stopping.cancelled().await;
+            loop {
+                sleep(QUIET).await;
+                // One place is ours.
+                if places.available_permits() == CONNECTIONS_MAX - 1 {
+                    return;
+                }
+            }
+        };
+        let accepted = tokio::select! {
+            biased;
+            accepted = accept(&polled) => accepted,
+            () = closing.cancelled() => break,
+            () = quiet => break,
+        };
+        match accepted {
+            Ok(socket) => {
+                let served = serve(socket);
+                life.spawn(name, async move {
+                    served.await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                if let Some(suppressed) = warned.allow(tokio::time::Instant::now()) {
+                    warn!(listener = name, error = %error, suppressed, "a connection could not be accepted");
+                }
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    let all = u32::try_from(CONNECTIONS_MAX).expect("a few thousand at most");
+    drop(places.acquire_many(all).await);
+    Ok(())
+}
+
+async fn accept(polled: &tokio::io::unix::AsyncFd<Listener>) -> io::Result<Socket> {
+    loop {
+        let mut ready = polled.readable().await?;
+        if let Ok(accepted) = ready.try_io(|polled| polled.get_ref().accept()) {
+            return accepted;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stale_socket_is_replaced_and_nothing_else_is() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("fluent.sock");
+        drop(UnixListener::bind(&path).expect("binds"));
+        assert!(path.exists(), "a socket stays when its process is gone");
+        let listener = Listener::unix(&path, Some(0o660)).expect("replaces the stale socket");
+        assert_eq!(fs::metadata(&path).expect("exists").permissions().mode() & 0o777, 0o660);
+        assert!(matches!(Listener::unix(&path, None), Err(BindError::InUse { .. })));
+        drop(listener);
+        assert!(!path.exists(), "our socket goes with us");
+        fs::write(&path, "precious").expect("writes");
+        assert!(matches!(Listener::unix(&path, None), Err(BindError::NotASocket { .. })));
+        assert_eq!(fs::read(&path).expect("reads"), b"precious");
+    }
+}
