@@ -8,6 +8,7 @@ pub mod filter;
 pub mod forward;
 pub mod json;
 pub mod msgpack;
+pub mod json_input;
 pub mod out;
 pub mod pattern;
 pub mod record;
