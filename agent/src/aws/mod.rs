@@ -10,6 +10,7 @@
 
 use std::path::PathBuf;
 
+mod access;
 mod client;
 mod clock;
 mod credentials;
@@ -18,6 +19,7 @@ pub mod error;
 mod sdk;
 mod sign;
 
+pub use access::Access;
 pub use client::{Client, Reply};
 pub use clock::Clock;
 pub use credentials::Credentials;

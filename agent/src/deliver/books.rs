@@ -38,6 +38,8 @@ pub enum Lost {
     Stopped,
     /// The output is of a kind that this version does not have.
     OutputNotSupported,
+    /// The output's settings cannot work here (no region, for example).
+    OutputUnusable,
     /// The user asked for no retries, and the first attempt failed.
     NoRetries,
     /// Forgotten. Always a bug; please report it.
@@ -74,6 +76,7 @@ impl Lost {
             Self::TooLate => "too_late",
             Self::Stopped => "stopped",
             Self::OutputNotSupported => "output_not_supported",
+            Self::OutputUnusable => "output_unusable",
             Self::NoRetries => "no_retries",
             Self::Unsettled => "unsettled",
         }

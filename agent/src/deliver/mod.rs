@@ -22,13 +22,14 @@ pub mod batch;
 pub mod body;
 pub mod books;
 pub mod budget;
+pub mod collect;
 mod engine;
 pub mod lane;
 pub mod pace;
 
 use std::{fmt::Debug, future::Future, hash::Hash, ops::Range, sync::Arc, time::Duration};
 
-pub use engine::Engine;
+pub use engine::{Engine, Standing};
 
 use batch::{Batch, Frame};
 use books::Refused;

@@ -5,6 +5,8 @@
 //! Never: keeps a text that cannot be a name of its kind (a cut name would be a wrong name), asks again by itself, reads
 //! the environment: the address (`ECS_CONTAINER_METADATA_URI_V4`) is an argument.
 
+pub mod memory;
+
 use bytes::Bytes;
 use http::{Request, StatusCode, uri::InvalidUri};
 use serde_json::Value;

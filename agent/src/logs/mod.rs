@@ -6,6 +6,7 @@
 pub mod accessor;
 pub mod filter;
 pub mod forward;
+pub mod job;
 pub mod json;
 pub mod msgpack;
 pub mod json_input;

@@ -3,6 +3,8 @@
 //! Promises: holds no copy: keys and values point into the chunk or into the configuration; filters work on this view.
 //! Never: allocates per record (the list of pairs is used again for the next one), or checks text for UTF-8.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use super::json;
 use crate::deliver::body::Body;
 
@@ -16,6 +18,12 @@ pub struct EventTime {
 }
 
 impl EventTime {
+    /// The time of records that have none of their own. Asked once for all that one read brought.
+    pub fn now() -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { seconds: now.as_secs().cast_signed(), nanos: now.subsec_nanos() }
+    }
+
     /// Milliseconds since 1970, cut, not rounded, as Fluent Bit does.
     pub fn milliseconds(self) -> i64 {
         self.seconds.saturating_mul(1_000).saturating_add(i64::from(self.nanos / 1_000_000))

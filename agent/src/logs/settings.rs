@@ -125,6 +125,18 @@ pub enum Destination {
     },
 }
 
+impl Destination {
+    /// The kind's name, as in the configuration.
+    pub fn kind(&self) -> &str {
+        match self {
+            Self::Cloudwatch(_) => "cloudwatch",
+            Self::File(_) => "file",
+            Self::Discard(_) => "discard",
+            Self::Unsupported { plugin } => plugin,
+        }
+    }
+}
+
 /// The `discard` destination has no settings.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -203,7 +203,7 @@ pub async fn serve<F>(
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let polled = tokio::io::unix::AsyncFd::with_interest(listener, tokio::io::Interest::READABLE)?;
+    let polled = tokio::io::unix::AsyncFd::register_with_interest(listener, tokio::io::Interest::READABLE)?;
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let warned = RateLimited::new(Duration::from_secs(10));
     loop {

@@ -5,6 +5,7 @@
 //! Never: shows a secret, a token or the body of a record; opens a connection to anywhere.
 
 pub mod admin;
+pub mod books;
 pub mod counters;
 pub mod limited;
 pub mod logs;

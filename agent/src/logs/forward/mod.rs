@@ -71,7 +71,12 @@ impl Meters {
 
     /// A connection ended, or a message was passed over, because it was malformed.
     pub fn malformed(&self, malformed: Malformed) {
-        self.errors.with_label_values(&[malformed.label()]).inc();
+        self.broken(malformed.label());
+    }
+
+    /// Something of this `kind` was not understood.
+    pub fn broken(&self, kind: &'static str) {
+        self.errors.with_label_values(&[kind]).inc();
     }
 }
 

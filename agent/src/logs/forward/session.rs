@@ -121,7 +121,7 @@ impl Session {
     }
 
     async fn run(&mut self, socket: Socket) -> Result<(), End> {
-        let mut polled = AsyncFd::with_interest(socket, Interest::READABLE | Interest::WRITABLE)?;
+        let mut polled = AsyncFd::register_with_interest(socket, Interest::READABLE | Interest::WRITABLE)?;
         if self.context.settings.handshake.is_some() {
             self.shake_hands(&polled).await?;
         }
@@ -131,7 +131,7 @@ impl Session {
             // Out of the poll: no wake-up until we look by ourselves.
             let socket = polled.into_inner();
             self.read_by_clock(&socket, wait).await?;
-            polled = AsyncFd::with_interest(socket, Interest::READABLE | Interest::WRITABLE)?;
+            polled = AsyncFd::register_with_interest(socket, Interest::READABLE | Interest::WRITABLE)?;
         }
     }
 
@@ -227,7 +227,7 @@ impl Session {
 
     /// Routes the whole messages of `bytes` and returns their length together.
     fn take_messages(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
-        let now = now();
+        let now = EventTime::now();
         let mut taken = 0;
         while let Some(length) = self.finder.find(&bytes[taken..], self.context.settings.message_bytes_max)? {
             self.take_message(&bytes[taken..taken + length], now)?;
@@ -372,10 +372,4 @@ fn put_ack(acks: &mut Vec<u8>, chunk: &[u8]) {
         }
     }
     acks.extend_from_slice(chunk);
-}
-
-/// The time of records that have none, read once for all that one read brought.
-fn now() -> EventTime {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    EventTime { seconds: now.as_secs().cast_signed(), nanos: now.subsec_nanos() }
 }

@@ -12,6 +12,7 @@
 //! deep is skipped to its end, or to a line that starts with `{`. A line that ends inside a string ends the object.
 //! An array at the top is the record `{"msg": array}`, as in Fluent Bit.
 
+pub mod session;
 mod transcode;
 
 pub use transcode::transcode;

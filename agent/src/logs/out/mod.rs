@@ -54,8 +54,8 @@ pub enum Sink {
     File(file::Sink),
     /// Nowhere, as the user asked.
     Discard,
-    /// Nowhere, because this version has no such output.
-    Unsupported,
+    /// Nowhere, for this reason.
+    Nowhere(Lost),
 }
 
 /// The place of one tag's records at an output.
@@ -98,7 +98,7 @@ impl Sink {
             Self::Cloudwatch(sink) => Target::Cloudwatch(sink.target(tag, account)),
             Self::File(sink) => Target::File(sink.target(tag, account)),
             Self::Discard => Target::Nowhere(Nowhere { account, lost: None }),
-            Self::Unsupported => Target::Nowhere(Nowhere { account, lost: Some(Lost::OutputNotSupported) }),
+            Self::Nowhere(reason) => Target::Nowhere(Nowhere { account, lost: Some(*reason) }),
         }
     }
 }

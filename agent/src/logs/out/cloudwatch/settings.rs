@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{
+    deliver::Rules,
     logs::out::RetryLimit,
     units::{Count, Span},
 };
@@ -29,7 +30,22 @@ pub struct Config {
     /// A stream name with fields of the record in it. A record without the field goes to `stream` or
     /// `stream_prefix` and tag.
     pub stream_template: Option<String>,
-    /// How `$` is read in names: as Fluent Bit's templates (`$ecs_cluster`) or as the Go plugin's (`$(ecs_cluster)`,
+    impl Config {
+    /// How the engine delivers to this output.
+    pub fn rules(&self) -> Rules {
+        let default = Rules::default();
+        let per_key = self.workers.map_or(default.workers_per_key, |workers| workers.get() as usize);
+        Rules {
+            linger: self.linger.map_or(default.linger, |linger| linger.0),
+            workers_per_key: per_key,
+            workers: default.workers.max(per_key),
+            retry: self.retry_limit.rule(),
+            ..default
+        }
+    }
+}
+
+/// How `$` is read in names: as Fluent Bit's templates (`$ecs_cluster`) or as the Go plugin's (`$(ecs_cluster)`,
     /// in `group` and `stream`).
     pub templates: Templates,
     /// The group when a Go-plugin template in `group` cannot be filled. Default `fluentbit-default`.

@@ -1,0 +1,207 @@
+//! The wiring: a configuration becomes listeners, jobs and an admin address, and in the end the books.
+//!
+//! Promises: listeners are bound before anything that takes time; whatever happens afterwards, reading goes on until the
+//! peers are done; the end keeps to the budget of time and says what became of every record.
+//! Never: knows how a job works. It reads like a plan.
+
+mod report;
+
+use std::{net::TcpListener, sync::Arc, time::Duration};
+
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{info, warn};
+
+use crate::{
+    aws::{Access, Settings},
+    config::Config,
+    deliver::{
+        books::{Holder, Totals},
+        budget::Budget,
+        collect::Ledger,
+    },
+    ecs::{self, Metadata, memory},
+    life::Life,
+    logs::{
+        job::{self, Job, Means},
+        settings::{Destination, Logs},
+    },
+    net::listen::{BindError, Listener},
+    tell::{admin, chain, counters::Counters},
+    units::ByteSize,
+};
+use report::Page;
+
+/// Memory for data when nothing says how much there is.
+const MEMORY_DEFAULT: ByteSize = ByteSize::mebibytes(64);
+/// The least that makes sense: a few batches of 1 MiB.
+const MEMORY_LEAST: ByteSize = ByteSize::mebibytes(8);
+/// How long the start waits for the task's metadata, if an output cannot do without.
+const METADATA_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Listeners, bound.
+#[derive(Debug)]
+pub struct Bound {
+    logs: job::Bound,
+    admin: Option<TcpListener>,
+}
+
+/// What became of everything.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The books at the end.
+    pub books: Vec<(Holder, Totals)>,
+}
+
+/// Binds all listeners. The admin address is the least of them: if it is taken, the agent works without it.
+pub fn bind(config: &Config) -> Result<Bound, BindError> {
+    let logs = job::bind(&config.logs)?;
+    let admin = config.admin.and_then(|address| match Listener::tcp(address) {
+        Ok(Listener::Tcp(listener)) => Some(listener),
+        _ => None,
+    });
+    Ok(Bound { logs, admin })
+}
+
+/// All counters, as the pages describe them.
+pub fn counters() -> Counters {
+    with_ledger(&Ledger::default())
+}
+
+fn with_ledger(ledger: &Ledger) -> Counters {
+    let counters = Counters::new();
+    counters.register(Box::new(ledger.clone()));
+    counters
+}
+
+/// Runs until `life` stops and everything is settled.
+pub async fn run(config: Config, bound: Bound, life: Life) -> Outcome {
+    let budget = Budget::new(memory_for_data(&config).0, config.logs.outputs.len());
+    let ledger = Ledger::new(budget.clone());
+    let counters = with_ledger(&ledger);
+    let access = Access::new(&Settings { region: config.aws.region.clone(), ca_bundle: config.aws.ca_bundle.clone() });
+    let page = Arc::new(Page::new(&config, ledger.clone(), counters.clone(), life.clone()));
+    let _admin = serve_admin(bound.admin, &config, &page);
+
+    let places = bound.logs.places();
+    let task = who_we_are(&config, &access).await;
+    let means = Means {
+        life: &life,
+        ledger: &ledger,
+        budget: &budget,
+        counters: &counters,
+        access: &access,
+        task: &task,
+    };
+    let mut logs = Job::start(&config.logs, bound.logs, &means);
+    page.is_ready();
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        configuration = config.described,
+        listening = places.join(", "),
+        outputs = config.logs.outputs.len(),
+        memory = %ByteSize(budget.total()),
+        spool = "none: what is not delivered when the agent ends is lost",
+        admin = config.admin.map(|address| address.to_string()).unwrap_or_default(),
+        "started"
+    );
+
+    life.stopping().cancelled().await;
+    drain(&mut logs, &life).await;
+    let books = ledger.books.list();
+    say_goodbye(&ledger.books.totals());
+    Outcome { books }
+}
+
+/// Inputs first, then outputs, all before the deadline.
+async fn drain(logs: &mut Job, life: &Life) {
+    let now = Instant::now();
+    let deadline = life.deadline().unwrap_or(now);
+    let halfway = now + deadline.saturating_duration_since(now) / 2;
+    let hurrying = life.hurrying();
+    let both = async {
+        if tokio::time::timeout_at(halfway, logs.inputs_ended()).await.is_err() {
+            warn!("peers were still connected halfway through the time to stop; they are not waited for");
+        }
+        logs.close_inputs();
+        logs.inputs_ended().await;
+        logs.outputs_drained().await;
+    };
+    tokio::select! {
+        () = both => return,
+        () = hurrying.cancelled() => {}
+        () = sleep_until(deadline) => {}
+    }
+    logs.abandon();
+    // Giving up is a matter of microseconds; this bound is for bugs.
+    let _ = timeout(Duration::from_millis(500), async {
+        logs.inputs_ended().await;
+        logs.outputs_drained().await;
+    })
+    .await;
+}
+
+/// Memory that undelivered records may take: what the user says, else half of the container's.
+fn memory_for_data(config: &Config) -> ByteSize {
+    if let Some(bytes) = config.memory {
+        return bytes;
+    }
+    let half = memory::limit().map(|limit| ByteSize(limit / 2));
+    let hint = config.memory_hint;
+    let known = [half, hint].into_iter().flatten().min();
+    known.unwrap_or(MEMORY_DEFAULT).max(MEMORY_LEAST)
+}
+
+fn serve_admin(listener: Option<TcpListener>, config: &Config, page: &Arc<Page>) -> Option<admin::Admin> {
+    let address = config.admin?;
+    let Some(listener) = listener else {
+        warn!(%address, "admin address is taken; there are no metrics and no health check on it");
+        return None;
+    };
+    let served = admin::serve(listener, Arc::clone(page) as Arc<dyn admin::Report>);
+    served.inspect_err(|error| warn!(error = %chain(error), "admin address cannot be served")).ok()
+}
+
+/// Asks who we are, if an output needs to know.
+async fn who_we_are(config: &Config, access: &Access) -> Metadata {
+    let Some(uri) = config.ecs_metadata_uri.as_deref() else { return Metadata::default() };
+    if !needs_metadata(&config.logs, access.region()) {
+        return Metadata::default();
+    }
+    match timeout(METADATA_PATIENCE, ecs::fetch(uri, access.http())).await {
+        Ok(Ok(task)) => task,
+        Ok(Err(error)) => {
+            warn!(error = %chain(&error), "task metadata is not known; names that need it fall back");
+            Metadata::default()
+        }
+        Err(_) => {
+            warn!("task metadata did not come in time; names that need it fall back");
+            Metadata::default()
+        }
+    }
+}
+
+fn needs_metadata(logs: &Logs, region: Option<&str>) -> bool {
+    logs.outputs.iter().any(|output| match &output.to {
+        Destination::Cloudwatch(config) => {
+            let names = [&config.group, &config.stream].into_iter().flatten();
+            config.region.is_none() && region.is_none() || names.into_iter().any(|name| name.contains("$(ecs_"))
+        }
+        _ => false,
+    })
+}
+
+/// The last line: one event that says what became of every record.
+fn say_goodbye(totals: &Totals) {
+    info!(
+        accepted = totals.accepted,
+        delivered = totals.delivered,
+        refused = totals.refused(),
+        lost = totals.lost(),
+        spooled = totals.spooled,
+        unsettled = totals.in_flight,
+        lost_by_reason = report::lost_by_reason(totals),
+        refused_by_reason = report::refused_by_reason(totals),
+        balanced = totals.balanced(),
+        "stopped"
+    );
+}

@@ -1,0 +1,163 @@
+//! What the admin address shows of the whole agent.
+//!
+//! Promises: healthy means that what comes in goes out: an output that has had something to deliver, and delivered
+//! nothing, for longer than the user allows makes the agent unhealthy; ready means that every listener is served.
+//! Never: waits for a job; everything is read from shared numbers.
+
+use std::{
+    fmt::Write,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::Duration,
+};
+
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use crate::{
+    config::Config,
+    deliver::{
+        books::{Lost, Refused, Totals},
+        collect::Ledger,
+    },
+    life::Life,
+    tell::{admin::Report, counters::Counters},
+};
+
+/// The pages' source.
+pub(super) struct Page {
+    started: Instant,
+    described: String,
+    stuck_after: Duration,
+    ledger: Ledger,
+    counters: Counters,
+    life: Life,
+    ready: AtomicBool,
+    panics_told: AtomicU64,
+}
+
+impl Page {
+    pub(super) fn new(config: &Config, ledger: Ledger, counters: Counters, life: Life) -> Self {
+        Self {
+            started: Instant::now(),
+            described: config.described.clone(),
+            stuck_after: config.stuck_after,
+            ledger,
+            counters,
+            life,
+            ready: AtomicBool::new(false),
+            panics_told: AtomicU64::new(0),
+        }
+    }
+
+    /// From now on the agent is ready.
+    pub(super) fn is_ready(&self) {
+        self.ready.store(true, Ordering::Release);
+    }
+}
+
+impl Report for Page {
+    fn metrics(&self) -> String {
+        let panics = self.life.panics();
+        let told = self.panics_told.swap(panics, Ordering::Relaxed);
+        self.counters.life_panics.inc_by(panics.saturating_sub(told));
+        self.counters.render()
+    }
+
+    fn status(&self) -> Value {
+        let now = Instant::now();
+        let totals = self.ledger.books.totals();
+        let (used, limit) = self.ledger.memory();
+        let mut outputs = Map::new();
+        for (name, standing) in self.ledger.standings() {
+            outputs.insert(
+                name.to_string(),
+                json!({
+                    "requests_in_flight": standing.flying,
+                    "waiting_batches": standing.waiting,
+                    "memory_bytes": standing.memory_bytes,
+                    "failures_in_a_row": standing.failures,
+                    "linger_milliseconds": standing.linger.as_millis(),
+                    "stuck_seconds": standing.stuck_since.map_or(0, |since| now.duration_since(since).as_secs()),
+                    "last_failure": standing.last_failure,
+                }),
+            );
+        }
+        let accounts: Vec<Value> = self
+            .ledger
+            .books
+            .list()
+            .into_iter()
+            .map(|(holder, totals)| {
+                let mut account = books(&totals);
+                account["output"] = holder.output.to_string().into();
+                account["container"] = holder.source.to_string().into();
+                account
+            })
+            .collect();
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "uptime_seconds": now.duration_since(self.started).as_secs(),
+            "configuration": self.described,
+            "alive": self.alive().err().unwrap_or_else(|| "yes".to_owned()),
+            "ready": self.ready.load(Ordering::Acquire),
+            "stopping": self.life.stopping().is_cancelled(),
+            "memory": {"used_bytes": used, "limit_bytes": limit},
+            "books": books(&totals),
+            "accounts": accounts,
+            "outputs": outputs,
+        })
+    }
+
+    fn alive(&self) -> Result<(), String> {
+        let now = Instant::now();
+        for (name, standing) in self.ledger.standings() {
+            let Some(since) = standing.stuck_since else { continue };
+            let stuck = now.duration_since(since);
+            if !self.stuck_after.is_zero() && stuck >= self.stuck_after {
+                let why = standing.last_failure.unwrap_or_else(|| "no answer".to_owned());
+                return Err(format!("output {name} has delivered nothing for {} s: {why}", stuck.as_secs()));
+            }
+        }
+        Ok(())
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        match self.ready.load(Ordering::Acquire) {
+            true => Ok(()),
+            false => Err("starting".to_owned()),
+        }
+    }
+}
+
+fn books(totals: &Totals) -> Value {
+    json!({
+        "accepted": totals.accepted,
+        "delivered": totals.delivered,
+        "refused": totals.refused(),
+        "lost": totals.lost(),
+        "spooled": totals.spooled,
+        "in_flight": totals.in_flight,
+        "lost_by_reason": lost_by_reason(totals),
+        "refused_by_reason": refused_by_reason(totals),
+    })
+}
+
+/// `memory_full 12, stopped 3`; empty if nothing was lost.
+pub(super) fn lost_by_reason(totals: &Totals) -> String {
+    listed(Lost::ALL.map(|reason| (reason.label(), totals.lost[reason as usize])))
+}
+
+/// `too_old 12, invalid 1`; empty if nothing was refused.
+pub(super) fn refused_by_reason(totals: &Totals) -> String {
+    listed(Refused::ALL.map(|reason| (reason.label(), totals.refused[reason as usize])))
+}
+
+fn listed(counts: impl IntoIterator<Item = (&'static str, u64)>) -> String {
+    let mut text = String::new();
+    for (label, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
+        let comma = if text.is_empty() { "" } else { ", " };
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{comma}{label} {count}");
+    }
+    text
+}

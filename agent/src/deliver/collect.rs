@@ -1,0 +1,102 @@
+//! The books and the outputs' standing as metrics, read when the page is asked for.
+//!
+//! Promises: the numbers of one output and container come from one instant, so that the page always balances.
+//! Never: counts anything itself.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use prometheus::{
+    core::{Collector, Desc},
+    proto::MetricFamily,
+};
+use tokio::time::Instant;
+
+use super::{
+    Standing,
+    books::{Books, Lost, Refused},
+    budget::Budget,
+};
+use crate::tell::books::{self as names, Family};
+
+/// What is to be shown.
+#[derive(Clone, Default)]
+pub struct Ledger {
+    /// What became of every record.
+    pub books: Books,
+    budget: Option<Budget>,
+    standings: Arc<Mutex<BTreeMap<Arc<str>, Arc<Mutex<Standing>>>>>,
+}
+
+impl Ledger {
+    /// An empty one over `budget`.
+    pub fn new(budget: Budget) -> Self {
+        Self { budget: Some(budget), ..Self::default() }
+    }
+
+    /// Shows how the output called `name` stands.
+    pub fn enter(&self, name: Arc<str>, standing: Arc<Mutex<Standing>>) {
+        self.standings.lock().unwrap_or_else(PoisonError::into_inner).insert(name, standing);
+    }
+
+    /// How each output stands.
+    pub fn standings(&self) -> Vec<(Arc<str>, Standing)> {
+        let standings = self.standings.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = |standing: &Mutex<Standing>| standing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        standings.iter().map(|(name, standing)| (Arc::clone(name), read(standing))).collect()
+    }
+
+    /// Bytes of memory in use for data, and how many there are.
+    pub fn memory(&self) -> (u64, u64) {
+        self.budget.as_ref().map_or((0, 0), |budget| (budget.used(), budget.total()))
+    }
+
+    fn books_families(&self) -> Vec<Family> {
+        let mut families = names::BOOKS.map(Family::new);
+        let [accepted, delivered, refused, lost, spooled, in_flight] = &mut families;
+        for (holder, totals) in self.books.list() {
+            let labels = [&*holder.output, &*holder.source];
+            accepted.set(&labels, totals.accepted);
+            delivered.set(&labels, totals.delivered);
+            spooled.set(&labels, totals.spooled);
+            in_flight.set(&labels, totals.in_flight);
+            for reason in Refused::ALL {
+                refused.set(&[labels[0], labels[1], reason.label()], totals.refused[reason as usize]);
+            }
+            for reason in Lost::ALL {
+                lost.set(&[labels[0], labels[1], reason.label()], totals.lost[reason as usize]);
+            }
+        }
+        families.into()
+    }
+
+    fn standing_families(&self) -> Vec<Family> {
+        let mut families = names::STANDING.map(Family::new);
+        let [requests, batches, bytes, linger, stuck, used, limit] = &mut families;
+        let now = Instant::now();
+        for (name, standing) in self.standings() {
+            let labels = [&*name];
+            requests.set(&labels, standing.flying as u64);
+            batches.set(&labels, standing.waiting as u64);
+            bytes.set(&labels, standing.memory_bytes);
+            linger.set(&labels, u64::try_from(standing.linger.as_millis()).unwrap_or(u64::MAX));
+            stuck.set(&labels, standing.stuck_since.map_or(0, |since| now.duration_since(since).as_secs()));
+        }
+        let memory = self.memory();
+        used.set(&[], memory.0);
+        limit.set(&[], memory.1);
+        families.into()
+    }
+}
+
+impl Collector for Ledger {
+    fn desc(&self) -> Vec<&Desc> {
+        names::descriptors()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        self.books_families().into_iter().chain(self.standing_families()).flat_map(Family::collect).collect()
+    }
+}

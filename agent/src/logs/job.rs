@@ -1,0 +1,263 @@
+//! The logs job put together: outputs with their engines, filters, routes, listeners.
+//!
+//! Promises: an output that cannot work (no region) does not keep the others from working: its records are counted as lost;
+//! stopping follows the way of the records, listeners first, then outputs.
+//! Never: fails once the listeners are bound.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use super::{
+    filter::Filter,
+    forward::{self, Buffers, Meters, session},
+    json_input,
+    out::{Sink, cloudwatch, file},
+    route::{Branch, Router},
+    settings::{self, Input, Logs},
+};
+use crate::{
+    aws::{Access, Identity},
+    deliver::{self, Destination, Engine, Rules, books::Lost, budget::Budget, collect::Ledger},
+    ecs::Metadata,
+    life::Life,
+    net::listen::{self, BindError, Listener},
+    tell::{chain, counters::Counters},
+};
+
+/// Listeners of the job, bound before anything else happens.
+#[derive(Debug)]
+pub struct Bound(Vec<(Input, Listener)>);
+
+/// What the job needs of the rest of the agent.
+pub struct Means<'a> {
+    /// To run tasks.
+    pub life: &'a Life,
+    /// To be counted in.
+    pub ledger: &'a Ledger,
+    /// To lease memory from.
+    pub budget: &'a Budget,
+    /// To count with.
+    pub counters: &'a Counters,
+    /// To speak to AWS.
+    pub access: &'a Access,
+    /// Who we are.
+    pub task: &'a Metadata,
+}
+
+/// The running job.
+pub struct Job {
+    listeners: Vec<JoinHandle<Option<()>>>,
+    engines: Vec<JoinHandle<Option<()>>>,
+    closers: Vec<Box<dyn Fn() + Send>>,
+    /// Cancelled when connections must not be waited for any longer.
+    closing: CancellationToken,
+    /// Cancelled when all records are in and the engines should hurry.
+    draining: CancellationToken,
+    /// Cancelled when what is left must be given up.
+    abandoning: CancellationToken,
+}
+
+/// Binds all listeners of `logs`.
+pub fn bind(logs: &Logs) -> Result<Bound, BindError> {
+    let mut bound = Vec::new();
+    for input in &logs.inputs {
+        match input {
+            Input::Forward(forward) => {
+                if let Some(path) = &forward.unix {
+                    let permissions = forward.unix_permissions.map(|permissions| permissions.0);
+                    bound.push((input.clone(), Listener::unix(path, permissions)?));
+                }
+                if let Some(address) = forward.tcp {
+                    bound.push((input.clone(), Listener::tcp(address)?));
+                }
+            }
+            Input::Json(json) => bound.push((input.clone(), Listener::tcp(json.tcp)?)),
+        }
+    }
+    Ok(Bound(bound))
+}
+
+impl Bound {
+    /// Where the job listens, for people.
+    pub fn places(&self) -> Vec<String> {
+        self.0.iter().map(|(_, listener)| listener.place()).collect()
+    }
+}
+
+impl Job {
+    /// Starts everything.
+    pub fn start(logs: &Logs, bound: Bound, means: &Means<'_>) -> Self {
+        let mut job = Self {
+            listeners: Vec::new(),
+            engines: Vec::new(),
+            closers: Vec::new(),
+            closing: CancellationToken::new(),
+            draining: CancellationToken::new(),
+            abandoning: CancellationToken::new(),
+        };
+        let branches = names(&logs.outputs).into_iter().zip(&logs.outputs).map(|(name, output)| Branch {
+            sink: job.sink(&name, &output.to, means),
+            name,
+            pattern: output.pattern.clone(),
+        });
+        let branches = branches.collect();
+        let router = Router::new(filters(logs), branches, means.ledger.books.clone(), means.counters.clone());
+        job.listen(bound, &Arc::new(router), means);
+        job
+    }
+
+    /// Reads until the peers are done. What still comes after `closing` is not read.
+    pub async fn inputs_ended(&mut self) {
+        for listener in self.listeners.drain(..) {
+            // A listener that panicked was counted by `life`.
+            let _ = listener.await;
+        }
+    }
+
+    /// Stops waiting for peers.
+    pub fn close_inputs(&self) {
+        self.closing.cancel();
+    }
+
+    /// Sends everything that is left.
+    pub async fn outputs_drained(&mut self) {
+        self.closers.iter().for_each(|close| close());
+        self.draining.cancel();
+        for engine in self.engines.drain(..) {
+            let _ = engine.await;
+        }
+    }
+
+    /// Gives up what is left.
+    pub fn abandon(&self) {
+        self.closing.cancel();
+        self.abandoning.cancel();
+    }
+
+    fn sink(&mut self, name: &Arc<str>, to: &settings::Destination, means: &Means<'_>) -> Sink {
+        match to {
+            settings::Destination::Cloudwatch(config) => {
+                self.cloudwatch(name, config, means).unwrap_or_else(|problem| {
+                    error!(output = &**name, problem, "output cannot work; its records are counted as lost");
+                    Sink::Nowhere(Lost::OutputUnusable)
+                })
+            }
+            settings::Destination::File(config) => {
+                let output = self.output(name, Arc::new(file::Folder::new(config)), Rules::default(), means);
+                Sink::File(file::Sink::new(output))
+            }
+            settings::Destination::Discard(_) => Sink::Discard,
+            settings::Destination::Unsupported { plugin } => {
+                warn!(output = &**name, plugin, "output is not supported; its records are counted as lost");
+                Sink::Nowhere(Lost::OutputNotSupported)
+            }
+        }
+    }
+
+    fn cloudwatch(&mut self, name: &Arc<str>, config: &cloudwatch::Config, means: &Means<'_>) -> Result<Sink, String> {
+        let region = config.region.as_deref().or(means.access.region()).or(means.task.region.as_deref());
+        let region = region.ok_or("no region is known; set `region`, or AWS_REGION in the environment")?;
+        let identity = Identity {
+            role_arn: config.role_arn.clone(),
+            external_id: config.external_id.clone(),
+            sts_endpoint: config.sts_endpoint.clone(),
+            profile: config.profile.clone(),
+        };
+        let client = means.access.client("logs", region, config.endpoint.as_deref(), &identity);
+        let client = client.map_err(|error| chain(&error).to_string())?;
+        let client = client.with_user_agent(config.extra_user_agent.as_deref().unwrap_or_default());
+        let naming = cloudwatch::Naming::new(config, means.task, &unique())?;
+        let message = config.log_key.clone().map_or(cloudwatch::Message::Record, cloudwatch::Message::Field);
+        let output = self.output(name, Arc::new(cloudwatch::CloudWatch::new(client, config)), config.rules(), means);
+        let truncated = means.counters.logs_truncated_records.with_label_values(&[&**name]);
+        Ok(Sink::Cloudwatch(cloudwatch::Sink::new(output, naming, message, truncated)))
+    }
+
+    fn output<D: Destination>(
+        &mut self,
+        name: &Arc<str>,
+        destination: Arc<D>,
+        rules: Rules,
+        means: &Means<'_>,
+    ) -> Arc<deliver::lane::Output<D>> {
+        let (output, engine): (_, Engine<D>) =
+            deliver::deliver(name, destination, rules, means.budget, means.counters);
+        means.ledger.enter(Arc::clone(name), engine.standing());
+        let run = engine.run(self.draining.clone(), self.abandoning.clone());
+        self.engines.push(means.life.spawn("output", run));
+        let closing = Arc::clone(&output);
+        self.closers.push(Box::new(move || closing.close()));
+        output
+    }
+
+    fn listen(&mut self, bound: Bound, router: &Arc<Router>, means: &Means<'_>) {
+        let buffers = Arc::new(Buffers::default());
+        let stopping = means.life.stopping();
+        for (number, (input, listener)) in bound.0.into_iter().enumerate() {
+            let life = means.life.clone();
+            let closing = self.closing.clone();
+            let stopping = stopping.clone();
+            let served: Pin<Box<dyn Future<Output = std::io::Result<()>> + Send>> = match input {
+                Input::Forward(config) => {
+                    let meters = Meters::new(means.counters, &format!("forward.{number}"));
+                    let context = Arc::new(session::Context {
+                        settings: forward::Settings::from(&config),
+                        router: Arc::clone(router),
+                        meters,
+                        buffers: Arc::clone(&buffers),
+                        stopping: stopping.clone(),
+                        closing: closing.clone(),
+                    });
+                    let serve = move |socket| session::Session::serve(Arc::clone(&context), socket);
+                    Box::pin(async move { listen::serve(listener, &life, "forward", stopping, closing, serve).await })
+                }
+                Input::Json(config) => {
+                    let meters = Meters::new(means.counters, &format!("json.{number}"));
+                    let route = router.route(config.tag.as_bytes());
+                    let (stop, close) = (stopping.clone(), closing.clone());
+                    let serve = move |socket| {
+                        let (route, meters) = (Arc::clone(&route), meters.clone());
+                        json_input::session::serve(socket, route, meters, stop.clone(), close.clone())
+                    };
+                    Box::pin(async move { listen::serve(listener, &life, "json", stopping, closing, serve).await })
+                }
+            };
+            self.listeners.push(means.life.spawn("listener", async move {
+                if let Err(error) = served.await {
+                    error!(error = %error, "a listener ended; restart the agent");
+                }
+            }));
+        }
+    }
+}
+
+fn filters(logs: &Logs) -> Vec<Filter> {
+    let made = logs.filters.iter().filter_map(|settings| {
+        // The configuration was checked with the same function before the start.
+        Filter::new(settings).inspect_err(|problem| error!(problem, "filter is left out")).ok()
+    });
+    made.collect()
+}
+
+/// The outputs' names: the user's, or kind and number.
+fn names(outputs: &[settings::Output]) -> Vec<Arc<str>> {
+    let mut numbers = std::collections::HashMap::new();
+    let name = |output: &settings::Output| {
+        let kind = output.to.kind();
+        let number = numbers.entry(kind.to_owned()).or_insert(0);
+        let name = output.name.clone().unwrap_or_else(|| format!("{kind}.{number}"));
+        *number += 1;
+        name.into()
+    };
+    outputs.iter().map(name).collect()
+}
+
+/// A random name in the form of a UUID, for the Go plugin's `$(uuid)`.
+fn unique() -> String {
+    let random = fastrand::u128(..);
+    let hex = format!("{random:032x}");
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
