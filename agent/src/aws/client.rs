@@ -146,3 +146,210 @@ fn reply(answer: Response<Bytes>) -> Result<Reply, Fault> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{net::TcpListener, time::SystemTime, time::UNIX_EPOCH};
+
+    use aws_credential_types::{
+        Credentials as Keys,
+        provider::{ProvideCredentials, error::CredentialsError, future},
+    };
+
+    use super::*;
+    use crate::{
+        aws::Clock,
+        net::{
+            stub::{Stub, answer},
+            tls::Tls,
+        },
+    };
+
+    const ID: &str = "x-amzn-RequestId: 7f6d\r\n";
+
+    /// 2023-11-14T22:13:20Z.
+    fn now() -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(1_700_000_000)
+    }
+
+    /// Gives other keys each time, or none.
+    #[derive(Debug)]
+    struct Counting(std::sync::atomic::AtomicUsize, Option<SystemTime>);
+
+    impl ProvideCredentials for Counting {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            let count = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let keys = self.1.map(|end| Keys::new(format!("AKID{count}"), "SECRET", None, Some(end), "test"));
+            future::ProvideCredentials::ready(keys.ok_or_else(|| CredentialsError::not_loaded("none")))
+        }
+    }
+
+    fn client(url: &str) -> Client {
+        let keys = Counting(Default::default(), Some(now() + Duration::from_secs(48 * 3_600)));
+        let endpoint = Endpoint::parse(url, None, "eu-central-1").expect("an endpoint");
+        let credentials = Credentials::from_provider(keys, Clock::new(now));
+        Client::new("logs", endpoint, credentials, HttpClient::new(&Tls::new(None)))
+            .with_timeout(Duration::from_secs(30))
+    }
+
+    async fn put(client: &Client) -> Result<Reply, Fault> {
+        client.call("Logs_20140328.PutLogEvents", Bytes::from_static(b"{}"), &[]).await
+    }
+
+    /// A second later, so that credentials may be fetched again. The sockets are real, so time is paused only here.
+    async fn a_second_passes() {
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        tokio::time::resume();
+    }
+
+    fn refusal(code: &str, date: &str) -> String {
+        let headers = format!("{ID}date: {date}\r\n");
+        answer("403 Forbidden", &headers, &format!(r#"{{"__type":"{code}","message":"no"}}"#))
+    }
+
+    #[tokio::test]
+    async fn a_call_arrives_signed_with_all_that_the_service_needs() {
+        let stub = Stub::answering([answer("200 OK", ID, r#"{"ok":1}"#)]);
+        let client = client(&stub.url()).with_user_agent("exec-env/AWS_ECS_FARGATE\r\nx: y");
+        let format = (HeaderName::from_static("x-amzn-logs-format"), HeaderValue::from_static("json/emf"));
+        let reply = client.call("Logs_20140328.PutLogEvents", Bytes::from_static(b"{}"), &[format]).await;
+        let body = Bytes::from_static(br#"{"ok":1}"#);
+        assert_eq!(reply, Ok(Reply { body, request_id: "7f6d".into() }));
+
+        let [seen] = &stub.seen()[..] else { panic!("one request") };
+        assert_eq!(seen.line, "POST / HTTP/1.1");
+        assert_eq!(seen.body, b"{}");
+        let version = env!("CARGO_PKG_VERSION");
+        for (name, value) in [
+            ("host", format!("127.0.0.1:{}", stub.port()).as_str()),
+            ("content-type", "application/x-amz-json-1.1"),
+            ("x-amz-target", "Logs_20140328.PutLogEvents"),
+            ("x-amzn-logs-format", "json/emf"),
+            ("x-amz-date", "20231114T221320Z"),
+            ("user-agent", &format!("pillion/{version} exec-env/AWS_ECS_FARGATEx: y")),
+        ] {
+            assert_eq!(seen.header(name), Some(value), "{name}");
+        }
+        let signed = "Credential=AKID0/20231114/eu-central-1/logs/aws4_request, \
+                      SignedHeaders=content-type;host;x-amz-date;x-amz-target;x-amzn-logs-format, ";
+        assert!(seen.header("authorization").is_some_and(|a| a.contains(signed)), "{seen:?}");
+    }
+
+    #[tokio::test]
+    async fn a_wrong_clock_is_learned_from_the_answer_and_the_request_sent_again_at_once() {
+        for code in ["RequestTimeTooSkewed", "SignatureDoesNotMatch", "InvalidSignatureException", "RequestExpired"] {
+            for (date, signed) in [
+                ("Tue, 14 Nov 2023 22:33:20 GMT", "20231114T223320Z"),
+                ("Tue, 14 Nov 2023 21:53:20 GMT", "20231114T215320Z"),
+                ("Wed, 15 Nov 2023 22:13:20 GMT", "20231115T221320Z"),
+            ] {
+                let ok = answer("200 OK", ID, "{}");
+                let stub = Stub::answering([refusal(code, date), ok.clone(), ok]);
+                let client = client(&stub.url());
+                put(&client).await.expect(code);
+                put(&client).await.expect("the clock stays right");
+                let dates: Vec<_> =
+                    stub.seen().iter().filter_map(|r| r.header("x-amz-date").map(str::to_owned)).collect();
+                assert_eq!(dates, ["20231114T221320Z", signed, signed], "{code}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_stays_wrong_is_not_tried_for_ever() {
+        let wrong = |date| refusal("RequestTimeTooSkewed", date);
+        let dates = ["Tue, 14 Nov 2023 22:33:20 GMT", "Tue, 14 Nov 2023 23:33:20 GMT", "Wed, 15 Nov 2023 22:13:20 GMT"];
+        let stub = Stub::answering(dates.map(wrong));
+        let fault = put(&client(&stub.url())).await.expect_err("refused");
+        assert_eq!((fault.kind, fault.code.as_str()), (FaultKind::Credentials, "RequestTimeTooSkewed"));
+        assert_eq!(stub.seen().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn refused_credentials_are_replaced_once() {
+        let expired = answer("400 Bad Request", ID, r#"{"__type":"ExpiredTokenException","message":"expired"}"#);
+        let stub = Stub::answering([&answer("200 OK", ID, ""), &expired, &answer("200 OK", ID, "")]);
+        let client = client(&stub.url());
+        put(&client).await.expect("good ones");
+        a_second_passes().await;
+        put(&client).await.expect("new ones");
+        let keys: Vec<_> =
+            stub.seen().iter().filter_map(|r| r.header("authorization").map(|a| a[28..33].to_owned())).collect();
+        assert_eq!(keys, ["AKID0", "AKID0", "AKID1"]);
+
+        let stub = Stub::answering([&expired, &expired, &expired]);
+        let client = self::client(&stub.url());
+        let fault = put(&client).await.expect_err("refused; too early for others");
+        assert_eq!(
+            (fault.kind, fault.code.as_str(), stub.seen().len()),
+            (FaultKind::Credentials, "ExpiredTokenException", 1)
+        );
+        a_second_passes().await;
+        let fault = put(&client).await.expect_err("refused");
+        assert_eq!((fault.kind, fault.code.as_str()), (FaultKind::Credentials, "ExpiredTokenException"));
+    }
+
+    #[tokio::test]
+    async fn without_credentials_nothing_is_sent() {
+        let stub = Stub::answering([answer("200 OK", ID, "")]);
+        let mut client = client(&stub.url());
+        client.credentials = Credentials::from_provider(Counting(Default::default(), None), Clock::new(now));
+        let fault = put(&client).await.expect_err("no credentials");
+        assert_eq!((fault.kind, fault.code.as_str()), (FaultKind::Credentials, "no_credentials"));
+        assert_eq!(stub.connections(), 0);
+    }
+
+    #[tokio::test]
+    async fn faults_are_told_apart_and_not_resent() {
+        let ok = |headers: &str| answer("200 OK", headers, "{}");
+        for (what, script, kind, code) in [
+            (
+                "throttling",
+                Some(answer("400 Bad Request", ID, r#"{"__type":"ThrottlingException"}"#)),
+                FaultKind::Throttled,
+                "ThrottlingException",
+            ),
+            ("a proxy's page", Some(ok("content-type: text/html\r\n")), FaultKind::Transient, "no_request_id"),
+            ("an empty id", Some(ok("x-amzn-RequestId:\r\n")), FaultKind::Transient, "no_request_id"),
+            (
+                "half an answer",
+                Some("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{}".into()),
+                FaultKind::Ambiguous,
+                "broken_connection",
+            ),
+            (
+                "half a refusal",
+                Some("HTTP/1.1 503 No\r\ncontent-length: 9\r\n\r\n{}".into()),
+                FaultKind::Transient,
+                "broken_connection",
+            ),
+            (
+                "a huge success",
+                Some("HTTP/1.1 200 OK\r\ncontent-length: 99999999\r\n\r\n".into()),
+                FaultKind::Ambiguous,
+                "answer_too_large",
+            ),
+            (
+                "a huge refusal",
+                Some("HTTP/1.1 413 Big\r\ncontent-length: 99999999\r\n\r\n".into()),
+                FaultKind::TooLarge,
+                "answer_too_large",
+            ),
+            ("no answer", None, FaultKind::Ambiguous, "broken_connection"),
+        ] {
+            let stub = Stub::answering(script);
+            let fault = put(&client(&stub.url())).await.expect_err(what);
+            assert_eq!((fault.kind, fault.code.as_str()), (kind, code), "{what}: {fault}");
+            assert_eq!(stub.seen().len(), 1, "{what}");
+        }
+        let closed =
+            TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port that nobody listens on");
+        let fault = put(&client(&format!("http://{closed}"))).await.expect_err("nobody there");
+        assert_eq!((fault.kind, fault.code.as_str()), (FaultKind::Transient, "no_connection"));
+        assert!(fault.message.starts_with(&format!("cannot connect to {closed}: ")), "{fault}");
+    }
+}

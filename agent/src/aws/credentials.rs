@@ -241,3 +241,254 @@ fn fault(error: &CredentialsError) -> Fault {
     };
     Fault::own(FaultKind::Credentials, "no_credentials", &text)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::VecDeque,
+        sync::{Mutex as StdMutex, atomic::AtomicUsize, atomic::Ordering},
+        time::UNIX_EPOCH,
+    };
+
+    use aws_credential_types::{Credentials as Keys, provider::future};
+
+    use super::*;
+
+    const HOUR: u64 = 3_600;
+
+    /// What the provider does at one fetch.
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// Gives credentials with this name, which expire so many seconds after the test began.
+        Give(&'static str, u64),
+        Fail,
+        Hang,
+        /// Gives credentials an hour long, after a while.
+        Slow(&'static str, Duration),
+    }
+
+    /// A provider that follows a script, and the credentials over it. Time is tokio's, which is paused.
+    struct Script {
+        steps: StdMutex<VecDeque<Step>>,
+        fetches: AtomicUsize,
+        began: Instant,
+    }
+
+    #[derive(Clone)]
+    struct Scripted(Arc<Script>);
+
+    impl fmt::Debug for Scripted {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("Scripted")
+        }
+    }
+
+    impl Scripted {
+        /// The last step is repeated for ever.
+        fn credentials(steps: &[Step]) -> (Self, Credentials) {
+            let steps = StdMutex::new(steps.iter().cloned().collect());
+            let began = Instant::now();
+            let script = Self(Arc::new(Script { steps, fetches: AtomicUsize::new(0), began }));
+            let clock = Clock::new(move || UNIX_EPOCH + began.elapsed());
+            (script.clone(), Credentials::from_provider(script, clock))
+        }
+
+        fn fetches(&self) -> usize {
+            self.0.fetches.load(Ordering::Relaxed)
+        }
+
+        fn next(&self) -> Step {
+            self.0.fetches.fetch_add(1, Ordering::Relaxed);
+            let mut steps = self.0.steps.lock().expect("not poisoned");
+            if steps.len() > 1 { steps.pop_front() } else { steps.front().cloned() }.expect("a script has a step")
+        }
+    }
+
+    impl ProvideCredentials for Scripted {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            let keys = |name: &str, end| Keys::new(name, "SECRET", Some("TOKEN".into()), Some(end), "script");
+            let step = self.next();
+            let began = self.0.began;
+            future::ProvideCredentials::new(async move {
+                match step {
+                    Step::Give(name, end) => Ok(keys(name, UNIX_EPOCH + Duration::from_secs(end))),
+                    Step::Fail => Err(CredentialsError::provider_error("status 500")),
+                    Step::Hang => std::future::pending().await,
+                    Step::Slow(name, time) => {
+                        tokio::time::sleep(time).await;
+                        Ok(keys(name, UNIX_EPOCH + began.elapsed() + Duration::from_secs(HOUR)))
+                    }
+                }
+            })
+        }
+    }
+
+    fn name(held: &Held) -> &str {
+        held.identity.data::<Keys>().expect("credentials are inside").access_key_id()
+    }
+
+    async fn advance(seconds: u64) {
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_asked_before_it_is_needed_and_then_once_for_all() {
+        let (script, credentials) = Scripted::credentials(&[Step::Slow("a", Duration::from_secs(2))]);
+        assert!(!credentials.are_held());
+        assert_eq!(script.fetches(), 0);
+        let callers: Vec<_> = (0..50)
+            .map(|_| {
+                let credentials = credentials.clone();
+                async move { credentials.get().await.map(|held| name(&held).to_owned()) }
+            })
+            .collect();
+        let mut all = tokio::task::JoinSet::new();
+        for caller in callers {
+            all.spawn(caller);
+        }
+        for outcome in all.join_all().await {
+            assert_eq!(outcome, Ok("a".to_owned()));
+        }
+        assert_eq!(script.fetches(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn renewal_starts_between_a_quarter_and_five_minutes_before_the_end() {
+        let mut early = 0;
+        for _ in 0..50 {
+            let (script, credentials) = Scripted::credentials(&[Step::Give("a", 6 * HOUR), Step::Give("b", 12 * HOUR)]);
+            credentials.get().await.expect("a");
+            advance(6 * HOUR * 3 / 4).await;
+            assert_eq!(credentials.get().await.map(|held| name(&held).to_owned()), Ok("a".into()));
+            advance(6 * HOUR / 4 - 600).await; // 10 minutes are left
+            credentials.get().await.expect("a or b");
+            early += script.fetches() - 1;
+            advance(300).await;
+            assert_eq!(credentials.get().await.map(|held| name(&held).to_owned()), Ok("b".into()));
+        }
+        assert!((25..=50).contains(&early), "{early} of 50 renewed more than ten minutes early");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_one_caller_waits_for_a_renewal() {
+        let (script, credentials) = Scripted::credentials(&[Step::Give("a", HOUR), Step::Hang]);
+        credentials.get().await.expect("a");
+        advance(HOUR - 120).await;
+        let began = Instant::now();
+        let (first, second) = tokio::join!(credentials.get(), async {
+            let held = credentials.get().await;
+            assert_eq!(began.elapsed(), Duration::ZERO, "the old ones are good");
+            held
+        });
+        assert_eq!(began.elapsed(), limits::CREDENTIALS_TIMEOUT);
+        assert_eq!((name(&first.expect("old")), name(&second.expect("old"))), ("a", "a"));
+        assert_eq!(script.fetches(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_good_ones_are_used_until_they_expire() {
+        let (_, credentials) = Scripted::credentials(&[Step::Give("a", HOUR), Step::Fail]);
+        credentials.get().await.expect("a");
+        advance(HOUR - 11).await;
+        assert_eq!(credentials.get().await.map(|held| name(&held).to_owned()), Ok("a".into()));
+        advance(10).await;
+        let fault = credentials.get().await.expect_err("expired");
+        assert_eq!((fault.kind, fault.code.as_str()), (FaultKind::Credentials, "no_credentials"));
+        assert!(
+            fault.message.starts_with("cannot get AWS credentials: ") && fault.message.ends_with("status 500"),
+            "{fault}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_are_spaced_and_recovery_is_quick() {
+        let mut steps = vec![Step::Fail; 9];
+        steps.push(Step::Slow("a", Duration::ZERO));
+        let (script, credentials) = Scripted::credentials(&steps);
+        let mut times = Vec::new();
+        while !credentials.are_held() {
+            let before = script.fetches();
+            let outcome = credentials.get().await;
+            if script.fetches() > before {
+                times.push(Instant::now());
+            } else {
+                let wait = outcome.expect_err("resting").retry_after.expect("says how long");
+                assert!(wait <= PAUSE_MAX.mul_f64(1.0 + SPREAD), "{wait:?}");
+            }
+            tokio::time::advance(Duration::from_millis(50)).await;
+        }
+        for pair in times.windows(2) {
+            let pause = pair[1] - pair[0];
+            assert!(pause >= PAUSE_MIN && pause <= Duration::from_secs(10), "{pause:?}");
+        }
+        assert_eq!(times.len(), 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_provider_that_hangs_costs_five_seconds() {
+        let (_, credentials) = Scripted::credentials(&[Step::Hang]);
+        let began = Instant::now();
+        let fault = credentials.get().await.expect_err("nothing came");
+        assert_eq!(began.elapsed(), limits::CREDENTIALS_TIMEOUT);
+        assert_eq!(fault.message, "no AWS credentials within 5s; is the credential endpoint up?");
+    }
+
+    /// With a clock that is a day ahead all credentials look expired; only AWS can tell us that they are not.
+    #[tokio::test(start_paused = true)]
+    async fn credentials_that_look_expired_are_tried_for_a_minute() {
+        let (script, credentials) = Scripted::credentials(&[Step::Give("a", 0)]);
+        advance(86_400).await;
+        assert_eq!(credentials.get().await.map(|held| name(&held).to_owned()), Ok("a".into()));
+        advance(29).await;
+        credentials.get().await.expect("still tried");
+        assert_eq!(script.fetches(), 1);
+        advance(31).await;
+        credentials.get().await.expect("fetched again");
+        assert_eq!(script.fetches(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refused_credentials_are_fetched_again_at_most_once_a_second() {
+        let (script, credentials) = Scripted::credentials(&[Step::Give("a", HOUR), Step::Give("b", HOUR)]);
+        let first = credentials.get().await.expect("a");
+        credentials.forget(&first);
+        let fault = credentials.get().await.expect_err("too early");
+        assert_eq!((fault.kind, fault.code.as_str()), (FaultKind::Credentials, "credentials_refused"));
+        assert!(fault.retry_after.is_some_and(|wait| wait <= PAUSE_MIN));
+        advance(1).await;
+        let second = credentials.get().await.expect("b");
+        assert_eq!(name(&second), "b");
+        credentials.forget(&first); // a late refusal of the old ones
+        assert_eq!(credentials.get().await.map(|held| name(&held).to_owned()), Ok("b".into()));
+        assert_eq!(script.fetches(), 2);
+    }
+
+    /// Only a cancelled caller: the next one must not wait for it, nor be told to rest.
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_gives_up_leaves_the_way_free() {
+        let (script, credentials) = Scripted::credentials(&[Step::Hang, Step::Give("b", HOUR)]);
+        timeout(Duration::from_secs(1), credentials.get()).await.expect_err("it hangs");
+        assert_eq!(credentials.get().await.map(|held| name(&held).to_owned()), Ok("b".into()));
+        assert_eq!(script.fetches(), 2);
+    }
+
+    #[tokio::test]
+    async fn credentials_without_an_end_are_kept_and_never_shown() {
+        let keys = Keys::new("AKID", "SECRET", Some("TOKEN".into()), None, "test");
+        let credentials = Credentials::from_provider(keys, Clock::system());
+        let held = credentials.get().await.expect("fixed ones");
+        assert_eq!((held.renew_at, held.use_until), (None, None));
+        let shown = format!("{credentials:?} {held:?}");
+        assert!(!shown.contains("SECRET") && !shown.contains("TOKEN"), "{shown}");
+    }
+
+    #[test]
+    fn who_gives_the_task_no_role_is_told_so() {
+        let fault = fault(&CredentialsError::not_loaded("nothing configured"));
+        assert_eq!(fault.kind, FaultKind::Credentials);
+        assert!(fault.message.contains("taskRoleArn"), "{fault}");
+    }
+}

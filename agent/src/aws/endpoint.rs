@@ -180,19 +180,18 @@ mod tests {
             ("HTTPS://Logs.Example.com", None, "https://Logs.Example.com/", "Logs.Example.com"),
         ] {
             let endpoint = Endpoint::parse(text, port, "eu-central-1").expect(text);
-            assert_eq!((endpoint.to_string().as_str(), endpoint.host().to_str()), (uri, Ok(host)), "{text}");
+            assert_eq!((endpoint.to_string().as_str(), endpoint.host().as_bytes()), (uri, host.as_bytes()), "{text}");
         }
     }
 
     #[test]
     fn what_is_no_endpoint_is_refused_with_advice() {
-        for text in
-            ["", "https://", "http://:80", "a b", "host:port", "host:99999", "host:0", "http://[::1", "\u{7f}", "://x"]
+        for text in ["", "https://", "http://:80", "a b", "host:port", "host:99999", "host:0", "http://[::1", "\u{7f}"]
         {
             let error = Endpoint::parse(text, None, "eu-central-1").expect_err(text).to_string();
             assert!(error.contains("is not an endpoint; write for example"), "{text}: {error}");
         }
-        for text in ["ftp://host", "file:///etc/passwd", "unix:///run/x", "gopher://host:70"] {
+        for text in ["ftp://host", "file:///etc/passwd", "unix:///run/x", "gopher://host:70", "://x"] {
             let error = Endpoint::parse(text, None, "eu-central-1").expect_err(text).to_string();
             assert!(error.starts_with(&format!("`{text}` is not")), "{text}: {error}");
         }

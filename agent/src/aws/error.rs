@@ -258,7 +258,7 @@ fn one_line(text: &str) -> String {
 }
 
 /// An error and its sources in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
@@ -271,4 +271,222 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.parse().expect("a name"), value.parse().expect("a value"))).collect()
+    }
+
+    fn fault(status: u16, pairs: &[(&'static str, &str)], body: &[u8]) -> Fault {
+        classify(StatusCode::from_u16(status).expect("a status"), &headers(pairs), body)
+    }
+
+    #[test]
+    fn every_answer_has_one_meaning() {
+        use FaultKind::TooLarge;
+        for (status, body, kind, code) in [
+            // Throttling, in the words of several services.
+            (400, r#"{"__type":"ThrottlingException","message":"Rate exceeded"}"#, Throttled, "ThrottlingException"),
+            (400, r#"{"__type":"com.amazonaws.logs#ThrottlingException"}"#, Throttled, "ThrottlingException"),
+            (400, r#"{"code":"Throttling"}"#, Throttled, "Throttling"),
+            (400, r#"{"__type":"LimitExceededException"}"#, Throttled, "LimitExceededException"),
+            (
+                400,
+                r#"{"__type":"ProvisionedThroughputExceededException"}"#,
+                Throttled,
+                "ProvisionedThroughputExceededException",
+            ),
+            (400, r#"{"__type":"RequestLimitExceeded"}"#, Throttled, "RequestLimitExceeded"),
+            (400, r#"{"__type":"RequestThrottledException"}"#, Throttled, "RequestThrottledException"),
+            (429, r#"{"__type":"TooManyRequestsException"}"#, Throttled, "TooManyRequestsException"),
+            (503, "<Error><Code>SlowDown</Code><Message>Reduce</Message></Error>", Throttled, "SlowDown"),
+            (429, "", Throttled, "status_429"),
+            (429, r#"{"__type":"NewKindOfThrottlingException"}"#, Throttled, "NewKindOfThrottlingException"),
+            // What passes by itself.
+            (500, r#"{"__type":"InternalFailure"}"#, Transient, "InternalFailure"),
+            (503, r#"{"__type":"ServiceUnavailableException"}"#, Transient, "ServiceUnavailableException"),
+            (400, r#"{"__type":"ServiceUnavailable"}"#, Transient, "ServiceUnavailable"),
+            (400, r#"{"__type":"OperationAbortedException"}"#, Transient, "OperationAbortedException"),
+            (408, r#"{"__type":"RequestTimeoutException"}"#, Transient, "RequestTimeoutException"),
+            (500, "", Transient, "status_500"),
+            (502, "<html><body><h1>502 Bad Gateway</h1></body></html>", Transient, "status_502"),
+            (504, "upstream request timeout", Transient, "status_504"),
+            // Credentials.
+            (400, r#"{"__type":"ExpiredTokenException"}"#, Credentials, "ExpiredTokenException"),
+            (
+                403,
+                "<ErrorResponse><Error><Code>ExpiredToken</Code></Error></ErrorResponse>",
+                Credentials,
+                "ExpiredToken",
+            ),
+            (400, r#"{"__type":"UnrecognizedClientException"}"#, Credentials, "UnrecognizedClientException"),
+            (403, r#"{"__type":"InvalidClientTokenId"}"#, Credentials, "InvalidClientTokenId"),
+            (
+                400,
+                r#"{"__type":"MissingAuthenticationTokenException"}"#,
+                Credentials,
+                "MissingAuthenticationTokenException",
+            ),
+            (403, r#"{"__type":"RequestTimeTooSkewed"}"#, Credentials, "RequestTimeTooSkewed"),
+            (403, r#"{"__type":"SignatureDoesNotMatch"}"#, Credentials, "SignatureDoesNotMatch"),
+            (400, r#"{"__type":"InvalidSignatureException"}"#, Credentials, "InvalidSignatureException"),
+            // Policies.
+            (400, r#"{"__type":"AccessDeniedException","Message":"no"}"#, Denied, "AccessDeniedException"),
+            (403, r#"{"__type":"AccessDenied"}"#, Denied, "AccessDenied"),
+            (403, "<html>Forbidden</html>", Denied, "status_403"),
+            (401, "", Denied, "status_401"),
+            // Resources.
+            (400, r#"{"__type":"ResourceNotFoundException"}"#, NotFound, "ResourceNotFoundException"),
+            (400, r#"{"__type":"ResourceAlreadyExistsException"}"#, AlreadyExists, "ResourceAlreadyExistsException"),
+            // A 404 of a proxy says nothing of the log group.
+            (404, "<html>Not Found</html>", Transient, "status_404"),
+            // The request itself.
+            (413, "", TooLarge, "status_413"),
+            (413, r#"{"__type":"InvalidParameterException"}"#, TooLarge, "InvalidParameterException"),
+            (400, r#"{"__type":"RequestEntityTooLarge"}"#, TooLarge, "RequestEntityTooLarge"),
+            (
+                400,
+                r#"{"__type":"InvalidParameterException","message":"Upload too large: 1048577 bytes exceeds limit of 1048576"}"#,
+                TooLarge,
+                "InvalidParameterException",
+            ),
+            (400, r#"{"__type":"InvalidParameterException"}"#, Invalid, "InvalidParameterException"),
+            (400, r#"{"__type":"ValidationException"}"#, Invalid, "ValidationException"),
+            (400, r#"{"__type":"SerializationException"}"#, Invalid, "SerializationException"),
+            (400, r#"{"__type":"InvalidRequest"}"#, Invalid, "InvalidRequest"),
+            // What we do not know is not the record's fault.
+            (400, r#"{"__type":"BrandNewException"}"#, Transient, "BrandNewException"),
+            (400, "", Transient, "status_400"),
+            (400, "{}", Transient, "status_400"),
+            (400, "null", Transient, "status_400"),
+            (400, r#"{"__type":5,"message":["x"]}"#, Transient, "status_400"),
+            (400, r#"{"__type":"","message":null}"#, Transient, "status_400"),
+            (400, r#"{"__type":"two words"}"#, Transient, "status_400"),
+            (400, r#"{"__type":"ThrottlingException""#, Transient, "status_400"),
+            (302, "", Transient, "status_302"),
+            (200, "<html>Please log in</html>", Transient, "status_200"),
+        ] {
+            let fault = fault(status, &[], body.as_bytes());
+            assert_eq!((fault.kind, fault.code.as_str()), (kind, code), "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn the_header_names_the_fault_before_the_body() {
+        let header = ("x-amzn-ErrorType", "com.amazonaws.logs#ThrottlingException:http://internal.amazon.com/coral/");
+        let fault = fault(400, &[header], br#"{"__type":"AccessDeniedException","message":"Rate exceeded"}"#);
+        assert_eq!(
+            fault,
+            Fault {
+                kind: Throttled,
+                code: "ThrottlingException".into(),
+                message: "Rate exceeded".into(),
+                retry_after: None,
+            }
+        );
+        assert_eq!(fault.to_string(), "ThrottlingException: Rate exceeded");
+    }
+
+    #[test]
+    fn each_code_is_known_once() {
+        let codes: std::collections::BTreeSet<_> = CODES.iter().map(|(code, _)| code).collect();
+        assert_eq!(codes.len(), CODES.len());
+        assert!(codes.iter().all(|code| !code.ends_with("Exception")));
+        assert!(CLOCK_CODES.iter().all(|code| CODES.contains(&(code, Credentials))));
+    }
+
+    #[test]
+    fn hostile_bodies_are_survived() {
+        let long_code = format!(r#"{{"__type":"{}"}}"#, "A".repeat(60_000));
+        for (what, body) in [
+            ("not UTF-8", b"{\"__type\":\"\xff\xfe\"}".to_vec()),
+            ("deep nesting", "{\"a\":".repeat(10_000).into_bytes()),
+            ("deep arrays", [b"{\"__type\":".to_vec(), "[".repeat(60_000).into_bytes()].concat()),
+            ("a code of 60 KB", long_code.into_bytes()),
+            ("zeros", vec![0; 65_536]),
+            ("an XML bomb", b"<!DOCTYPE x [<!ENTITY a \"aaa\">]><Error><Code>&a;</Code></Error>".to_vec()),
+            ("XML without an end", b"<Error><Code>AccessDenied".to_vec()),
+        ] {
+            let fault = fault(400, &[], &body);
+            assert_eq!(
+                (fault.kind, fault.code.as_str(), fault.message.as_str()),
+                (Transient, "status_400", ""),
+                "{what}"
+            );
+        }
+    }
+
+    /// AWS repeats the request when it refuses a signature, and with it the session token.
+    #[test]
+    fn a_message_keeps_one_clean_line() {
+        let said = |message: &str| {
+            let body = serde_json::json!({"__type": "InvalidSignatureException", "message": message});
+            fault(403, &[], body.to_string().as_bytes()).message
+        };
+        let refused = "The request signature does not match.\n\nThe Canonical String should have been\n\
+                       'POST\n/\n\nhost:logs\nx-amz-security-token:TOKEN'";
+        assert_eq!(said(refused), "The request signature does not match.");
+        assert_eq!(said("\n\n  second line\r\nthird"), "second line");
+        assert_eq!(said("\u{1b}[31mred\u{1b}[0m\u{7}\u{0}\u{85}"), "[31mred[0m");
+        assert_eq!(said(&"ä".repeat(1_000)), "ä".repeat(128));
+        assert_eq!(
+            said(&format!("a{}", "€".repeat(1_000))),
+            format!("a{}", "€".repeat(85)),
+            "a character is kept whole"
+        );
+    }
+
+    #[test]
+    fn the_wait_is_understood_in_every_form_and_bounded() {
+        let date = ("date", "Tue, 14 Nov 2023 22:13:20 GMT");
+        let ms = Duration::from_millis;
+        for (pairs, wait) in [
+            (&[("retry-after", "7")][..], Some(ms(7_000))),
+            (&[("retry-after", " 7 ")], Some(ms(7_000))),
+            (&[("retry-after", "0")], Some(ms(0))),
+            (&[("x-amz-retry-after", "1500")], Some(ms(1_500))),
+            (&[("x-amz-retry-after", "1500"), ("retry-after", "9")], Some(ms(1_500))),
+            (&[("x-amz-retry-after", "soon"), ("retry-after", "9")], Some(ms(9_000))),
+            (&[("retry-after", "86400")], Some(RETRY_AFTER_MAX)),
+            (&[("retry-after", "18446744073709551615")], Some(RETRY_AFTER_MAX)),
+            (&[("retry-after", "99999999999999999999999")], None),
+            (&[("retry-after", "-1")], None),
+            (&[("retry-after", "1.5")], None),
+            (&[("retry-after", "")], None),
+            (&[("retry-after", "Tue, 14 Nov 2023 22:13:50 GMT"), date], Some(ms(30_000))),
+            (&[("retry-after", "Tue, 14 Nov 2023 22:13:00 GMT"), date], Some(ms(0))), // past
+            (&[("retry-after", "Wed, 14 Nov 2029 22:13:00 GMT"), date], Some(RETRY_AFTER_MAX)),
+            (&[("retry-after", "Tue, 14 Nov 2023 22:13:50 GMT")], None), // by whose clock?
+            (&[], None),
+        ] {
+            assert_eq!(fault(503, pairs, b"").retry_after, wait, "{pairs:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn property_any_answer_becomes_a_short_clean_fault(
+            status in 100u16..1000,
+            error_type in "\\PC{0,80}",
+            body in prop_oneof![
+                proptest::collection::vec(any::<u8>(), 0..300),
+                "\\{\"(__type|message|Message|code)\":\"\\PC{0,300}\"\\}".prop_map(String::into_bytes),
+                "<Code>\\PC{0,100}</Code><Message>\\PC{0,300}</Message>".prop_map(String::into_bytes),
+            ],
+        ) {
+            let mut headers = HeaderMap::new();
+            if let Ok(value) = HeaderValue::from_str(&error_type) {
+                headers.insert("x-amzn-errortype", value);
+            }
+            let fault = classify(StatusCode::from_u16(status).expect("a status"), &headers, &body);
+            prop_assert!(!fault.code.is_empty() && fault.code.len() <= CODE_BYTES_MAX && fault.code.is_ascii());
+            prop_assert!(fault.message.len() <= MESSAGE_BYTES_MAX && !fault.message.contains(char::is_control));
+        }
+    }
 }

@@ -146,3 +146,80 @@ fn connector_error(error: HttpError) -> ConnectorError {
         _ => ConnectorError::io(error.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_credential_types::{Credentials as Keys, provider::ProvideCredentials};
+
+    use super::*;
+    use crate::net::{
+        stub::{Stub, answer},
+        tls::Tls,
+    };
+
+    const ROLE: &str = "arn:aws:iam::123456789012:role/logs";
+
+    fn chain(stub: &Stub) -> ProviderChain {
+        let identity = Identity {
+            role_arn: Some(ROLE.into()),
+            external_id: Some("shop 7".into()),
+            sts_endpoint: Some(stub.url()),
+            profile: None,
+        };
+        let bridge = Bridge { http: HttpClient::new(&Tls::new(None)), clock: Clock::system() };
+        ProviderChain::new(&identity, "eu-central-1", bridge).expect("an endpoint")
+    }
+
+    fn own() -> SharedCredentialsProvider {
+        SharedCredentialsProvider::new(Keys::new("AKIDTASK", "SECRET", None, None, "test"))
+    }
+
+    /// Proves the bridge and the set-up of STS. Which variables the SDK's own chain reads is not proved here.
+    #[tokio::test]
+    async fn a_role_is_assumed_over_our_own_http_client() {
+        let body = "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleResult>\
+            <Credentials><AccessKeyId>AKIDROLE</AccessKeyId><SecretAccessKey>S</SecretAccessKey>\
+            <SessionToken>T</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration></Credentials>\
+            </AssumeRoleResult></AssumeRoleResponse>";
+        let stub = Stub::answering([answer("200 OK", "content-type: text/xml\r\n", body)]);
+        let keys = chain(&stub).assume(ROLE, own()).await.provide_credentials().await.expect("credentials");
+        assert_eq!((keys.access_key_id(), keys.session_token()), ("AKIDROLE", Some("T")));
+
+        let [seen] = &stub.seen()[..] else { panic!("one request") };
+        let form = String::from_utf8_lossy(&seen.body).into_owned();
+        for field in [
+            "Action=AssumeRole",
+            "RoleArn=arn%3Aaws%3Aiam%3A%3A123456789012%3Arole%2Flogs",
+            "RoleSessionName=pillion",
+            "ExternalId=shop%207",
+        ] {
+            assert!(form.split('&').any(|f| f == field), "{field} in {form}");
+        }
+        let signed = "Credential=AKIDTASK/";
+        assert!(seen.header("authorization").is_some_and(|a| a.contains(signed)), "{seen:?}");
+    }
+
+    #[tokio::test]
+    async fn a_refused_role_is_one_request_and_teaches_the_time() {
+        let body =
+            "<ErrorResponse><Error><Code>AccessDenied</Code><Message>not yours</Message></Error></ErrorResponse>";
+        let headers = "date: Fri, 01 Jan 2100 00:00:00 GMT\r\n";
+        let stub = Stub::answering([answer("403 Forbidden", headers, body), answer("403 Forbidden", headers, body)]);
+        let chain = chain(&stub);
+        for asked in 1..=2 {
+            let error = chain.assume(ROLE, own()).await.provide_credentials().await.expect_err("refused");
+            assert!(crate::aws::error::chain(&error).contains("not yours"), "{error:?}");
+            assert_eq!(stub.seen().len(), asked, "the SDK does not retry");
+        }
+        // So far off that it takes two answers; see `Clock`.
+        assert!(chain.bridge.clock.offset_seconds() > 0);
+    }
+
+    #[test]
+    fn an_sts_endpoint_that_is_none_is_refused_at_start() {
+        let identity = Identity { sts_endpoint: Some("http://169.254.169.254".into()), ..Identity::default() };
+        let bridge = Bridge { http: HttpClient::new(&Tls::new(None)), clock: Clock::system() };
+        let refused = ProviderChain::new(&identity, "eu-central-1", bridge).err();
+        assert_eq!(refused, Some(EndpointError::LinkLocal("169.254.169.254".into())));
+    }
+}

@@ -135,3 +135,151 @@ fn region_of_zone(zone: &str) -> Option<String> {
     let end = zone[number..].find(|c: char| !c.is_ascii_digit()).map_or(zone.len(), |length| number + length);
     Some(zone[..end].to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::net::{
+        stub::{Stub, answer},
+        tls::Tls,
+    };
+
+    /// After the Amazon ECS developer guide, "task metadata endpoint version 4".
+    const DOCUMENT: &str = r#"{
+        "Cluster": "arn:aws:ecs:us-west-2:111122223333:cluster/default",
+        "TaskARN": "arn:aws:ecs:us-west-2:111122223333:task/default/158d1c8083dd49d6b527399fd6414f5c",
+        "Family": "curltest", "Revision": "26", "ServiceName": "MyService", "DesiredStatus": "RUNNING",
+        "Limits": {"CPU": 0.25, "Memory": 512}, "AvailabilityZone": "us-west-2d", "LaunchType": "EC2",
+        "Containers": [
+            {"DockerId": "598c", "Name": "~internal~ecs~pause", "Image": "amazon/amazon-ecs-pause:0.1.0"},
+            {"DockerId": "ee08", "Name": "curl", "Labels": {"com.amazonaws.ecs.cluster": "default"}}
+        ]
+    }"#;
+
+    fn read(document: &str) -> Metadata {
+        Metadata::read(document.as_bytes()).expect(document)
+    }
+
+    #[test]
+    fn a_task_knows_who_and_where_it_is() {
+        assert_eq!(
+            read(DOCUMENT),
+            Metadata {
+                task_arn: Some(
+                    "arn:aws:ecs:us-west-2:111122223333:task/default/158d1c8083dd49d6b527399fd6414f5c".into()
+                ),
+                task_id: Some("158d1c8083dd49d6b527399fd6414f5c".into()),
+                region: Some("us-west-2".into()),
+                cluster: Some("default".into()),
+                family: Some("curltest".into()),
+                revision: Some("26".into()),
+                availability_zone: Some("us-west-2d".into()),
+                launch_type: Some("EC2".into()),
+                service: Some("MyService".into()),
+                containers: vec!["~internal~ecs~pause".into(), "curl".into()],
+            }
+        );
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_missing_and_nothing_else() {
+        let long = format!(r#"{{"Family": "{}", "Revision": "1"}}"#, "f".repeat(10_240));
+        let many = format!(r#"{{"Containers": [{}]}}"#, vec![r#"{"Name":"c"}"#; 1_000].join(","));
+        let revision = Metadata { revision: Some("1".into()), ..Metadata::default() };
+        for (document, expected) in [
+            ("{}", Metadata::default()),
+            (r#"{"TaskARN": null, "Cluster": null, "Containers": null, "Family": null}"#, Metadata::default()),
+            (
+                r#"{"TaskARN": 5, "Cluster": [], "Containers": "x", "Family": {}, "AvailabilityZone": ""}"#,
+                Metadata::default(),
+            ),
+            (
+                r#"{"Containers": [null, 5, {}, {"Name": null}, {"Name": ["x"]}, [], {"Name": ""}]}"#,
+                Metadata::default(),
+            ),
+            (r#"{"TaskARN": "not an arn/x", "Cluster": "cluster/"}"#, Metadata::default()),
+            (r#"{"Family": "a\nb", "Revision": 1}"#, revision.clone()),
+            (&long, revision),
+            (&many, Metadata { containers: vec!["c".into(); CONTAINERS_MAX], ..Metadata::default() }),
+            (
+                r#"{"TaskARN": "arn:", "Cluster": "shop"}"#,
+                Metadata {
+                    task_arn: Some("arn:".into()),
+                    task_id: Some("arn:".into()),
+                    cluster: Some("shop".into()),
+                    ..Metadata::default()
+                },
+            ),
+        ] {
+            assert_eq!(read(document), expected, "{}", &document[..document.len().min(80)]);
+        }
+        for document in ["", "null", "[]", "5", "\"x\"", "{", "{\"a\":}", "<html></html>", &"[".repeat(100_000)] {
+            let refused = Metadata::read(document.as_bytes());
+            assert!(matches!(refused, Err(MetadataError::NotJson)), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn the_region_is_found_without_an_arn() {
+        for (zone, region) in [
+            ("eu-central-1a", Some("eu-central-1")),
+            ("us-gov-west-1b", Some("us-gov-west-1")),
+            ("us-west-2-lax-1a", Some("us-west-2")),
+            ("ap-southeast-12", Some("ap-southeast-12")),
+            ("use1-az1", None),
+            ("nowhere", None),
+            ("-", None),
+            ("ä-ö-1ü", Some("ä-ö-1")),
+        ] {
+            let found = read(&format!(r#"{{"AvailabilityZone": "{zone}"}}"#)).region;
+            assert_eq!(found.as_deref(), region, "{zone}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_task_document_is_fetched() {
+        let stub = Stub::answering([answer("200 OK", "", DOCUMENT), answer("200 OK", "", DOCUMENT)]);
+        let http = HttpClient::new(&Tls::new(None));
+        for uri in [format!("{}/v4/abc", stub.url()), format!("{}/v4/abc/", stub.url())] {
+            assert_eq!(fetch(&uri, &http).await.expect("metadata"), read(DOCUMENT));
+        }
+        assert!(stub.seen().iter().all(|seen| seen.line == "GET /v4/abc/task HTTP/1.1"), "{:?}", stub.seen());
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_in_trouble_is_an_error_and_no_more() {
+        let http = HttpClient::new(&Tls::new(None));
+        let huge = answer("200 OK", "", &" ".repeat(limits::METADATA_BYTES_MAX + 1));
+        for (reply, expected) in [
+            (answer("404 Not Found", "", "404 page not found"), "Err(Status(404))"),
+            (answer("500 Oh", "", ""), "Err(Status(500))"),
+            (answer("429 Slow Down", "retry-after: 1\r\n", ""), "Err(Status(429))"),
+            (answer("302 Found", "location: http://169.254.169.254/\r\n", ""), "Err(Status(302))"),
+            (answer("200 OK", "", ""), "Err(NotJson)"),
+            (huge, "Err(NoAnswer(TooLarge { status: 200, limit: 1048576 }))"),
+        ] {
+            let stub = Stub::answering([reply]);
+            assert_eq!(format!("{:?}", fetch(&stub.url(), &http).await), expected);
+        }
+        let closed =
+            TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port that nobody listens on");
+        let refused = fetch(&format!("http://{closed}"), &http).await;
+        assert!(matches!(refused, Err(MetadataError::NoAnswer(HttpError::Connect { .. }))), "{refused:?}");
+        let refused = fetch("http://a b", &http).await;
+        assert!(matches!(refused, Err(MetadataError::Uri { .. })), "{refused:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn property_no_document_makes_it_panic(zone in "\\PC{0,20}", arn in "(arn:)?\\PC{0,40}", bytes: Vec<u8>) {
+            let document = serde_json::json!({"AvailabilityZone": zone, "TaskARN": arn, "Cluster": arn});
+            let read = Metadata::read(document.to_string().as_bytes()).expect("an object");
+            prop_assert!(read.task_arn.is_none_or(|arn| arn.starts_with("arn:")));
+            drop(Metadata::read(&bytes));
+        }
+    }
+}

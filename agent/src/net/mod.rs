@@ -8,6 +8,8 @@ use std::net::{IpAddr, Ipv6Addr};
 pub mod http;
 pub mod inflate;
 pub mod listen;
+#[cfg(test)]
+pub(crate) mod stub;
 pub mod tls;
 
 /// True for the addresses where hosts offer credentials and metadata: 169.254.0.0/16 and fd00:ec2::/32.
