@@ -232,14 +232,16 @@ impl Flight {
 }
 
 fn fault(error: &CredentialsError) -> Fault {
-    let text = match error {
-        CredentialsError::CredentialsNotLoaded(_) => {
-            "no AWS credentials found; give the task definition a `taskRoleArn` with the permissions it needs"
-                .to_owned()
-        }
-        error => format!("cannot get AWS credentials: {}", chain(error)),
+    const ADVICE: &str =
+        "no AWS credentials found; give the task definition a `taskRoleArn` with the permissions it needs";
+    let text = chain(error);
+    let message = match error {
+        CredentialsError::CredentialsNotLoaded(_) => ADVICE.to_owned(),
+        // The chain ends with the instance's metadata service. To get there means that nothing else was configured.
+        _ if text.contains("IMDS") => format!("{ADVICE} ({text})"),
+        _ => format!("cannot get AWS credentials: {text}"),
     };
-    Fault::own(FaultKind::Credentials, "no_credentials", &text)
+    Fault::own(FaultKind::Credentials, "no_credentials", &message)
 }
 
 #[cfg(test)]
@@ -487,8 +489,13 @@ mod tests {
 
     #[test]
     fn who_gives_the_task_no_role_is_told_so() {
-        let fault = fault(&CredentialsError::not_loaded("nothing configured"));
-        assert_eq!(fault.kind, FaultKind::Credentials);
-        assert!(fault.message.contains("taskRoleArn"), "{fault}");
+        for error in [
+            CredentialsError::not_loaded("nothing configured"),
+            CredentialsError::provider_error("failed to load IMDS session token"),
+        ] {
+            let fault = fault(&error);
+            assert_eq!(fault.kind, FaultKind::Credentials);
+            assert!(fault.message.contains("taskRoleArn"), "{fault}");
+        }
     }
 }
