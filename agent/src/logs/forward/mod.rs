@@ -102,3 +102,10 @@ impl Buffers {
         }
     }
 }
+//! Fluent Forward, the protocol of Docker's `fluentd` log driver and of the fluent-logger libraries.
+//!
+//! Promises: takes every mode of the protocol.
+//! Never: closes a connection because we are busy.
+
+pub mod handshake;
+pub mod types;
