@@ -4,6 +4,7 @@
 //! Never: is the reason a task fails.
 
 pub mod aws;
+pub mod config;
 pub mod deliver;
 pub mod ecs;
 pub mod fluentbit;

@@ -82,6 +82,23 @@ impl Problems {
     }
 }
 
+/// Text of a configuration as a problem may show it: control characters escaped, not longer than a line.
+pub fn shown(text: &str) -> String {
+    const SHOWN_MAX: usize = 60;
+    let mut out = String::new();
+    for letter in text.chars().take(SHOWN_MAX) {
+        match letter {
+            '\\' | '"' | '\'' => out.push(letter),
+            // Also the letters that turn the direction of writing, which could make a problem say something else.
+            _ => out.extend(letter.escape_debug()),
+        }
+    }
+    if text.chars().nth(SHOWN_MAX).is_some() {
+        out.push('…');
+    }
+    out
+}
+
 /// The known word that is most like `word`, if one is so like it that it was probably meant: up to a third of the
 /// letters differ. Case is not looked at.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
@@ -98,20 +115,22 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, candidate)| candidate)
 }
 
-/// How many letters must be put in, taken out or changed to make one word of the other (Levenshtein).
+/// How many letters must be put in, taken out, changed or swapped with the next to make one word of the other.
 fn distance(one: &str, other: &str) -> usize {
+    let one: Vec<char> = one.chars().collect();
     let other: Vec<char> = other.to_lowercase().chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (i, a) in one.chars().enumerate() {
-        let mut corner = row[0];
-        row[0] = i + 1;
-        for (j, b) in other.iter().enumerate() {
-            let changed = corner + usize::from(a != *b);
-            corner = row[j + 1];
-            row[j + 1] = changed.min(corner + 1).min(row[j] + 1);
+    let mut rows: Vec<Vec<usize>> = (0..=one.len()).map(|i| vec![i; other.len() + 1]).collect();
+    rows[0] = (0..=other.len()).collect();
+    for i in 1..=one.len() {
+        for j in 1..=other.len() {
+            let changed = rows[i - 1][j - 1] + usize::from(one[i - 1] != other[j - 1]);
+            rows[i][j] = changed.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
+            if i > 1 && j > 1 && one[i - 1] == other[j - 2] && one[i - 2] == other[j - 1] {
+                rows[i][j] = rows[i][j].min(rows[i - 2][j - 2] + 1);
+            }
         }
     }
-    row[other.len()]
+    rows[one.len()][other.len()]
 }
 
 impl Extend<Problem> for Problems {
@@ -147,7 +166,8 @@ mod tests {
             ("log_group_nam", Some("log_group_name")),
             ("Log_Grup_Name", Some("log_group_name")),
             ("regoin", Some("region")),
-            ("tga", None),
+            ("tga", Some("tag")),
+            ("gta", None),
             ("tags", Some("tag")),
             ("bucket", None),
             ("", None),
@@ -155,6 +175,18 @@ mod tests {
             assert_eq!(nearest(word, known), meant, "{word}");
         }
         assert_eq!(nearest(&"x".repeat(1 << 20), known), None);
+    }
+
+    #[test]
+    fn what_is_shown_is_one_short_line() {
+        for (text, out) in [
+            ("it's \\ \"plain\"", "it's \\ \"plain\""),
+            ("a\n\u{1b}[31m\u{202e}b", "a\\n\\u{1b}[31m\\u{202e}b"),
+            ("é ٣ 日本", "é ٣ 日本"),
+            (&"x".repeat(61), &("x".repeat(60) + "…")),
+        ] {
+            assert_eq!(shown(text), out);
+        }
     }
 
     #[test]

@@ -6,11 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    grammar::{Section, Source},
-    shown,
-};
-use crate::problem::{Problem, Problems};
+use super::grammar::{Section, Source};
+use crate::problem::{Problem, Problems, shown};
 
 /// Where names are looked up: `@SET` first, then the environment, as Fluent Bit does.
 #[derive(Clone, Copy)]

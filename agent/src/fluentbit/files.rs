@@ -95,6 +95,15 @@ impl Files for InMemory {
     }
 }
 
+/// Why a file could not be read, for people.
+pub fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
 fn bounded(bytes: Vec<u8>) -> io::Result<Vec<u8>> {
     match bytes.len() as u64 {
         0..=FILE_BYTES_MAX => Ok(bytes),

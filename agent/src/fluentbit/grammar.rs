@@ -11,10 +11,16 @@ use std::{
     sync::Arc,
 };
 
-use super::{builtin, builtin::Builtin, expand, files::Files, shown, shown_key};
+use super::{
+    builtin,
+    builtin::Builtin,
+    expand,
+    files::{Files, reason},
+    shown_key,
+};
 use crate::{
     logs::pattern::Pattern,
-    problem::{Problem, Problems},
+    problem::{Problem, Problems, shown},
 };
 
 /// Files of one configuration, Fluent Bit's own limit.
@@ -320,12 +326,4 @@ fn glob(path: &Path, files: &dyn Files) -> Vec<PathBuf> {
             .collect();
     }
     found
-}
-
-fn reason(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        _ => error.to_string(),
-    }
 }

@@ -21,7 +21,7 @@ mod service;
 
 use std::{collections::BTreeMap, path::Path};
 
-pub use files::{Disk, Files, InMemory};
+pub use files::{Disk, Files, InMemory, reason};
 use grammar::Kind;
 use section::Reader;
 pub use service::{Service, level};
@@ -82,16 +82,6 @@ impl Numbers {
         *number += 1;
         name
     }
-}
-
-/// Text of a file as a problem may show it: control characters escaped, not longer than a line.
-fn shown(text: &str) -> String {
-    const SHOWN_MAX: usize = 60;
-    let mut out: String = text.chars().take(SHOWN_MAX).flat_map(char::escape_debug).collect();
-    if text.chars().nth(SHOWN_MAX).is_some() {
-        out.push('…');
-    }
-    out.replace("\\'", "'").replace("\\\"", "\"")
 }
 
 /// A key as a problem may show it. What does not look like the name of an option may be a line of a value that went

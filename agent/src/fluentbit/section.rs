@@ -7,10 +7,10 @@ use std::{cell::RefCell, fmt::Display};
 
 use super::{
     grammar::{Property, Section},
-    shown, shown_key,
+    shown_key,
 };
 use crate::{
-    problem::{Problem, Problems, nearest},
+    problem::{Problem, Problems, nearest, shown},
     units::ByteSize,
 };
 

@@ -1,0 +1,318 @@
+//! What the types cannot say: one field against another, one item against the others.
+//!
+//! Promises: every problem names the line and path of the field that should change.
+//! Never: changes a setting; looks at a Fluent Bit file, which has its own rules and its own words.
+
+use std::{collections::HashMap, net::SocketAddr, path::PathBuf, time::Duration};
+
+use super::{
+    document::{ADMIN, Document},
+    node::{Kind, Node, Path},
+    source::Tree,
+};
+use crate::{
+    logs::{
+        filter::{grep::Rule, record_modifier},
+        out::{cloudwatch, cloudwatch::Templates},
+        pattern::Pattern,
+        settings::{Destination, Filter, Forward, Input, Output},
+    },
+    problem::{Problem, Problems},
+    units::ByteSize,
+};
+
+/// The smallest memory that still holds one full batch for CloudWatch Logs and the one being filled.
+const MEMORY_MIN: ByteSize = ByteSize::mebibytes(4);
+/// A longer `stopTimeout` than this is a mistake in the unit.
+const STOP_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// Records that wait longer than this look lost.
+const LINGER_MAX: Duration = Duration::from_secs(300);
+
+/// Finds what is wrong with a document that was read from `tree`.
+pub(super) fn check(document: &Document, tree: &Tree, problems: &mut Problems) {
+    let mut check = Check { tree, problems, addresses: HashMap::new(), sockets: HashMap::new() };
+    check.top(document);
+    for (input, path) in document.logs.inputs.iter().zip(check.items("logs.inputs")) {
+        match input {
+            Input::Forward(forward) => check.forward(forward, &path.key("forward")),
+            Input::Json(json) => {
+                check.listener(Some(json.tcp), &path.key("json").key("tcp"), Protection::None);
+                check.not_empty(&json.tag, &path.key("json").key("tag"));
+            }
+        }
+    }
+    for (filter, path) in document.logs.filters.iter().zip(check.items("logs.filters")) {
+        match filter {
+            Filter::Grep(grep) => {
+                for (index, rule) in grep.rules.iter().enumerate() {
+                    let (Rule::Regex { key, .. } | Rule::Exclude { key, .. }) = rule;
+                    check.not_empty(key, &path.key("grep").key("rules").item(index));
+                }
+            }
+            Filter::RecordModifier(modifier) => check.record_modifier(modifier, &path.key("record_modifier")),
+        }
+    }
+    let mut names = HashMap::new();
+    for (output, path) in document.logs.outputs.iter().zip(check.items("logs.outputs")) {
+        check.output(output, &path, &mut names);
+    }
+}
+
+/// Whether a listener asks who is there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Protection {
+    None,
+    Key,
+}
+
+struct Check<'a> {
+    tree: &'a Tree,
+    problems: &'a mut Problems,
+    addresses: HashMap<SocketAddr, Path>,
+    sockets: HashMap<PathBuf, Path>,
+}
+
+impl Check<'_> {
+    fn error(&mut self, path: &Path, what: impl Into<String>, hint: &str) {
+        self.problems.push(Problem::error(self.tree.place(path), what, hint));
+    }
+
+    fn warning(&mut self, path: &Path, what: impl Into<String>, hint: &str) {
+        self.problems.push(Problem::warning(self.tree.place(path), what, hint));
+    }
+
+    /// The paths of the items of a list that could be read.
+    fn items(&self, list: &str) -> Vec<Path> {
+        let path = Path::of(list);
+        let Some((Node { kind: Kind::List(items), .. }, _)) = self.tree.root.find(&path) else { return Vec::new() };
+        let live = items.iter().enumerate().filter(|(_, item)| !matches!(item.kind, Kind::Removed));
+        live.map(|(index, _)| path.item(index)).collect()
+    }
+
+    /// False if something in this node could not be read: what seems to be missing may be what was misspelt.
+    fn is_whole(&self, path: &Path) -> bool {
+        self.tree.root.find(path).is_none_or(|(node, _)| !node.is_damaged())
+    }
+
+    fn top(&mut self, document: &Document) {
+        let admin = document.admin.listen.address(ADMIN);
+        if let Some(address) = admin {
+            self.listener(Some(address), &Path::of("admin.listen"), Protection::None);
+        }
+        if document.memory.is_some_and(|memory| memory < MEMORY_MIN) {
+            self.error(&Path::of("memory"), format!("less than {MEMORY_MIN}"), "give at least `4 MiB`");
+        }
+        let out_of_range = |span: Duration| span < Duration::from_secs(1) || span > STOP_TIMEOUT_MAX;
+        if document.stop_timeout.is_some_and(|timeout| out_of_range(timeout.0)) {
+            self.error(&Path::of("stop_timeout"), "not between 1s and 24h", "give the task definition's `stopTimeout`");
+        }
+        if document.admin.stuck_after.is_some_and(|after| out_of_range(after.0)) {
+            self.error(&Path::of("admin.stuck_after"), "not between 1s and 24h", "write for example `15m`");
+        }
+    }
+
+    fn not_empty(&mut self, text: &str, path: &Path) {
+        if text.is_empty() {
+            self.error(path, "is empty", "");
+        }
+    }
+
+    fn listener(&mut self, address: Option<SocketAddr>, path: &Path, protection: Protection) {
+        let Some(address) = address else { return };
+        if !address.ip().is_loopback() && protection == Protection::None {
+            let hint = "whoever reaches it can use it; write `127.0.0.1` unless something outside of the task needs it";
+            self.warning(path, format!("`{address}` is not a loopback address"), hint);
+        }
+        // Port 0 is another one each time.
+        if address.port() == 0 {
+            return;
+        }
+        if let Some(other) = self.addresses.insert(address, path.clone()) {
+            let what = format!("`{address}` is the address of `{other}` too");
+            self.error(path, what, "give each listener an address of its own");
+        }
+    }
+
+    fn forward(&mut self, forward: &Forward, path: &Path) {
+        if forward.unix.is_none() && forward.tcp.is_none() && self.is_whole(path) {
+            self.error(path, "listens nowhere", "give `unix`, `tcp` or both");
+        }
+        let protection = if forward.shared_key.is_some() { Protection::Key } else { Protection::None };
+        self.listener(forward.tcp, &path.key("tcp"), protection);
+        if let Some(unix) = &forward.unix
+            && let Some(other) = self.sockets.insert(unix.clone(), path.key("unix"))
+        {
+            self.error(&path.key("unix"), format!("is the socket of `{other}` too"), "give each input its own");
+        }
+        if forward.unix_permissions.is_some() && forward.unix.is_none() {
+            self.warning(&path.key("unix_permissions"), "has no effect without `unix`", "");
+        }
+        // CVE-2025-12969: a receiver that takes users without a key lets everyone in.
+        if !forward.users.is_empty() && forward.shared_key.is_none() && self.is_whole(path) {
+            let what = "users are checked in the handshake only, and there is none without a key";
+            self.error(&path.key("users"), what, "give `shared_key` too");
+        }
+        if forward.shared_key.as_ref().is_some_and(|key| key.expose().is_empty()) {
+            self.error(
+                &path.key("shared_key"),
+                "is empty",
+                "everyone knows an empty key; give one, or remove the line",
+            );
+        }
+        for (index, user) in forward.users.iter().enumerate() {
+            self.not_empty(&user.name, &path.key("users").item(index).key("name"));
+        }
+        if forward.message_bytes_max.is_some_and(|max| max.0 < 1_024) {
+            self.error(&path.key("message_bytes_max"), "less than 1 KiB", "one line of a container has up to 16 KiB");
+        }
+    }
+
+    fn record_modifier(&mut self, modifier: &record_modifier::Config, path: &Path) {
+        if !modifier.remove_keys.is_empty() && !modifier.allowlist_keys.is_empty() {
+            self.error(&path.key("allowlist_keys"), "cannot stand beside `remove_keys`", "use one of the two");
+        }
+        for (index, (key, _)) in modifier.records.iter().enumerate() {
+            self.not_empty(key, &path.key("records").item(index));
+        }
+    }
+
+    fn output(&mut self, output: &Output, path: &Path, names: &mut HashMap<String, Path>) {
+        if let Some(name) = &output.name {
+            let name_path = path.key("name");
+            let plain = |c: char| c.is_ascii_alphanumeric() || "_.-/".contains(c);
+            if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+                let hint = "use 1 to 64 of the letters a-z, A-Z, 0-9, `_`, `.`, `-`, `/`";
+                self.error(&name_path, "not a name that can stand on `/metrics`", hint);
+            }
+            if let Some(other) = names.insert(name.clone(), name_path.clone()) {
+                self.error(&name_path, format!("is the name of `{other}` too"), "give each output its own");
+            }
+        }
+        if matches!(&output.pattern, Pattern::Wildcard(text) if text.is_empty()) {
+            self.warning(&path.key("match"), "fits no tag", "write `*` for all of them");
+        }
+        match &output.to {
+            Destination::Cloudwatch(config) => self.cloudwatch(config, &path.key("to").key("cloudwatch")),
+            Destination::File(file) => {
+                let path = path.key("to").key("file");
+                if file.folder.as_os_str().is_empty() {
+                    self.error(&path.key("folder"), "is empty", "give the path of a folder");
+                }
+                if file.file_bytes_max.is_some_and(|max| max.0 < 1_024) {
+                    self.error(&path.key("file_bytes_max"), "less than 1 KiB", "write for example `64 MiB`");
+                }
+            }
+            Destination::Discard(_) | Destination::Unsupported { .. } => {}
+        }
+    }
+
+    fn cloudwatch(&mut self, config: &cloudwatch::Config, path: &Path) {
+        let whole = self.is_whole(path);
+        if config.group.is_none() && whole {
+            self.error(path, "has no `group`", "name the log group");
+        }
+        match (&config.stream, &config.stream_prefix) {
+            (None, None) if whole => {
+                self.error(path, "has neither `stream` nor `stream_prefix`", "give one of the two");
+            }
+            (Some(_), Some(_)) => {
+                self.error(&path.key("stream_prefix"), "cannot stand beside `stream`", "give one of the two");
+            }
+            _ => {}
+        }
+        self.cloudwatch_names(config, path);
+        self.cloudwatch_creation(config, path);
+        self.cloudwatch_access(config, path);
+        if config.log_format.as_deref().is_some_and(|format| format != "json/emf") {
+            self.error(&path.key("log_format"), "not a format that CloudWatch Logs knows", "write `json/emf`");
+        }
+        if config.linger.is_some_and(|linger| linger.0 > LINGER_MAX) {
+            self.error(&path.key("linger"), "longer than 5m", "write for example `250ms`");
+        }
+    }
+
+    /// The service's rules for names, from the references of `CreateLogGroup` and `CreateLogStream`.
+    fn cloudwatch_names(&mut self, config: &cloudwatch::Config, path: &Path) {
+        let go = config.templates == Templates::GoPlugin;
+        let is_template = |text: &str| go && text.contains("$(");
+        if let Some(group) = config.group.as_deref().filter(|group| !is_template(group)) {
+            let plain = |c: char| c.is_ascii_alphanumeric() || ".-_/#".contains(c);
+            if group.is_empty() || group.len() > 512 || !group.chars().all(plain) {
+                let hint = match group.contains("$(") {
+                    true => "set `templates: go_plugin` to fill in `$(...)`",
+                    false => "use 1 to 512 of the letters a-z, A-Z, 0-9, `.`, `-`, `_`, `/`, `#`",
+                };
+                self.error(&path.key("group"), "not a name of a log group", hint);
+            }
+        }
+        for (key, text) in [("stream", &config.stream), ("stream_prefix", &config.stream_prefix)] {
+            let Some(text) = text.as_deref().filter(|text| !is_template(text)) else { continue };
+            if text.is_empty() || text.len() > 512 || text.contains([':', '*']) {
+                self.error(&path.key(key), "not a name of a log stream", "use 1 to 512 letters other than `:` and `*`");
+            }
+        }
+        let needs_fluent_bit =
+            [("group_template", &config.group_template), ("stream_template", &config.stream_template)];
+        for (key, _) in needs_fluent_bit.iter().filter(|(_, text)| go && text.is_some()) {
+            self.error(
+                &path.key(key),
+                "cannot stand beside `templates: go_plugin`",
+                "write `$(...)` in `group`, `stream`",
+            );
+        }
+        let needs_go = [("default_group", &config.default_group), ("default_stream", &config.default_stream)];
+        for (key, _) in needs_go.iter().filter(|(_, text)| !go && text.is_some()) {
+            self.warning(&path.key(key), "has no effect without `templates: go_plugin`", "");
+        }
+    }
+
+    fn cloudwatch_creation(&mut self, config: &cloudwatch::Config, path: &Path) {
+        if config.retention_days.is_some_and(|days| !cloudwatch::RETENTION_DAYS.contains(&days)) {
+            let known: Vec<String> = cloudwatch::RETENTION_DAYS.iter().map(u32::to_string).collect();
+            let hint = format!("use one of {}", known.join(", "));
+            self.error(&path.key("retention_days"), "not a retention that CloudWatch Logs knows", &hint);
+        }
+        let given = [
+            ("retention_days", config.retention_days.is_some()),
+            ("group_class", config.group_class != cloudwatch::GroupClass::default()),
+            ("group_tags", !config.group_tags.is_empty()),
+        ];
+        for (key, _) in given.iter().filter(|(_, given)| *given && !config.auto_create_group) {
+            self.warning(&path.key(key), "has no effect without `auto_create_group: true`", "");
+        }
+    }
+
+    fn cloudwatch_access(&mut self, config: &cloudwatch::Config, path: &Path) {
+        for (key, url) in [("endpoint", &config.endpoint), ("sts_endpoint", &config.sts_endpoint)] {
+            let Some(url) = url else { continue };
+            let path = path.key(key);
+            let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+            if host
+                .is_none_or(|host| host.is_empty() || host.contains(['/', '@', '?', '#', ' ']) && !host.ends_with('/'))
+            {
+                self.error(&path, "not the URL of a host", "write for example `https://logs.eu-west-1.amazonaws.com`");
+            }
+            if url.contains('$') {
+                self.error(&path, "cannot hold a template", "a record must not choose where it is sent");
+            }
+            let local = ["http://127.", "http://localhost", "http://[::1]"];
+            if url.starts_with("http://") && !local.iter().any(|start| url.starts_with(start)) {
+                self.warning(&path, "records go there unencrypted", "write `https://`");
+            }
+        }
+        // An option of the role alone would be passed over, and the wrong identity used.
+        for (key, text) in [("external_id", &config.external_id), ("sts_endpoint", &config.sts_endpoint)] {
+            if text.is_some() && config.role_arn.is_none() && self.is_whole(&path.clone()) {
+                self.error(&path.key(key), "needs `role_arn`", "give the role to assume, or remove the line");
+            }
+        }
+        if config.region.as_deref().is_some_and(|region| !is_region(region)) {
+            self.error(&path.key("region"), "not a region", "write for example `eu-west-1`");
+        }
+    }
+}
+
+/// A region becomes part of a host name.
+pub(super) fn is_region(text: &str) -> bool {
+    (1..=40).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}

@@ -1,0 +1,163 @@
+//! The sections of our own configuration file, as serde reads them. The comments here are the user's documentation:
+//! `docs/config.md` and the JSON schema are made of them.
+//!
+//! Promises: every field has a default; a value with a wrong unit or range is refused where it stands.
+//! Never: checks one field against another; `check` does.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, de};
+
+use crate::{
+    logs::settings::Logs,
+    units::{ByteSize, Span},
+};
+
+/// The configuration of pillion. Every section may be left out.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Document {
+    /// The logs job: where records come in, what is done to them, where they go.
+    pub logs: Logs,
+    /// The agent's own HTTP address, for `/metrics`, `/healthz`, `/readyz` and `/status`.
+    pub admin: Admin,
+    /// Memory that undelivered records may take. Default: a share of the container's memory limit.
+    pub memory: Option<ByteSize>,
+    /// Time from SIGTERM to SIGKILL: the container's `stopTimeout`, 1s to 24h. Default 30s, as ECS does. One second of
+    /// it is kept in spare. The variable `PILLION_STOP_TIMEOUT` goes before it.
+    pub stop_timeout: Option<Span>,
+    /// The agent's own log, on standard error.
+    pub log: Log,
+    /// AWS settings that all destinations share.
+    pub aws: Aws,
+}
+
+/// The agent's own HTTP address.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    /// IP address and port, or `"off"`. Default `127.0.0.1:9464`. Whoever reaches it can read counters and names, so
+    /// leave it on the loopback address unless something outside of the task must scrape it.
+    pub listen: Listen,
+    /// `/healthz` turns bad when the oldest undelivered record is older than this. Default 15m.
+    pub stuck_after: Option<Span>,
+}
+
+/// Where something listens, if at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(with = "String")]
+pub enum Listen {
+    /// At the default address.
+    #[default]
+    Default,
+    /// Nowhere.
+    Off,
+    /// At this address.
+    At(SocketAddr),
+}
+
+/// The agent's own log.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// The least important messages that are written. Default `info`. The variables `PILLION_LOG_LEVEL` and
+    /// `FLB_LOG_LEVEL` go before it.
+    pub level: Option<Level>,
+    /// How messages are written. Default: `human` on a terminal, else `json`.
+    pub format: Option<Format>,
+}
+
+/// How important a message must be to be written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Nothing is written.
+    Off,
+    /// Someone must act.
+    Error,
+    /// The agent recovered, but you should know.
+    Warn,
+    /// A dozen lines in a healthy day.
+    #[default]
+    Info,
+    /// For those who look for a fault in the agent.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// How messages are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Human,
+}
+
+/// AWS settings that all destinations share.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Aws {
+    /// The region of destinations that name none. Default: `AWS_REGION`, `AWS_DEFAULT_REGION`, or where the task runs.
+    pub region: Option<String>,
+    /// A PEM file of certificate authorities to trust besides the usual ones. Default: `AWS_CA_BUNDLE` or
+    /// `SSL_CERT_FILE`.
+    pub ca_bundle: Option<PathBuf>,
+}
+
+impl Level {
+    /// The name of the level in lower case: `info`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+
+    /// The level of this name, ours or Fluent Bit's.
+    pub fn parse(text: &str) -> Option<Self> {
+        let levels = [Self::Off, Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace];
+        let name = crate::fluentbit::level(text)?;
+        levels.into_iter().find(|level| level.as_str() == name)
+    }
+}
+
+impl Listen {
+    /// The address, with the default filled in.
+    pub fn address(self, default: SocketAddr) -> Option<SocketAddr> {
+        match self {
+            Self::Default => Some(default),
+            Self::Off => None,
+            Self::At(address) => Some(address),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Listen {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        match text.parse() {
+            Ok(address) => Ok(Self::At(address)),
+            Err(_) => Err(de::Error::custom(format!(
+                "`{text}` is neither an address nor `off`; write for example `127.0.0.1:9464`"
+            ))),
+        }
+    }
+}
+
+/// The admin address if none is given.
+pub(super) const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9464);
+/// What ECS waits between SIGTERM and SIGKILL if the task definition does not say otherwise.
+pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+/// How old an undelivered record may be before the agent calls itself unhealthy.
+pub(super) const STUCK_AFTER: Duration = Duration::from_secs(15 * 60);

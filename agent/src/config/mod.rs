@@ -1,0 +1,228 @@
+//! What the agent was told to do: from a file, from the environment, or by default.
+//!
+//! Promises: every mistake is in one report, with its place and what to do about it; no configuration at all is one that
+//! works; a value of [`Config`] has been checked.
+//! Never: opens a socket or a connection; shows a secret.
+//!
+//! ```text
+//! --config, PILLION_CONFIG, /etc/pillion/pillion.yaml, FireLens' file, PILLION_CONFIG_CONTENT --choose--> one source
+//! ours: YAML -> tree with places -> overrides PILLION__.. -> typed, mistake by mistake -> checked -> Config
+//! Fluent Bit's: `fluentbit::read` -> logs; the other sections by overrides only            -> Config
+//! ```
+
+mod check;
+mod document;
+mod environment;
+mod node;
+mod overrides;
+mod reference;
+mod source;
+mod typed;
+mod variables;
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+pub use document::{Admin, Aws, Document, Format, Level, Listen, Log};
+pub use environment::Environment;
+pub use reference::{reference, schema};
+use source::Tree;
+
+use crate::{
+    fluentbit::{self, Files},
+    logs::settings::{Forward, Input, Logs},
+    problem::{Problem, Problems, shown},
+    units::ByteSize,
+};
+
+/// Our own file, if nothing else is given.
+pub const OWN_FILE: &str = "/etc/pillion/pillion.yaml";
+/// Where ECS mounts the file it generates for FireLens.
+pub const FIRELENS_FILE: &str = "/fluent-bit/etc/fluent-bit.conf";
+/// The socket to which FireLens sends the containers' output.
+pub const FIRELENS_SOCKET: &str = "/var/run/fluent.sock";
+/// Where the fluent-logger libraries send by default.
+pub const FORWARD_PORT: u16 = 24224;
+
+/// All that decides what the configuration is. Tests make one up.
+pub struct Sources<'a> {
+    /// The file named on the command line.
+    pub file: Option<PathBuf>,
+    /// The environment.
+    pub environment: Environment,
+    /// Where files are read.
+    pub files: &'a dyn Files,
+}
+
+/// What the agent was told to do.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The logs job.
+    pub logs: Logs,
+    /// Where the agent's own HTTP interface listens, if at all.
+    pub admin: Option<SocketAddr>,
+    /// Memory that undelivered records may take, if the user set it.
+    pub memory: Option<ByteSize>,
+    /// `Mem_Buf_Limit` of the FireLens socket: half of the container's memory, if ECS generated the file.
+    pub memory_hint: Option<ByteSize>,
+    /// Time from SIGTERM in which the agent must be done: the stop timeout with the spare taken off.
+    pub stop_budget: Duration,
+    /// How old an undelivered record may be before the agent calls itself unhealthy.
+    pub stuck_after: Duration,
+    /// What the environment and the file say about AWS.
+    pub aws: Aws,
+    /// Base URL of the task's metadata, version 4.
+    pub ecs_metadata_uri: Option<String>,
+    /// The least important messages that are written.
+    pub log_level: Level,
+    /// How messages are written; None: as it suits standard error.
+    pub log_format: Option<Format>,
+    /// Where the configuration came from, for the first line of the log.
+    pub described: String,
+}
+
+/// Reads the configuration. Gives it with the warnings, or all problems, errors first.
+pub fn load(sources: &Sources<'_>) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
+    let mut problems = Problems::default();
+    let chosen = choose(sources, &mut problems);
+    let mut loaded = match chosen {
+        Chosen::Nothing => own(Tree::empty("the environment"), sources, &mut problems),
+        Chosen::Own { name, text } => own(Tree::parse(&name, &text, &mut problems), sources, &mut problems),
+        Chosen::FluentBit(path) => firelens(&path, sources, &mut problems),
+    };
+    variables::apply(&sources.environment, &mut loaded, &mut problems);
+    if loaded.document.logs.outputs.is_empty() && !problems.has_errors() {
+        let what = "there is no output: records are taken and counted, but go nowhere";
+        problems.push(Problem::warning(&*loaded.described, what, "name one under `logs.outputs`"));
+    }
+    if problems.has_errors() {
+        return Err(problems.into_sorted());
+    }
+    Ok((loaded.config(&sources.environment), problems.into_sorted()))
+}
+
+/// The configuration in the making.
+struct Loaded {
+    document: Document,
+    memory_hint: Option<ByteSize>,
+    described: String,
+}
+
+/// The source that counts.
+enum Chosen {
+    Nothing,
+    Own { name: String, text: Vec<u8> },
+    FluentBit(PathBuf),
+}
+
+fn choose(sources: &Sources<'_>, problems: &mut Problems) -> Chosen {
+    let environment = &sources.environment;
+    let named = sources.file.clone().or_else(|| environment.get("PILLION_CONFIG").map(PathBuf::from));
+    if let Some(content) = environment.get("PILLION_CONFIG_CONTENT") {
+        if let Some(file) = named {
+            let what = format!("`{}` is not read", shown(&file.display().to_string()));
+            problems.push(Problem::warning("PILLION_CONFIG_CONTENT", what, "the variable takes the file's place"));
+        }
+        return Chosen::Own { name: "PILLION_CONFIG_CONTENT".to_owned(), text: content.as_bytes().to_vec() };
+    }
+    let usual = [OWN_FILE, FIRELENS_FILE].map(PathBuf::from);
+    let is_named = named.is_some();
+    for path in named.map_or(usual.to_vec(), |file| vec![file]) {
+        match sources.files.read(&path) {
+            Ok(text) if is_fluent_bit(&path, &text) => return Chosen::FluentBit(path),
+            Ok(text) => return Chosen::Own { name: shown(&path.display().to_string()), text },
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !is_named => {}
+            Err(error) => {
+                let what = format!("cannot be read: {}", fluentbit::reason(&error));
+                let place = shown(&path.display().to_string());
+                problems.push(Problem::error(place, what, "give the path of a configuration file"));
+            }
+        }
+    }
+    Chosen::Nothing
+}
+
+/// `.yaml` and `.yml` are ours, `.conf` is Fluent Bit's; else the first line that says something decides.
+fn is_fluent_bit(path: &Path, text: &[u8]) -> bool {
+    match path.extension().and_then(|ending| ending.to_str()) {
+        Some("yaml" | "yml") => false,
+        Some("conf") => true,
+        _ => text
+            .split(|&byte| byte == b'\n')
+            .map(<[u8]>::trim_ascii)
+            .find(|line| !line.is_empty() && !line.starts_with(b"#"))
+            .is_some_and(|line| line.starts_with(b"[") || line.starts_with(b"@")),
+    }
+}
+
+fn own(mut tree: Tree, sources: &Sources<'_>, problems: &mut Problems) -> Loaded {
+    let described = tree.name.clone();
+    if tree.root.find(&node::Path::of("pipeline")).is_some() {
+        let hint = "write it as a classic `.conf` file, or in our own form";
+        problems.push(Problem::error(&*described, "Fluent Bit's YAML is not supported by this version", hint));
+        return Loaded { document: Document::default(), memory_hint: None, described };
+    }
+    tree.put_overrides(&sources.environment, problems);
+    let gives_inputs = tree.root.find(&node::Path::of("logs.inputs")).is_some();
+    let mut document = tree.document(problems);
+    check::check(&document, &tree, problems);
+    if !gives_inputs {
+        document.logs.inputs = default_inputs();
+    }
+    Loaded { document, memory_hint: None, described }
+}
+
+/// Where FireLens and the fluent-logger libraries send.
+fn default_inputs() -> Vec<Input> {
+    let socket = Forward { unix: Some(FIRELENS_SOCKET.into()), ..Forward::default() };
+    let tcp = Forward { tcp: Some(SocketAddr::from(([127, 0, 0, 1], FORWARD_PORT))), ..Forward::default() };
+    vec![Input::Forward(socket), Input::Forward(tcp)]
+}
+
+fn firelens(path: &Path, sources: &Sources<'_>, problems: &mut Problems) -> Loaded {
+    let described = shown(&path.display().to_string());
+    let mut tree = Tree::empty("the environment");
+    tree.put_overrides(&sources.environment, problems);
+    if let Some((_, node::Origin::Variable(name))) = tree.root.find(&node::Path::of("logs")) {
+        let what = "cannot change what a Fluent Bit file says about logs";
+        problems.push(Problem::error(&**name, what, "change the file, or remove the variable"));
+        tree.root.remove(&node::Path::of("logs"));
+    }
+    let mut document = tree.document(problems);
+    check::check(&document, &tree, problems);
+    let reading = fluentbit::read(path, sources.environment.variables(), sources.files);
+    problems.extend(reading.problems);
+    document.logs = reading.logs;
+    let level = reading.service.log_level.and_then(Level::parse);
+    document.log.level = document.log.level.or(level);
+    Loaded { document, memory_hint: reading.memory_hint, described }
+}
+
+impl Loaded {
+    fn config(self, environment: &Environment) -> Config {
+        let Document { logs, admin, memory, stop_timeout, log, aws } = self.document;
+        let stop_timeout = stop_timeout.map_or(document::STOP_TIMEOUT, |timeout| timeout.0);
+        // One second to say goodbye in, or half of a time that is shorter than two.
+        let spare = Duration::from_secs(1).min(stop_timeout / 2);
+        Config {
+            logs,
+            admin: admin.listen.address(document::ADMIN),
+            memory,
+            memory_hint: self.memory_hint,
+            stop_budget: stop_timeout - spare,
+            stuck_after: admin.stuck_after.map_or(document::STUCK_AFTER, |after| after.0),
+            aws,
+            ecs_metadata_uri: environment.get("ECS_CONTAINER_METADATA_URI_V4").map(str::to_owned),
+            log_level: log.level.unwrap_or_default(),
+            log_format: log.format,
+            described: self.described,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,492 @@
+//! Loading as a whole, from files and environments made up here.
+//!
+//! Promises: every mistake of a file is in its report; sources win over each other as the documentation says.
+//! Never: touches the real environment.
+
+use std::time::Instant;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    fluentbit::InMemory,
+    logs::{
+        filter::grep::Rule,
+        out::{RetryLimit, cloudwatch::Config as Cloudwatch},
+        settings::{Destination, Filter},
+    },
+};
+
+type Loading = Result<(Config, Vec<Problem>), Vec<Problem>>;
+
+fn load_with(variables: &[(&str, &str)], file: Option<&str>, files: &InMemory) -> Loading {
+    load(&Sources { file: file.map(PathBuf::from), environment: variables.iter().copied().collect(), files })
+}
+
+fn load_yaml(text: impl Into<Vec<u8>>) -> Loading {
+    load_with(&[], Some("p.yaml"), &InMemory::one("p.yaml", text))
+}
+
+fn report(loading: &Loading) -> String {
+    let (Ok((_, problems)) | Err(problems)) = loading;
+    problems.iter().map(|problem| format!("{problem}\n")).collect()
+}
+
+fn config(loading: Loading) -> Config {
+    match loading {
+        Ok((config, _)) => config,
+        Err(_) => panic!("{}", report(&loading)),
+    }
+}
+
+fn cloudwatch(config: &Config, index: usize) -> &Cloudwatch {
+    match &config.logs.outputs[index].to {
+        Destination::Cloudwatch(settings) => settings,
+        other => panic!("output {index} is {other:?}"),
+    }
+}
+
+const WHOLE: &str = r#"
+logs:
+  inputs:
+    - forward: {unix: /run/a.sock, unix_permissions: "0660"}
+    - forward:
+        tcp: 127.0.0.1:24224
+        shared_key: s3cret
+        users:
+          - {name: alice, password: hunter2}
+        message_bytes_max: 8 MiB
+    - json: {tcp: "[::1]:8877", tag: health}
+  filters:
+    - grep:
+        match: app*
+        rules:
+          - regex: {key: log, regex: error}
+          - exclude: {key: "$a['b']", regex: "^x$"}
+        logical_op: AND
+    - record_modifier:
+        records: [[team, a], [env, test]]
+  outputs:
+    - match: health
+      to: discard
+    - name: main
+      to:
+        cloudwatch:
+          group: /ecs/web
+          stream_prefix: app/
+          auto_create_group: true
+          retention_days: 30
+          retry_limit: {at_least: 3}
+          workers: 2
+          linger: 1s
+    - to: {file: {folder: /logs}}
+admin: {listen: "127.0.0.1:9000", stuck_after: 5m}
+memory: 64 MiB
+stop_timeout: 2m
+log: {level: debug, format: human}
+aws: {region: eu-west-1}
+"#;
+
+#[test]
+fn a_file_with_everything_is_read() {
+    let loading = load_yaml(WHOLE);
+    assert_eq!(report(&loading), "");
+    let config = config(loading);
+    assert_eq!((config.logs.inputs.len(), config.logs.filters.len(), config.logs.outputs.len()), (3, 2, 3));
+    let Input::Forward(forward) = &config.logs.inputs[1] else { panic!("{:?}", config.logs.inputs) };
+    assert_eq!(forward.users[0].password.expose(), "hunter2");
+    assert_eq!(forward.message_bytes_max, Some(ByteSize::mebibytes(8)));
+    let Filter::Grep(grep) = &config.logs.filters[0] else { panic!("{:?}", config.logs.filters) };
+    assert!(matches!(&grep.rules[1], Rule::Exclude { key, .. } if key == "$a['b']"));
+    assert_eq!(cloudwatch(&config, 1).retry_limit, RetryLimit::AtLeast(3));
+    assert_eq!(config.admin, Some(SocketAddr::from(([127, 0, 0, 1], 9000))));
+    assert_eq!(config.memory, Some(ByteSize::mebibytes(64)));
+    assert_eq!(config.stop_budget, Duration::from_secs(119));
+    assert_eq!(config.stuck_after, Duration::from_secs(300));
+    assert_eq!((config.log_level, config.log_format), (Level::Debug, Some(Format::Human)));
+    assert_eq!(config.aws.region.as_deref(), Some("eu-west-1"));
+    assert_eq!(config.described, "p.yaml");
+    assert!(!format!("{config:?}").contains("hunter2") && !format!("{config:?}").contains("s3cret"));
+}
+
+#[test]
+fn no_configuration_at_all_listens_where_firelens_sends() {
+    let loading = load_with(&[], None, &InMemory::default());
+    insta::assert_snapshot!(report(&loading), @r#"
+    warning: the environment: there is no output: records are taken and counted, but go nowhere; name one under `logs.outputs`
+    "#);
+    let config = config(loading);
+    let [Input::Forward(socket), Input::Forward(tcp)] = &config.logs.inputs[..] else {
+        panic!("{:?}", config.logs.inputs)
+    };
+    assert_eq!(socket.unix.as_deref(), Some(Path::new("/var/run/fluent.sock")));
+    assert_eq!(tcp.tcp, Some(SocketAddr::from(([127, 0, 0, 1], 24224))));
+    assert_eq!(config.admin, Some(SocketAddr::from(([127, 0, 0, 1], 9464))));
+    assert_eq!(config.stop_budget, Duration::from_secs(29));
+    assert_eq!(config.stuck_after, Duration::from_secs(900));
+    assert_eq!(config.log_level, Level::Info);
+}
+
+#[test]
+fn every_mistake_of_a_file_is_in_one_report() {
+    let loading = load_yaml(
+        r#"
+logs:
+  inputs:
+    - forward: {unxi: /run/a.sock}
+    - forward: {tcp: localhost}
+    - forward: {}
+    - forward:
+        tcp: 0.0.0.0:24224
+        users: [{name: alice, password: hunter2}]
+    - json: {tcp: 127.0.0.1:9464, tag: ""}
+    - syslog: {}
+    - forward:
+        unix: /run/b.sock
+        unix_permissions: 0660
+        shared_key: 12345
+  filters:
+    - grep: {rules: [{regex: {key: log}}, {exlude: {key: log, regex: x}}]}
+    - record_modifier: {remove_keys: [a], allowlist_keys: [b], records: [[x]]}
+  outputs:
+    - to: {kinesiss: {}}
+    - match: a
+      to:
+        cloudwatch:
+          group: "a b"
+          stream: s
+          stream_prefix: p
+          retention_days: 8
+          endpoint: https://$host
+          external_id: x
+          workers: 900
+          linger: 5
+          retry_limit: sometimes
+    - name: x
+      to: {cloudwatch: {group: g, straem: s}}
+    - name: x
+      to: discard
+      color: red
+    - {}
+    - to: {file: {folder: 5}}
+admin:
+  listen: everywhere
+  listen: 0.0.0.0:1
+memory: 1e9GB
+stop_timeout: 30
+log: {level: loud}
+colour: blue
+"#,
+    );
+    insta::assert_snapshot!(report(&loading), @r#"
+    error: p.yaml:42 admin.listen: the key is given twice; remove one
+    error: p.yaml:4 logs.inputs[0].forward.unxi: there is no such key; did you mean `unix`?
+    error: p.yaml:5 logs.inputs[1].forward.tcp: not an IP address with a port; write for example `127.0.0.1:24224`
+    error: p.yaml:11 logs.inputs[5].syslog: `syslog` is not known here; known are: forward, json
+    error: p.yaml:14 logs.inputs[6].forward.unix_permissions: expected text, found a number; put it in quotes
+    error: p.yaml:15 logs.inputs[6].forward.shared_key: expected text, found a number; put it in quotes
+    error: p.yaml:17 logs.filters[0].grep.rules[0].regex: `regex` is missing
+    error: p.yaml:17 logs.filters[0].grep.rules[1].exlude: `exlude` is not known here; did you mean `exclude`?
+    error: p.yaml:18 logs.filters[1].record_modifier.records[0]: expected a list of two texts, found 1 items
+    error: p.yaml:20 logs.outputs[0].to.kinesiss: `kinesiss` is not known here; known are: cloudwatch, file, discard
+    error: p.yaml:30 logs.outputs[1].to.cloudwatch.workers: 900 is more than 32; set it between 1 and 32
+    error: p.yaml:31 logs.outputs[1].to.cloudwatch.linger: `5` has no unit; write for example `5s` or `5ms`
+    error: p.yaml:32 logs.outputs[1].to.cloudwatch.retry_limit: `sometimes` is not known here; known are: unlimited, none, at_least
+    error: p.yaml:34 logs.outputs[2].to.cloudwatch.straem: there is no such key; did you mean `stream`?
+    error: p.yaml:37 logs.outputs[3].color: there is no such key; known are: match, name, to
+    error: p.yaml:38 logs.outputs[4]: `to` is missing
+    error: p.yaml:39 logs.outputs[5].to.file.folder: expected text, found a number; put it in quotes
+    error: p.yaml:41 admin.listen: `everywhere` is neither an address nor `off`; write for example `127.0.0.1:9464`
+    error: p.yaml:43 memory: `1e9GB` is not a size; write for example `64 MiB` or `25MB`
+    error: p.yaml:44 stop_timeout: `30` has no unit; write for example `30s` or `30ms`
+    error: p.yaml:45 log.level: `loud` is not known here; known are: off, error, warn, info, debug, trace
+    error: p.yaml:46 colour: there is no such key; known are: logs, admin, memory, stop_timeout, log, aws
+    error: p.yaml:6 logs.inputs[2].forward: listens nowhere; give `unix`, `tcp` or both
+    error: p.yaml:9 logs.inputs[3].forward.users: users are checked in the handshake only, and there is none without a key; give `shared_key` too
+    error: p.yaml:10 logs.inputs[4].json.tcp: `127.0.0.1:9464` is the address of `admin.listen` too; give each listener an address of its own
+    error: p.yaml:10 logs.inputs[4].json.tag: is empty
+    error: p.yaml:18 logs.filters[1].record_modifier.allowlist_keys: cannot stand beside `remove_keys`; use one of the two
+    error: p.yaml:26 logs.outputs[1].to.cloudwatch.stream_prefix: cannot stand beside `stream`; give one of the two
+    error: p.yaml:24 logs.outputs[1].to.cloudwatch.group: not a name of a log group; use 1 to 512 of the letters a-z, A-Z, 0-9, `.`, `-`, `_`, `/`, `#`
+    error: p.yaml:27 logs.outputs[1].to.cloudwatch.retention_days: not a retention that CloudWatch Logs knows; use one of 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653
+    error: p.yaml:28 logs.outputs[1].to.cloudwatch.endpoint: cannot hold a template; a record must not choose where it is sent
+    error: p.yaml:35 logs.outputs[3].name: is the name of `logs.outputs[2].name` too; give each output its own
+    warning: p.yaml:8 logs.inputs[3].forward.tcp: `0.0.0.0:24224` is not a loopback address; whoever reaches it can use it; write `127.0.0.1` unless something outside of the task needs it
+    warning: p.yaml:27 logs.outputs[1].to.cloudwatch.retention_days: has no effect without `auto_create_group: true`
+    "#);
+    assert!(loading.is_err());
+}
+
+#[test]
+fn a_mistake_in_one_item_does_not_shift_the_places_of_the_others() {
+    let loading = load_yaml(
+        "logs:\n  outputs:\n    - to: {nowhere: {}}\n    - to:\n        cloudwatch: {group: g, stream: s, retention_days: 8, auto_create_group: true}\n",
+    );
+    let text = report(&loading);
+    assert!(text.contains("p.yaml:5 logs.outputs[1].to.cloudwatch.retention_days: not a retention"), "{text}");
+}
+
+#[test]
+fn sources_win_over_each_other_as_documented() {
+    let named = |region: &str| format!("aws: {{region: {region}}}\n");
+    let files = InMemory::one("/argv.yaml", named("argv"))
+        .and("/variable.yml", named("variable"))
+        .and(OWN_FILE, named("own"))
+        .and(FIRELENS_FILE, "[OUTPUT]\nName null\nMatch *\n");
+    let firelens_only = InMemory::one(FIRELENS_FILE, "[OUTPUT]\nName null\nMatch *\n");
+    for (file, variables, files, described, region) in [
+        (Some("/argv.yaml"), vec![("PILLION_CONFIG", "/variable.yml")], &files, "/argv.yaml", "argv"),
+        (None, vec![("PILLION_CONFIG", "/variable.yml")], &files, "/variable.yml", "variable"),
+        (None, vec![("PILLION_CONFIG", "")], &files, OWN_FILE, "own"),
+        (None, vec![("AWS_REGION", "env")], &files, OWN_FILE, "own"),
+        (None, vec![("AWS_REGION", "env")], &firelens_only, FIRELENS_FILE, "env"),
+        (None, vec![("AWS_DEFAULT_REGION", "env")], &firelens_only, FIRELENS_FILE, "env"),
+        (None, vec![("PILLION_CONFIG_CONTENT", "aws: {region: content}")], &files, "PILLION_CONFIG_CONTENT", "content"),
+        (None, vec![("PILLION__AWS__REGION", "override")], &files, OWN_FILE, "override"),
+        (None, vec![("PILLION__AWS__REGION", "override")], &firelens_only, FIRELENS_FILE, "override"),
+    ] {
+        let config = config(load_with(&variables, file, files));
+        assert_eq!(
+            (config.described.as_str(), config.aws.region.as_deref()),
+            (described, Some(region)),
+            "{variables:?}"
+        );
+    }
+    let both = load_with(&[("PILLION_CONFIG_CONTENT", "logs: {outputs: [to: discard]}")], Some("/argv.yaml"), &files);
+    insta::assert_snapshot!(report(&both), @r#"
+    warning: PILLION_CONFIG_CONTENT: `/argv.yaml` is not read; the variable takes the file's place
+    "#);
+    let missing = load_with(&[], Some("/gone.yaml"), &files);
+    insta::assert_snapshot!(report(&missing), @r#"
+    error: /gone.yaml: cannot be read: there is no such file; give the path of a configuration file
+    "#);
+}
+
+#[test]
+fn variables_change_single_values() {
+    let files = InMemory::one("/p.yaml", WHOLE);
+    let config = config(load_with(
+        &[
+            ("PILLION__ADMIN__LISTEN", "off"),
+            ("PILLION__LOGS__OUTPUTS__1__TO__CLOUDWATCH__GROUP", "123"),
+            ("PILLION__LOGS__OUTPUTS__1__TO__CLOUDWATCH__RETENTION_DAYS", "7"),
+            ("PILLION__LOGS__OUTPUTS__1__TO__CLOUDWATCH__AUTO_CREATE_GROUP", "true"),
+            ("PILLION__LOGS__OUTPUTS__3__TO__FILE__FOLDER", "/more"),
+            ("PILLION__LOGS__OUTPUTS__4__TO", "discard"),
+            ("PILLION__MEMORY", "128 MiB"),
+            ("PILLION__LOG__FORMAT", "json"),
+        ],
+        Some("/p.yaml"),
+        &files,
+    ));
+    assert_eq!(config.admin, None);
+    assert_eq!(cloudwatch(&config, 1).group.as_deref(), Some("123"));
+    assert_eq!(cloudwatch(&config, 1).retention_days, Some(7));
+    assert_eq!(config.logs.outputs.len(), 5);
+    assert_eq!(config.memory, Some(ByteSize::mebibytes(128)));
+    assert_eq!(config.log_format, Some(Format::Json));
+}
+
+/// Ten items and more are put in the order of their numbers, not of their letters.
+#[test]
+fn a_list_can_be_made_of_variables_alone() {
+    let names: Vec<String> = (0..12).map(|n| format!("PILLION__LOGS__OUTPUTS__{n}__NAME")).collect();
+    let kinds: Vec<String> = (0..12).map(|n| format!("PILLION__LOGS__OUTPUTS__{n}__TO")).collect();
+    let values: Vec<String> = (0..12).map(|n| format!("out{n}")).collect();
+    let mut variables: Vec<(&str, &str)> = kinds.iter().map(|name| (name.as_str(), "discard")).collect();
+    variables.extend(names.iter().zip(&values).map(|(name, value)| (name.as_str(), value.as_str())));
+    let config = config(load_with(&variables, None, &InMemory::default()));
+    let names: Vec<_> = config.logs.outputs.iter().filter_map(|output| output.name.clone()).collect();
+    assert_eq!(names, values);
+}
+
+#[test]
+fn variables_that_cannot_be_placed_say_why() {
+    let loading = load_with(
+        &[
+            ("PILLION__", "x"),
+            ("PILLION__LOGS____X", "x"),
+            ("PILLION__LOGS", "x"),
+            ("PILLION__LOGS__OUTPUTS__9__TO", "discard"),
+            ("PILLION__LOGS__OUTPUTS__FIRST__TO", "discard"),
+            ("PILLION__MEMORY__BYTES", "1"),
+            ("PILLION__ADMIN__LISTEN", "hunter2"),
+            ("PILLION__COLOR", "red"),
+            ("PILLION__LOGS__OUTPUTS__1__TO__CLOUDWATCH__WORKERS", "many"),
+            ("PILLION_STOP_TIMOUT", "30"),
+            ("PILLION_STOP_TIMEOUT", "soon"),
+            ("PILLION_LOG_LEVEL", "loud"),
+            ("AWS_REGION", "x.evil.example/"),
+        ],
+        Some("/p.yaml"),
+        &InMemory::one("/p.yaml", WHOLE.replace("aws: {region: eu-west-1}", "")),
+    );
+    insta::assert_snapshot!(report(&loading), @r#"
+    error: PILLION__: does not name a setting; write for example `PILLION__ADMIN__LISTEN`
+    error: PILLION__LOGS: is a section or a list; set the single values in it
+    error: PILLION__LOGS____X: does not name a setting; write for example `PILLION__ADMIN__LISTEN`
+    error: PILLION__LOGS__OUTPUTS__FIRST__TO: leads into a list; give the number of an item, from 0
+    error: PILLION__LOGS__OUTPUTS__9__TO: leaves a gap in the list; items are counted from 0
+    error: PILLION__MEMORY__BYTES: leads through a value; only sections and lists have something in them
+    error: /p.yaml:32 logs.outputs[1].to.cloudwatch.workers: expected a whole number, found text
+    error: /p.yaml:35 admin.listen: `hunter2` is neither an address nor `off`; write for example `127.0.0.1:9464`
+    error: PILLION__COLOR: there is no such key; known are: logs, admin, memory, stop_timeout, log, aws
+    error: PILLION_STOP_TIMEOUT: not a time between 1s and 24h; write for example `30` or `30s`
+    error: AWS_REGION: not a region; write for example `eu-west-1`
+    warning: PILLION_STOP_TIMOUT: there is no such variable; did you mean `PILLION_STOP_TIMEOUT`?
+    warning: PILLION_LOG_LEVEL: not a level; write `error`, `warn`, `info`, `debug` or `trace`; it counts as not set
+    "#);
+}
+
+#[test]
+fn the_stop_timeout_is_read_as_people_write_it() {
+    for (text, budget) in [
+        ("30", Some(Duration::from_secs(29))),
+        ("30s", Some(Duration::from_secs(29))),
+        (" 2m ", Some(Duration::from_secs(119))),
+        ("1", Some(Duration::from_millis(500))),
+        ("1500ms", Some(Duration::from_millis(750))),
+        ("0", None),
+        ("-1", None),
+        ("2d", None),
+        ("1e999s", None),
+        ("٣٠", None),
+        ("soon", None),
+    ] {
+        let files = InMemory::one("/p.yaml", "stop_timeout: 10s");
+        let loading = load_with(&[("PILLION_STOP_TIMEOUT", text)], Some("/p.yaml"), &files);
+        assert_eq!(loading.ok().map(|(config, _)| config.stop_budget), budget, "{text}");
+    }
+}
+
+#[test]
+fn a_fluent_bit_file_takes_the_rest_from_variables() {
+    let text = "[SERVICE]\nlog_level debug\n[INPUT]\nName forward\nunix_path /s\nMem_Buf_Limit 25MB\n[OUTPUT]\nName null\nMatch ${M}\n";
+    let files = InMemory::one("/f.conf", text);
+    let variables = [("PILLION__ADMIN__LISTEN", "127.0.0.1:1"), ("PILLION_STOP_TIMEOUT", "120"), ("M", "a*")];
+    let loading = load_with(&variables, Some("/f.conf"), &files);
+    assert_eq!(report(&loading), "");
+    let loaded = config(loading);
+    assert_eq!(loaded.memory_hint, Some(ByteSize(25_000_000)));
+    assert_eq!(loaded.admin, Some(SocketAddr::from(([127, 0, 0, 1], 1))));
+    assert_eq!(loaded.stop_budget, Duration::from_secs(119));
+    assert_eq!(loaded.log_level, Level::Debug);
+    assert!(loaded.logs.outputs[0].pattern.fits("abc"));
+    let quiet = load_with(&[("FLB_LOG_LEVEL", "error"), ("M", "*")], Some("/f.conf"), &files);
+    assert_eq!(config(quiet).log_level, Level::Error);
+    let mixed = load_with(&[("PILLION__LOGS__OUTPUTS__0__NAME", "x"), ("M", "*")], Some("/f.conf"), &files);
+    insta::assert_snapshot!(report(&mixed), @r#"
+    error: PILLION__LOGS__OUTPUTS__0__NAME: cannot change what a Fluent Bit file says about logs; change the file, or remove the variable
+    "#);
+}
+
+#[test]
+fn the_kind_of_a_file_without_a_known_ending_shows_in_its_first_line() {
+    for (path, text, classic) in [
+        ("/a.conf", "memory: 64 MiB", true),
+        ("/a.yaml", "[SERVICE]", false),
+        ("/a", "# x\n\n[SERVICE]\n", true),
+        ("/a", "\r\n@INCLUDE x\n", true),
+        ("/a", "# x\nmemory: 64 MiB", false),
+        ("/a", "", false),
+    ] {
+        assert_eq!(is_fluent_bit(Path::new(path), text.as_bytes()), classic, "{path} {text}");
+    }
+}
+
+/// What a hostile or broken file comes to: one report, quickly.
+#[test]
+fn hostile_files_are_answered_quickly() {
+    let laughs = (1..10).fold("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned(), |text, n| {
+        let list = vec![format!("*a{}", n - 1); 10].join(",");
+        text + &format!("a{n}: &a{n} [{list}]\n")
+    });
+    let started = Instant::now();
+    let mut answers = String::new();
+    for (name, text) in [
+        ("laughs", laughs),
+        ("deep lists", "[".repeat(100_000)),
+        ("deep sections", (0..2_000).map(|n| format!("{}a:\n", " ".repeat(n))).collect()),
+        ("tabs", "logs:\n\toutputs: []\n".to_owned()),
+        ("NUL", "memory: \0\n".to_owned()),
+        ("open quote", "log: {level: \"debug\n".to_owned()),
+        ("two documents", "memory: 64 MiB\n---\nmemory: 64 MiB\n".to_owned()),
+        ("list", "- a\n- b\n".to_owned()),
+        ("text", "hello".to_owned()),
+        ("number key", "1: 2\n".to_owned()),
+        ("long key", format!("{}: 1\n", "k".repeat(1_000))),
+        ("long value", format!("memory: {}\n", "9".repeat(100_000))),
+        ("too long", " ".repeat(2 << 20)),
+        ("many mistakes", (0..10_000).map(|n| format!("k{n}: 1\n")).collect()),
+        ("negative size", "memory: -1MB\n".to_owned()),
+        ("negative number", "memory: -1\n".to_owned()),
+        ("huge size", "memory: 1e9GB\n".to_owned()),
+        ("huge number", "memory: 1e99\n".to_owned()),
+        ("foreign digits", "memory: ٣MB\n".to_owned()),
+        ("tag", "memory: !!python/object x\n".to_owned()),
+        ("merge", "x: &x {level: debug}\nlog: {<<: *x}\n".to_owned()),
+        ("pipeline", "pipeline: {inputs: []}\n".to_owned()),
+        ("secret of a wrong type", "logs: {inputs: [forward: {unix: /a, shared_key: [hunter2]}]}\n".to_owned()),
+    ] {
+        let loading = load_yaml(text);
+        let report = report(&loading);
+        let kept = report.lines().count();
+        answers.push_str(&format!("{name}: {kept}: {}\n", report.lines().next().unwrap_or_default()));
+    }
+    insta::assert_snapshot!(answers, @r#"
+    laughs: 1: error: p.yaml:6: with its aliases filled in, the text is too large or nested too deeply; the rest of the text could not be looked at
+    deep lists: 1: error: p.yaml:1: recursion limit exceeded; the rest of the text could not be looked at
+    deep sections: 1: error: p.yaml: larger than 1 MiB; the rest of the text could not be looked at
+    tabs: 1: error: p.yaml:2: tabs disallowed within this context (block indentation); the rest of the text could not be looked at
+    NUL: 1: error: p.yaml:1: unexpected character: `\u{0}'; the rest of the text could not be looked at
+    open quote: 1: error: p.yaml:1: unclosed quote; the rest of the text could not be looked at
+    two documents: 1: error: p.yaml:3: there is more than one YAML document; the rest of the text could not be looked at
+    list: 1: error: p.yaml: expected a section, found a list
+    text: 1: error: p.yaml: expected a section, found text
+    number key: 1: error: p.yaml:1 1: there is no such key; known are: logs, admin, memory, stop_timeout, log, aws
+    long key: 1: error: p.yaml:1 kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk…: there is no such key; known are: logs, admin, memory, stop_timeout, log, aws
+    long value: 1: error: p.yaml:1 memory: `.inf` is not a size; write for example `64 MiB` or `25MB`
+    too long: 1: error: p.yaml: larger than 1 MiB; the rest of the text could not be looked at
+    many mistakes: 100: error: p.yaml:1 k0: there is no such key; known are: logs, admin, memory, stop_timeout, log, aws
+    negative size: 1: error: p.yaml:1 memory: `-1MB` is not a size; write for example `64 MiB` or `25MB`
+    negative number: 1: error: p.yaml:1 memory: expected text or a whole number
+    huge size: 1: error: p.yaml:1 memory: `1e9GB` is not a size; write for example `64 MiB` or `25MB`
+    huge number: 1: error: p.yaml:1 memory: expected text or a whole number
+    foreign digits: 1: error: p.yaml:1 memory: `٣MB` is not a size; write for example `64 MiB` or `25MB`
+    tag: 1: error: p.yaml:1 memory: `x` is not a size; write for example `64 MiB` or `25MB`
+    merge: 1: error: p.yaml:1 x: there is no such key; known are: logs, admin, memory, stop_timeout, log, aws
+    pipeline: 1: error: p.yaml: Fluent Bit's YAML is not supported by this version; write it as a classic `.conf` file, or in our own form
+    secret of a wrong type: 1: error: p.yaml:1 logs.inputs[0].forward.shared_key: expected text, found a list
+    "#);
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+}
+
+proptest! {
+    #[test]
+    fn property_any_bytes_are_answered_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..500)) {
+        prop_assert!(report(&load_yaml(bytes)).lines().count() <= 202);
+    }
+
+    /// Words of the schema in any arrangement, and some that are none.
+    #[test]
+    fn property_any_arrangement_of_words_is_answered_without_a_panic(
+        lines in prop::collection::vec(
+            "[ ]{0,8}(- )?(logs|inputs|outputs|filters|forward|to|cloudwatch|grep|rules|match|memory|admin|listen|x): ?(\\[\\]|\\{\\}|5|-1|off|true|a b|&a|\\*a|!t|~)?",
+            0..20,
+        )
+    ) {
+        let loading = load_yaml(lines.join("\n"));
+        let is_report = matches!(&loading, Err(problems) if problems.is_empty());
+        prop_assert!(!is_report, "refused without a reason");
+    }
+
+    #[test]
+    fn property_any_override_is_answered_without_a_panic(
+        name in "PILLION__(LOGS|OUTPUTS|TO|CLOUDWATCH|0|1|99999999999999999999|__|[A-Z]){0,3}(__(OUTPUTS|INPUTS|0|1|TO)){0,4}",
+        value in "\\PC{0,20}",
+    ) {
+        let loading = load_with(&[(&name, &value)], Some("/p.yaml"), &InMemory::one("/p.yaml", WHOLE));
+        let is_report = matches!(&loading, Err(problems) if problems.is_empty());
+        prop_assert!(!is_report, "refused without a reason");
+    }
+}
