@@ -1,0 +1,96 @@
+//! `pillion check`: every mistake of the configuration, or what would run with it.
+//!
+//! Promises: nothing is opened, sent or written; the exit code is 78 exactly when the agent would not start.
+//! Never: shows a secret of the configuration.
+
+use std::{fmt::Write, path::PathBuf, process::ExitCode};
+
+use super::{CONFIG, complain, print, run};
+use crate::{
+    config::{self, Config},
+    logs::{
+        pattern::Pattern,
+        settings::{Destination, Filter, Forward, Input, Output},
+    },
+};
+
+pub(super) fn check(file: Option<PathBuf>) -> ExitCode {
+    match config::load(&run::sources(file)) {
+        Ok((config, warnings)) => {
+            if !warnings.is_empty() {
+                complain(run::listed(&warnings));
+            }
+            print(summary(&config))
+        }
+        Err(problems) => {
+            complain(run::listed(&problems));
+            ExitCode::from(CONFIG)
+        }
+    }
+}
+
+/// What would run, for a person.
+fn summary(config: &Config) -> String {
+    let mut text = format!("configuration: {}\n", config.described);
+    for input in &config.logs.inputs {
+        line(&mut text, "logs come in", &described_input(input));
+    }
+    for filter in &config.logs.filters {
+        line(&mut text, "pass", described_filter(filter));
+    }
+    for (number, output) in config.logs.outputs.iter().enumerate() {
+        line(&mut text, "go out", &described_output(number, output));
+    }
+    match config.admin {
+        Some(address) => line(&mut text, "admin", &format!("http://{address}/metrics /healthz /readyz /status")),
+        None => line(&mut text, "admin", "off"),
+    }
+    line(&mut text, "stop", &format!("within {:?} of SIGTERM", config.stop_budget));
+    text.push_str("the agent would start\n");
+    text
+}
+
+fn line(text: &mut String, what: &str, value: &str) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "  {what:<13} {value}");
+}
+
+fn described_input(input: &Input) -> String {
+    match input {
+        Input::Forward(Forward { unix, tcp, shared_key, .. }) => {
+            let mut places: Vec<String> = Vec::new();
+            places.extend(unix.as_ref().map(|path| format!("unix socket {}", path.display())));
+            places.extend(tcp.map(|address| format!("TCP {address}")));
+            let key = if shared_key.is_some() { ", with a shared key" } else { "" };
+            format!("forward: {}{key}", places.join(" and "))
+        }
+        Input::Json(json) => format!("json: TCP {}, tag {}", json.tcp, json.tag),
+    }
+}
+
+fn described_filter(filter: &Filter) -> &'static str {
+    match filter {
+        Filter::Grep(_) => "grep",
+        Filter::RecordModifier(_) => "record_modifier",
+    }
+}
+
+fn described_output(number: usize, output: &Output) -> String {
+    let to = match &output.to {
+        Destination::Cloudwatch(cloudwatch) => {
+            let group = cloudwatch.group_template.as_ref().or(cloudwatch.group.as_ref());
+            format!("CloudWatch Logs, group {}", group.map_or("not named", String::as_str))
+        }
+        Destination::File(file) => format!("files in {}", file.folder.display()),
+        Destination::Discard(_) => "nowhere, as asked".to_owned(),
+        Destination::Unsupported { plugin } => {
+            format!("`{plugin}`, which this version does not have: records are LOST")
+        }
+    };
+    let name = output.name.clone().unwrap_or_else(|| format!("output {number}"));
+    match &output.pattern {
+        Pattern::Wildcard(pattern) => format!("{name}: tags {pattern} to {to}"),
+        Pattern::Regex(regex) => format!("{name}: tags like /{regex}/ to {to}"),
+        Pattern::Nothing => format!("{name}: no tag at all (it has no match) to {to}"),
+    }
+}

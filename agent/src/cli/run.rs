@@ -1,0 +1,164 @@
+//! `pillion run`: from the configuration to the end of the process.
+//!
+//! Promises: the sockets are bound before anything that takes time; a signal begins to stop, a second one hurries; the
+//! end is clean on every way out.
+//! Never: knows what the agent does in between; `agent` does.
+
+use std::{fmt::Write, io, path::PathBuf, pin::pin, process::ExitCode};
+
+use tracing::{error, info, warn};
+
+use super::{CONFIG, FAILURE, complain};
+use crate::{
+    agent::{self, Bound, Outcome},
+    config::{self, Config, Environment, Sources},
+    fluentbit::Disk,
+    life::{Life, Signals},
+    problem::Problem,
+    tell::{self, chain, logs::Format},
+};
+
+/// Threads for blocking work: name look-ups and files. A task has few vCPUs, and each thread costs memory.
+const BLOCKING_THREADS_MAX: usize = 4;
+
+/// How we were called.
+#[derive(Debug, Default)]
+pub(super) struct Call {
+    /// The configuration file, if one was named.
+    pub(super) file: Option<PathBuf>,
+    /// A log level that wins over the configured one.
+    pub(super) level: Option<&'static str>,
+    /// What was given and has no effect.
+    pub(super) ignored: Vec<String>,
+}
+
+/// Why the agent could not run.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RunError {
+    #[error("cannot start the runtime")]
+    Runtime(#[source] io::Error),
+    #[error("cannot install the signal handlers")]
+    Signals(#[source] io::Error),
+}
+
+pub(super) fn run(call: Call) -> ExitCode {
+    let (config, warnings) = match config::load(&sources(call.file)) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            complain(listed(&problems));
+            return ExitCode::from(CONFIG);
+        }
+    };
+    // From here on whoever writes to us is heard. Everything else comes after.
+    let bound = match agent::bind(&config) {
+        Ok(bound) => bound,
+        Err(error) => {
+            complain(format_args!("pillion: {}\n", chain(&error)));
+            return ExitCode::from(FAILURE);
+        }
+    };
+    let level = call.level.unwrap_or(config.log_level.as_str());
+    let log = match tell::logs::install(level, format_of(config.log_format)) {
+        Ok(log) => Some(log),
+        // Without a log of its own the agent still does its work.
+        Err(error) => {
+            complain(format_args!("pillion: {}\n", chain(&error)));
+            None
+        }
+    };
+    for Problem { place, what, hint, .. } in &warnings {
+        warn!(place, what, hint, "configuration has a mistake");
+    }
+    if !call.ignored.is_empty() {
+        warn!(ignored = call.ignored.join(" "), "arguments have no effect here");
+    }
+    let ended = drive(config, bound, &Life::default());
+    let code = match ended {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!(error = %chain(&error), "agent could not run");
+            ExitCode::from(FAILURE)
+        }
+    };
+    drop(log);
+    code
+}
+
+/// The sources of a configuration: the file, if one was named, and this process's environment and disk.
+pub(super) fn sources(file: Option<PathBuf>) -> Sources<'static> {
+    Sources { file, environment: Environment::of_process(), files: &Disk }
+}
+
+fn format_of(configured: Option<config::Format>) -> Format {
+    match configured {
+        Some(config::Format::Json) => Format::Json,
+        Some(config::Format::Human) => Format::Human,
+        None => Format::of_stderr(),
+    }
+}
+
+/// Runs the agent until it has stopped, which a signal or `life` may ask for.
+pub(super) fn drive(config: Config, bound: Bound, life: &Life) -> Result<Outcome, RunError> {
+    // One thread: a task's agent has a fraction of a vCPU, and the hot path never waits.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .build()
+        .map_err(RunError::Runtime)?;
+    runtime.block_on(until_stopped(config, bound, life))
+}
+
+async fn until_stopped(config: Config, bound: Bound, life: &Life) -> Result<Outcome, RunError> {
+    // Process 1 of a container ignores SIGTERM until this line.
+    let mut signals = Signals::install().map_err(RunError::Signals)?;
+    let budget = config.stop_budget;
+    let mut agent = pin!(agent::run(config, bound, life.clone()));
+    loop {
+        tokio::select! {
+            outcome = &mut agent => return Ok(outcome),
+            signal = signals.next() => match life.stopping().is_cancelled() {
+                false => {
+                    info!(signal, budget = ?budget, "stopping");
+                    life.stop(budget);
+                }
+                true => {
+                    warn!(signal, "asked again to stop, hurrying");
+                    life.hurry();
+                }
+            },
+        }
+    }
+}
+
+/// All problems, one a line, and how many there are.
+pub(super) fn listed(problems: &[Problem]) -> String {
+    let mut text = String::new();
+    for problem in problems {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{problem}");
+    }
+    let _ = match problems.len() {
+        1 => writeln!(text, "pillion: 1 problem in the configuration"),
+        n => writeln!(text, "pillion: {n} problems in the configuration"),
+    };
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_problem_is_listed_and_counted() {
+        let problems = [
+            Problem::error("pillion.yaml:7 logs.outputs[0]", "unknown key `goup`", "did you mean `group`?"),
+            Problem::warning("fluent-bit.conf:3 [SERVICE]", "`Grace` has no effect", ""),
+        ];
+        insta::assert_snapshot!(listed(&problems), @"
+        error: pillion.yaml:7 logs.outputs[0]: unknown key `goup`; did you mean `group`?
+        warning: fluent-bit.conf:3 [SERVICE]: `Grace` has no effect
+        pillion: 2 problems in the configuration
+        ");
+        assert!(listed(&problems[..1]).ends_with("pillion: 1 problem in the configuration\n"));
+    }
+}
