@@ -5,6 +5,7 @@
 
 pub mod aws;
 pub mod config;
+pub mod cli;
 pub mod deliver;
 pub mod ecs;
 pub mod fluentbit;
