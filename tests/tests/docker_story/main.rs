@@ -95,7 +95,9 @@ impl Task {
         arguments.extend(command);
         let agent = Container::run(&arguments)?;
         let task = Self { apps: Vec::new(), agent, _network: network, group, folder };
-        until("the socket is bound", || task.socket().exists()).with_context(|| task.told())?;
+        let running = || task.agent.inspect("{{.State.Running}}").is_ok_and(|running| running == "true");
+        until("the socket is bound", || task.socket().exists() || !running())?;
+        ensure!(task.socket().exists(), "the agent ended at once: {}", task.told());
         Ok(task)
     }
 
