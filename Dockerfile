@@ -8,6 +8,7 @@ ARG RUST_IMAGE=rust:1.95-slim-bookworm
 
 # ---------------------------------------------------------------------------------------------------------------------
 FROM ${RUST_IMAGE} AS build
+LABEL pillion.stage="build"
 WORKDIR /src
 
 # Static, position independent. The target is named so that build scripts and macros stay dynamic, which they must.
@@ -63,4 +64,4 @@ EXPOSE 2020
 STOPSIGNAL SIGTERM
 
 # No ENTRYPOINT, as in AWS's image: a task's `command` is a whole command line there, and must stay one.
-CMD ["/pillion", "run"]
+CMD ["/pillion"]
