@@ -25,7 +25,7 @@ use crate::{
         job::{self, Job, Means},
         settings::{Destination, Logs},
     },
-    net::listen::{BindError, Listener},
+    net::listen::BindError,
     tell::{admin, chain, counters::Counters},
     units::ByteSize,
 };
@@ -55,10 +55,7 @@ pub struct Outcome {
 /// Binds all listeners. The admin address is the least of them: if it is taken, the agent works without it.
 pub fn bind(config: &Config) -> Result<Bound, BindError> {
     let logs = job::bind(&config.logs)?;
-    let admin = config.admin.and_then(|address| match Listener::tcp(address) {
-        Ok(Listener::Tcp(listener)) => Some(listener),
-        _ => None,
-    });
+    let admin = config.admin.and_then(|address| TcpListener::bind(address).ok());
     Ok(Bound { logs, admin })
 }
 
@@ -84,14 +81,8 @@ pub async fn run(config: Config, bound: Bound, life: Life) -> Outcome {
 
     let places = bound.logs.places();
     let task = who_we_are(&config, &access).await;
-    let means = Means {
-        life: &life,
-        ledger: &ledger,
-        budget: &budget,
-        counters: &counters,
-        access: &access,
-        task: &task,
-    };
+    let means =
+        Means { life: &life, ledger: &ledger, budget: &budget, counters: &counters, access: &access, task: &task };
     let mut logs = Job::start(&config.logs, bound.logs, &means);
     page.is_ready();
     info!(

@@ -3,9 +3,10 @@
 //! Promises: see `docs/` and ARCHITECTURE.md; the modules below in reading order.
 //! Never: is the reason a task fails.
 
+pub mod agent;
 pub mod aws;
-pub mod config;
 pub mod cli;
+pub mod config;
 pub mod deliver;
 pub mod ecs;
 pub mod fluentbit;

@@ -183,8 +183,7 @@ impl Job {
         rules: Rules,
         means: &Means<'_>,
     ) -> Arc<deliver::lane::Output<D>> {
-        let (output, engine): (_, Engine<D>) =
-            deliver::deliver(name, destination, rules, means.budget, means.counters);
+        let (output, engine): (_, Engine<D>) = deliver::deliver(name, destination, rules, means.budget, means.counters);
         means.ledger.enter(Arc::clone(name), engine.standing());
         let run = engine.run(self.draining.clone(), self.abandoning.clone());
         self.engines.push(means.life.spawn("output", run));

@@ -6,29 +6,28 @@
 
 use std::{
     fs,
-    io::{self, Read, Write},
+    io::{self, Read},
     net::{SocketAddr, TcpListener, TcpStream},
-    os::{
-        fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
-        unix::{
-            fs::{FileTypeExt, PermissionsExt},
-            net::{UnixListener, UnixStream},
-        },
+    os::unix::{
+        fs::{FileTypeExt, PermissionsExt},
+        net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
+    pin::Pin,
     sync::Arc,
+    task::{Context, Poll},
     time::Duration,
 };
 
-use tokio::{sync::Semaphore, time::sleep};
+use tokio::{
+    io::{AsyncRead, AsyncWriteExt, ReadBuf},
+    sync::Semaphore,
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::{
-    life::Life,
-    limits::CONNECTIONS_MAX,
-    tell::RateLimited,
-};
+use crate::{life::Life, limits::CONNECTIONS_MAX, tell::RateLimited};
 
 /// The pause after `accept` failed for want of something (file descriptors, memory).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -73,8 +72,8 @@ pub enum BindError {
 /// A bound listener.
 #[derive(Debug)]
 pub enum Listener {
-    /// On a unix socket, which is removed when the listener is dropped.
-    Unix(UnixListener, PathBuf),
+    /// On a unix socket, whose file goes with the listener.
+    Unix(UnixListener, SocketFile),
     /// On TCP.
     Tcp(TcpListener),
 }
@@ -87,6 +86,25 @@ pub enum Socket {
     /// From TCP.
     Tcp(TcpStream),
 }
+
+/// A connection that the runtime watches.
+#[derive(Debug)]
+pub enum Polled {
+    /// From a unix socket.
+    Unix(tokio::net::UnixStream),
+    /// From TCP.
+    Tcp(tokio::net::TcpStream),
+}
+
+/// A listener that the runtime watches.
+enum Accepting {
+    Unix(tokio::net::UnixListener),
+    Tcp(tokio::net::TcpListener),
+}
+
+/// Removes the file of a unix socket when it is dropped.
+#[derive(Debug)]
+pub struct SocketFile(PathBuf);
 
 impl Listener {
     /// Binds a unix socket with the permission bits given, else those that the umask leaves.
@@ -106,7 +124,7 @@ impl Listener {
             fs::set_permissions(path, fs::Permissions::from_mode(bits)).map_err(failed)?;
         }
         listener.set_nonblocking(true).map_err(failed)?;
-        Ok(Self::Unix(listener, path.to_owned()))
+        Ok(Self::Unix(listener, SocketFile(path.to_owned())))
     }
 
     /// Binds a TCP port.
@@ -120,54 +138,27 @@ impl Listener {
     /// Where it listens, for people.
     pub fn place(&self) -> String {
         match self {
-            Self::Unix(_, path) => path.display().to_string(),
-            Self::Tcp(listener) => listener.local_addr().map_or_else(|_| "tcp".to_owned(), |address| address.to_string()),
+            Self::Unix(_, file) => file.0.display().to_string(),
+            Self::Tcp(listener) => {
+                listener.local_addr().map_or_else(|_| "tcp".to_owned(), |address| address.to_string())
+            }
         }
-    }
-
-    fn accept(&self) -> io::Result<Socket> {
-        let socket = match self {
-            Self::Unix(listener, _) => Socket::Unix(listener.accept()?.0),
-            Self::Tcp(listener) => Socket::Tcp(listener.accept()?.0),
-        };
-        match &socket {
-            Socket::Unix(stream) => stream.set_nonblocking(true)?,
-            Socket::Tcp(stream) => stream.set_nonblocking(true)?,
-        }
-        Ok(socket)
     }
 }
 
-impl Drop for Listener {
+impl Drop for SocketFile {
     fn drop(&mut self) {
-        if let Self::Unix(_, path) = self {
-            // A socket left behind is replaced at the next start, so a failure here harms nobody.
-            let _ = fs::remove_file(path);
-        }
+        // A file left behind is replaced at the next start, so a failure here harms nobody.
+        let _ = fs::remove_file(&self.0);
     }
 }
 
-impl AsRawFd for Listener {
-    fn as_raw_fd(&self) -> RawFd {
+impl Accepting {
+    async fn accept(&self) -> io::Result<Socket> {
         match self {
-            Self::Unix(listener, _) => listener.as_raw_fd(),
-            Self::Tcp(listener) => listener.as_raw_fd(),
+            Self::Unix(listener) => listener.accept().await?.0.into_std().map(Socket::Unix),
+            Self::Tcp(listener) => listener.accept().await?.0.into_std().map(Socket::Tcp),
         }
-    }
-}
-
-impl AsFd for Socket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Unix(stream) => stream.as_fd(),
-            Self::Tcp(stream) => stream.as_fd(),
-        }
-    }
-}
-
-impl AsRawFd for Socket {
-    fn as_raw_fd(&self) -> RawFd {
-        self.as_fd().as_raw_fd()
     }
 }
 
@@ -180,12 +171,39 @@ impl Socket {
         }
     }
 
-    /// Writes as much as fits. `WouldBlock` if nothing does.
-    #[expect(clippy::disallowed_methods, reason = "the caller writes the rest when the socket is ready again")]
-    pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+    /// Puts it into the poll.
+    pub fn polled(self) -> io::Result<Polled> {
         match self {
-            Self::Unix(stream) => (&mut &*stream).write(bytes),
-            Self::Tcp(stream) => (&mut &*stream).write(bytes),
+            Self::Unix(stream) => tokio::net::UnixStream::from_std(stream).map(Polled::Unix),
+            Self::Tcp(stream) => tokio::net::TcpStream::from_std(stream).map(Polled::Tcp),
+        }
+    }
+}
+
+impl Polled {
+    /// Takes it out of the poll: nobody is woken for it any more.
+    pub fn unpolled(self) -> io::Result<Socket> {
+        match self {
+            Self::Unix(stream) => stream.into_std().map(Socket::Unix),
+            Self::Tcp(stream) => stream.into_std().map(Socket::Tcp),
+        }
+    }
+
+    /// Reads what is there, or arranges to be woken when something is.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut filled = ReadBuf::new(buffer);
+        let polled = match self {
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, &mut filled),
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut filled),
+        };
+        polled.map_ok(|()| filled.filled().len())
+    }
+
+    /// Writes everything.
+    pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Unix(stream) => stream.write_all(bytes).await,
+            Self::Tcp(stream) => stream.write_all(bytes).await,
         }
     }
 }
@@ -203,7 +221,10 @@ pub async fn serve<F>(
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let polled = tokio::io::unix::AsyncFd::register_with_interest(listener, tokio::io::Interest::READABLE)?;
+    let (accepting, _file) = match listener {
+        Listener::Unix(listener, file) => (Accepting::Unix(tokio::net::UnixListener::from_std(listener)?), Some(file)),
+        Listener::Tcp(listener) => (Accepting::Tcp(tokio::net::TcpListener::from_std(listener)?), None),
+    };
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let warned = RateLimited::new(Duration::from_secs(10));
     loop {
@@ -220,7 +241,7 @@ where
         };
         let accepted = tokio::select! {
             biased;
-            accepted = accept(&polled) => accepted,
+            accepted = accepting.accept() => accepted,
             () = closing.cancelled() => break,
             () = quiet => break,
         };
@@ -243,15 +264,6 @@ where
     let all = u32::try_from(CONNECTIONS_MAX).expect("a few thousand at most");
     drop(places.acquire_many(all).await);
     Ok(())
-}
-
-async fn accept(polled: &tokio::io::unix::AsyncFd<Listener>) -> io::Result<Socket> {
-    loop {
-        let mut ready = polled.readable().await?;
-        if let Ok(accepted) = ready.try_io(|polled| polled.get_ref().accept()) {
-            return accepted;
-        }
-    }
 }
 
 #[cfg(test)]

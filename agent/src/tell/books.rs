@@ -40,9 +40,8 @@ pub const STANDING: [Name; 7] = [
     ("pillion_deliver_memory_limit_bytes", &[], "Memory that all outputs' records may take."),
 ];
 
-static DESCRIPTORS: LazyLock<Vec<Desc>> = LazyLock::new(|| {
-    BOOKS.into_iter().chain(STANDING).flat_map(|name| Family::new(name).descriptors()).collect()
-});
+static DESCRIPTORS: LazyLock<Vec<Desc>> =
+    LazyLock::new(|| BOOKS.into_iter().chain(STANDING).flat_map(|name| Family::new(name).descriptors()).collect());
 
 /// What stands on the page.
 pub fn descriptors() -> Vec<&'static Desc> {

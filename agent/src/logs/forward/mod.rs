@@ -11,6 +11,7 @@ pub mod frame;
 pub mod gather;
 pub mod handshake;
 pub mod session;
+pub mod types;
 
 use std::sync::{Mutex, PoisonError};
 
@@ -102,10 +103,3 @@ impl Buffers {
         }
     }
 }
-//! Fluent Forward, the protocol of Docker's `fluentd` log driver and of the fluent-logger libraries.
-//!
-//! Promises: takes every mode of the protocol.
-//! Never: closes a connection because we are busy.
-
-pub mod handshake;
-pub mod types;

@@ -8,13 +8,17 @@
 //! message, after everything whole before it; answers `chunk` with `ack` when all records of the message were accepted.
 //! Never: closes a connection because we are busy, or waits for a destination.
 
-use std::{io, sync::Arc, time::Duration};
-
-use tokio::{
-    io::{Interest, unix::AsyncFd},
-    time::{Instant, sleep, timeout},
+use std::{
+    future::{Future, poll_fn},
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context as TaskContext, Poll},
+    time::Duration,
 };
-use tokio_util::sync::CancellationToken;
+
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{
     Buffers, Meters, Settings,
@@ -31,7 +35,7 @@ use crate::{
     },
     net::{
         inflate::{InflateError, gunzip, unzstd},
-        listen::Socket,
+        listen::{Polled, Socket},
     },
 };
 
@@ -75,6 +79,10 @@ pub struct Session {
     route: Option<(Vec<u8>, Arc<Route>)>,
     /// Answers not written yet.
     acks: Vec<u8>,
+    /// Reads in a row that filled the buffer.
+    full_reads: u32,
+    /// Until the agent stops: completes when it does. Kept, because to begin to wait anew for each read costs more.
+    stopping: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
 /// Why a connection ended.
@@ -102,6 +110,7 @@ impl From<io::Error> for End {
 impl Session {
     /// Serves `socket` until it ends, and counts how.
     pub async fn serve(context: Arc<Context>, socket: Socket) {
+        let stopping = context.stopping.clone().cancelled_owned();
         let mut session = Self {
             context,
             tail: Vec::new(),
@@ -110,6 +119,8 @@ impl Session {
             last_read: Instant::now(),
             route: None,
             acks: Vec::new(),
+            full_reads: 0,
+            stopping: Some(Box::pin(stopping)),
         };
         let end = session.run(socket).await;
         let cut_off = !session.tail.is_empty();
@@ -121,61 +132,85 @@ impl Session {
     }
 
     async fn run(&mut self, socket: Socket) -> Result<(), End> {
-        let mut polled = AsyncFd::register_with_interest(socket, Interest::READABLE | Interest::WRITABLE)?;
+        let mut polled = socket.polled()?;
         if self.context.settings.handshake.is_some() {
-            self.shake_hands(&polled).await?;
+            self.shake_hands(&mut polled).await?;
         }
         loop {
-            self.wait(&polled).await?;
-            let Some(wait) = self.read_polled(&polled).await? else { continue };
+            let Some(wait) = self.read_polled(&mut polled).await? else { continue };
             // Out of the poll: no wake-up until we look by ourselves.
-            let socket = polled.into_inner();
+            let socket = polled.unpolled()?;
             self.read_by_clock(&socket, wait).await?;
-            polled = AsyncFd::register_with_interest(socket, Interest::READABLE | Interest::WRITABLE)?;
+            polled = socket.polled()?;
+            self.send_acks(&mut polled).await?;
         }
     }
 
-    /// Waits until there is something to read. While we stop, only for a moment.
-    async fn wait(&self, polled: &AsyncFd<Socket>) -> Result<(), End> {
-        let Context { stopping, closing, .. } = &*self.context;
-        let quiet = async {
-            stopping.cancelled().await;
-            sleep(QUIET).await;
-        };
+    /// Reads as soon as something is there. Returns a wait if the next reads are better done by the clock.
+    async fn read_polled(&mut self, polled: &mut Polled) -> Result<Option<Duration>, End> {
+        let Read { bytes, full } =
+            if self.stopping.is_some() { self.read_or_stop(polled).await? } else { self.read_or_close(polled).await? };
+        let elapsed = self.elapsed();
+        self.send_acks(polled).await?;
+        if !full {
+            self.full_reads = 0;
+            return Ok(self.gather.in_poll(bytes, elapsed));
+        }
+        self.full_reads += 1;
+        if self.full_reads % FULL_READS_MAX == 0 {
+            tokio::task::yield_now().await;
+        }
+        let _ = self.gather.in_poll(bytes, elapsed);
+        Ok(None)
+    }
+
+    /// Reads as soon as something is there, or hears that the agent stops.
+    async fn read_or_stop(&mut self, polled: &mut Polled) -> Result<Read, End> {
+        let mut stopping = self.stopping.take();
+        let read = poll_fn(|cx| {
+            if let Poll::Ready(read) = self.poll_read(cx, polled) {
+                return Poll::Ready(Some(read));
+            }
+            match stopping.as_mut().map(|stopping| stopping.as_mut().poll(cx)) {
+                Some(Poll::Ready(())) | None => Poll::Ready(None),
+                Some(Poll::Pending) => Poll::Pending,
+            }
+        });
+        match read.await {
+            Some(read) => {
+                self.stopping = stopping;
+                read
+            }
+            None => self.read_or_close(polled).await,
+        }
+    }
+
+    /// While we stop: reads as soon as something is there, unless it is quiet for too long.
+    async fn read_or_close(&mut self, polled: &mut Polled) -> Result<Read, End> {
+        let closing = self.context.closing.clone();
         tokio::select! {
             biased;
-            ready = polled.readable() => ready.map(|_| ()).map_err(End::from),
+            read = poll_fn(|cx| self.poll_read(cx, polled)) => read,
             () = closing.cancelled() => Err(End::Closed),
-            () = quiet => Err(End::Closed),
+            () = sleep(QUIET) => Err(End::Closed),
         }
     }
 
-    /// Reads what is there. Returns a wait if the next reads are better done by the clock.
-    async fn read_polled(&mut self, polled: &AsyncFd<Socket>) -> Result<Option<Duration>, End> {
-        for _ in 0..FULL_READS_MAX {
-            let mut ready = polled.readable().await?;
-            let Ok(read) = ready.try_io(|polled| self.read(polled.get_ref())) else { return Ok(None) };
-            let Read { bytes, full } = read??;
-            let elapsed = self.elapsed();
-            self.send_acks(polled).await?;
-            let advice = self.gather.in_poll(bytes, elapsed);
-            if !full {
-                // Nothing is left to read: say so, or the next wait returns at once for nothing.
-                return Ok(advice);
-            }
-        }
-        tokio::task::yield_now().await;
-        Ok(None)
+    fn poll_read(&mut self, cx: &mut TaskContext<'_>, polled: &mut Polled) -> Poll<Result<Read, End>> {
+        self.read(|buffer| polled.poll_read(cx, buffer))
     }
 
     /// Reads again and again after a wait, until there was nothing to read.
     async fn read_by_clock(&mut self, socket: &Socket, mut wait: Duration) -> Result<(), End> {
         loop {
             sleep(wait).await;
-            let bytes = match self.read(socket) {
-                Ok(read) => read?.bytes,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-                Err(error) => return Err(error.into()),
+            let read = self.read(|buffer| match socket.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+                read => Poll::Ready(read),
+            });
+            let bytes = match read {
+                Poll::Ready(read) => read?.bytes,
+                Poll::Pending => 0,
             };
             let elapsed = self.elapsed();
             match self.gather.by_clock(bytes, elapsed) {
@@ -190,8 +225,8 @@ impl Session {
         now.duration_since(std::mem::replace(&mut self.last_read, now))
     }
 
-    /// One read, and everything in it.
-    fn read(&mut self, socket: &Socket) -> io::Result<Result<Read, End>> {
+    /// One read by `fill`, and everything in it.
+    fn read(&mut self, fill: impl FnOnce(&mut [u8]) -> Poll<io::Result<usize>>) -> Poll<Result<Read, End>> {
         let context = Arc::clone(&self.context);
         let kept = self.tail.len();
         let shared = kept <= TAIL_BYTES_MAX;
@@ -201,27 +236,36 @@ impl Session {
         } else {
             buffer.resize(kept + FORWARD_READ_BYTES, 0);
         }
-        let outcome = socket.read(&mut buffer[kept..]);
-        let have = kept + outcome.as_ref().map_or(0, |&bytes| bytes);
+        let read = fill(&mut buffer[kept..]);
+        let have = match &read {
+            Poll::Ready(Ok(bytes)) => kept + bytes,
+            _ => kept,
+        };
         let full = have == buffer.len();
-        let taken = self.take_messages(&buffer[..have]);
-        let rest = have - taken.unwrap_or(have);
-        if shared {
-            self.tail.clear();
-            self.tail.extend_from_slice(&buffer[have - rest..have]);
-            context.buffers.give_back(buffer);
-        } else {
+        let taken = if have > kept { self.take_messages(&buffer[..have]) } else { Ok(0) };
+        // Of a connection that ends here, nothing is kept.
+        let from = taken.unwrap_or(have);
+        if !shared {
             buffer.truncate(have);
-            buffer.drain(..have - rest);
+            buffer.drain(..from);
             self.tail = buffer;
+        } else {
+            if have > kept {
+                self.tail.clear();
+                self.tail.extend_from_slice(&buffer[from..have]);
+            }
+            context.buffers.give_back(buffer);
         }
         if self.tail.len() <= TAIL_BYTES_MAX {
             self.tail.shrink_to(TAIL_BYTES_MAX);
         }
         context.meters.bytes.inc_by((have - kept) as u64);
-        outcome.map(|bytes| {
+        read.map(|read| {
             taken?;
-            if bytes == 0 { Err(End::Closed) } else { Ok(Read { bytes, full }) }
+            match read? {
+                0 => Err(End::Closed),
+                bytes => Ok(Read { bytes, full }),
+            }
         })
     }
 
@@ -271,7 +315,7 @@ impl Session {
     }
 
     /// Writes the answers that wait. A peer that does not read them is closed: it would not see them anyway.
-    async fn send_acks(&mut self, polled: &AsyncFd<Socket>) -> Result<(), End> {
+    async fn send_acks(&mut self, polled: &mut Polled) -> Result<(), End> {
         if self.acks.is_empty() {
             return Ok(());
         }
@@ -280,7 +324,7 @@ impl Session {
     }
 
     /// Says HELO, hears PING, says PONG. What the peer sent after its PING stays in the tail.
-    async fn shake_hands(&mut self, polled: &AsyncFd<Socket>) -> Result<(), End> {
+    async fn shake_hands(&mut self, polled: &mut Polled) -> Result<(), End> {
         let context = Arc::clone(&self.context);
         let Some(settings) = &context.settings.handshake else { return Ok(()) };
         let (handshake, helo) = Handshake::new(settings, random()?, random()?);
@@ -295,7 +339,7 @@ impl Session {
         Ok(())
     }
 
-    async fn hear_ping(&mut self, polled: &AsyncFd<Socket>) -> Result<Vec<u8>, End> {
+    async fn hear_ping(&mut self, polled: &mut Polled) -> Result<Vec<u8>, End> {
         let mut walk = Walk::default();
         loop {
             match walk.advance(&self.tail) {
@@ -306,12 +350,10 @@ impl Session {
                 Err(Broken::Short) if walk.needs <= PING_BYTES_MAX => {}
                 Err(_) => return Err(Malformed::Handshake.into()),
             }
-            let mut ready = polled.readable().await?;
             let mut bytes = [0; 1_024];
-            match ready.try_io(|polled| polled.get_ref().read(&mut bytes)) {
-                Ok(Ok(0)) => return Err(End::Closed),
-                Ok(read) => self.tail.extend_from_slice(&bytes[..read?]),
-                Err(_) => {}
+            match poll_fn(|cx| polled.poll_read(cx, &mut bytes)).await? {
+                0 => return Err(End::Closed),
+                read => self.tail.extend_from_slice(&bytes[..read]),
             }
         }
     }
@@ -339,18 +381,8 @@ fn inflated(message: &Message<'_>, bytes_max: usize) -> Result<Option<Vec<u8>>, 
     }
 }
 
-async fn write_all(polled: &AsyncFd<Socket>, bytes: &[u8], within: Duration) -> Result<(), End> {
-    let mut rest = bytes;
-    let writing = async {
-        while !rest.is_empty() {
-            let mut ready = polled.writable().await?;
-            if let Ok(written) = ready.try_io(|polled| polled.get_ref().write(rest)) {
-                rest = &rest[written?..];
-            }
-        }
-        Ok::<_, io::Error>(())
-    };
-    timeout(within, writing).await.map_err(|_| End::Closed)?.map_err(End::from)
+async fn write_all(polled: &mut Polled, bytes: &[u8], within: Duration) -> Result<(), End> {
+    timeout(within, polled.write_all(bytes)).await.map_err(|_| End::Closed)?.map_err(End::from)
 }
 
 /// Bytes that nobody can guess.

@@ -4,12 +4,9 @@
 //! passed over; the connection stays.
 //! Never: answers.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::poll_fn, sync::Arc, time::Duration};
 
-use tokio::{
-    io::{Interest, unix::AsyncFd},
-    time::sleep,
-};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::Decoder;
@@ -41,7 +38,7 @@ pub async fn serve(
     stopping: CancellationToken,
     closing: CancellationToken,
 ) {
-    let Ok(polled) = AsyncFd::register_with_interest(socket, Interest::READABLE) else { return };
+    let Ok(mut polled) = socket.polled() else { return };
     let mut decoder = Decoder::new(OBJECT_BYTES_MAX, MSGPACK_DEPTH_MAX);
     let mut buffer = vec![0; READ_BYTES];
     loop {
@@ -49,18 +46,13 @@ pub async fn serve(
             stopping.cancelled().await;
             sleep(QUIET).await;
         };
-        let ready = tokio::select! {
+        let read = tokio::select! {
             biased;
-            ready = polled.readable() => ready,
+            read = poll_fn(|cx| polled.poll_read(cx, &mut buffer)) => read,
             () = closing.cancelled() => break,
             () = quiet => break,
         };
-        let Ok(mut ready) = ready else { break };
-        let read = match ready.try_io(|polled| polled.get_ref().read(&mut buffer)) {
-            Ok(Ok(0) | Err(_)) => break,
-            Ok(Ok(read)) => read,
-            Err(_) => continue,
-        };
+        let Ok(read @ 1..) = read else { break };
         take(&mut decoder, &buffer[..read], &route, &meters);
     }
     if let Err(error) = decoder.finish() {

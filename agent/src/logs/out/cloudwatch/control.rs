@@ -39,7 +39,10 @@ impl Control {
     /// Makes sure that the stream of `key` exists.
     pub async fn create(&self, client: &Client, key: &Key) -> Result<(), Fault> {
         if !self.create_stream {
-            return Err(missing(format!("log stream `{}` does not exist; create it, or allow it to be created with `auto_create_stream`", key.stream)));
+            return Err(missing(format!(
+                "log stream `{}` does not exist; create it, or allow it to be created with `auto_create_stream`",
+                key.stream
+            )));
         }
         let _turn = self.one_at_a_time.lock().await;
         let stream = json!({"logGroupName": *key.group, "logStreamName": *key.stream});
@@ -48,7 +51,10 @@ impl Control {
             other => return other,
         }
         if !self.create_group {
-            return Err(missing(format!("log group `{}` does not exist; create it, or allow it to be created with `auto_create_group`", key.group)));
+            return Err(missing(format!(
+                "log group `{}` does not exist; create it, or allow it to be created with `auto_create_group`",
+                key.group
+            )));
         }
         self.create_group(client, key).await?;
         call(client, "CreateLogStream", &stream).await

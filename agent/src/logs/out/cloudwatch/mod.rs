@@ -136,7 +136,9 @@ fn answer_to(fault: Fault) -> Answer {
         FaultKind::Ambiguous => Cause::Ambiguous,
         FaultKind::Credentials => Cause::Credentials,
         FaultKind::Denied => Cause::Denied,
-        FaultKind::NotFound | FaultKind::AlreadyExists => Cause::Missing,
+        FaultKind::NotFound => Cause::Missing,
+        // `DataAlreadyAcceptedException`: an earlier attempt whose answer we did not see was taken.
+        FaultKind::AlreadyExists => return Answer::Delivered,
         FaultKind::TooLarge | FaultKind::Invalid => return Answer::Divide { detail: fault.to_string() },
     };
     Answer::Again { cause, detail: fault.to_string(), after: fault.retry_after }
@@ -175,8 +177,7 @@ impl Sink {
 
     /// The place of records with `tag`, booked on `account`.
     pub fn target(&self, tag: &Arc<str>, account: Arc<Account>) -> Target {
-        let lane = (!self.naming.asks_records())
-            .then(|| self.output.lane(&self.naming.key(tag, &Record::default())));
+        let lane = (!self.naming.asks_records()).then(|| self.output.lane(&self.naming.key(tag, &Record::default())));
         Target { sink: self.clone(), tag: Arc::clone(tag), account, lane }
     }
 }

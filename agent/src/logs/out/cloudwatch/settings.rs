@@ -30,22 +30,7 @@ pub struct Config {
     /// A stream name with fields of the record in it. A record without the field goes to `stream` or
     /// `stream_prefix` and tag.
     pub stream_template: Option<String>,
-    impl Config {
-    /// How the engine delivers to this output.
-    pub fn rules(&self) -> Rules {
-        let default = Rules::default();
-        let per_key = self.workers.map_or(default.workers_per_key, |workers| workers.get() as usize);
-        Rules {
-            linger: self.linger.map_or(default.linger, |linger| linger.0),
-            workers_per_key: per_key,
-            workers: default.workers.max(per_key),
-            retry: self.retry_limit.rule(),
-            ..default
-        }
-    }
-}
-
-/// How `$` is read in names: as Fluent Bit's templates (`$ecs_cluster`) or as the Go plugin's (`$(ecs_cluster)`,
+    /// How `$` is read in names: as Fluent Bit's templates (`$ecs_cluster`) or as the Go plugin's (`$(ecs_cluster)`,
     /// in `group` and `stream`).
     pub templates: Templates,
     /// The group when a Go-plugin template in `group` cannot be filled. Default `fluentbit-default`.
@@ -99,6 +84,21 @@ pub struct Config {
 /// The days that CloudWatch Logs can keep events, from the reference of `PutRetentionPolicy`.
 pub const RETENTION_DAYS: [u32; 22] =
     [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
+
+impl Config {
+    /// How the engine delivers to this output.
+    pub fn rules(&self) -> Rules {
+        let default = Rules::default();
+        let per_key = self.workers.map_or(default.workers_per_key, |workers| workers.get() as usize);
+        Rules {
+            linger: self.linger.map_or(default.linger, |linger| linger.0),
+            workers_per_key: per_key,
+            workers: default.workers.max(per_key),
+            retry: self.retry_limit.rule(),
+            ..default
+        }
+    }
+}
 
 /// How `$` is read in group and stream names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
