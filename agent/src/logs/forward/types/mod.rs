@@ -345,6 +345,63 @@ mod tests {
         }
     }
 
+    /// The number behind `name:` in a vector's description.
+    fn described(text: &str, name: &str) -> String {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        line.unwrap_or_else(|| panic!("no `{name}` in {text}")).to_owned()
+    }
+
+    /// The records in a message, counted without these types or the agent's own reader.
+    fn records(message: &rmpv::Value) -> usize {
+        let Some(parts) = message.as_array() else { return 0 };
+        let option = |name: &str| parts.last()?.as_map()?.iter().find(|(key, _)| key.as_str() == Some(name));
+        match &parts[1] {
+            rmpv::Value::Array(entries) => entries.len(),
+            rmpv::Value::Binary(_) | rmpv::Value::String(_) => {
+                let bytes = parts[1].as_slice().expect("str or bin");
+                let bytes = match option("compressed").and_then(|(_, value)| value.as_str()) {
+                    Some("gzip") => crate::net::inflate::gunzip(bytes, 1 << 20).expect("gzip"),
+                    Some("zstd") => crate::net::inflate::unzstd(bytes, 1 << 20).expect("zstd"),
+                    _ => bytes.to_vec(),
+                };
+                values(&bytes).len()
+            }
+            _ => 1,
+        }
+    }
+
+    fn values(mut bytes: &[u8]) -> Vec<rmpv::Value> {
+        let mut values = Vec::new();
+        while !bytes.is_empty() {
+            values.push(rmpv::decode::read_value(&mut bytes).expect("a whole value"));
+        }
+        values
+    }
+
+    /// Keeps `testdata/forward` honest: every vector has a description, and holds what that says.
+    #[test]
+    fn the_vectors_hold_what_their_descriptions_say() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/forward");
+        let mut good = 0;
+        for file in std::fs::read_dir(&folder).expect("the folder").map(|file| file.expect("a file").path()) {
+            if file.extension().is_none_or(|extension| extension != "bin") {
+                continue;
+            }
+            let text = std::fs::read_to_string(file.with_extension("md")).expect("a description");
+            let bytes = std::fs::read(&file).expect("the vector");
+            assert_eq!(described(&text, "bytes"), bytes.len().to_string(), "{}", file.display());
+            if described(&text, "messages") == "refused" {
+                continue;
+            }
+            good += 1;
+            let messages = values(&bytes);
+            assert_eq!(described(&text, "messages"), messages.len().to_string(), "{}", file.display());
+            let count: usize = messages.iter().map(records).sum();
+            assert_eq!(described(&text, "records"), count.to_string(), "{}", file.display());
+        }
+        assert!(good > 40, "only {good} vectors were found");
+    }
+
     proptest! {
         #[test]
         fn property_messages_come_back(
