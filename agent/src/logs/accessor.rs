@@ -1,7 +1,7 @@
 //! Fluent Bit's record accessor: `$log`, `$kubernetes['labels']['app']`, `$list[0]`, `$TAG`, `$TAG[1]`.
 //!
-//! Promises: finds the last of several fields with one name, as the JSON of the record would show it; walks nested msgpack
-//! without recursion and without trusting a length.
+//! Promises: finds the last of several fields with one name, as the JSON of the record would show it; walks nested
+//! msgpack without recursion and without trusting a length.
 //! Never: copies a value. What it finds points into the record.
 //!
 //! One difference to Fluent Bit: `$a['b']` of a record whose `a` is not a map is nothing here; there it is `a` itself.
@@ -82,8 +82,9 @@ impl Accessor {
     }
 }
 
-/// A value as text for a name: text as it is, numbers and booleans as Fluent Bit prints them, nil as `null`; nothing for
-/// arrays, maps and extensions. At most [`NAME_BYTES_MAX`] bytes, cut between characters; broken UTF-8 becomes U+FFFD.
+/// A value as text for a name: text as it is, numbers and booleans as Fluent Bit prints them, nil as `null`; nothing
+/// for arrays, maps and extensions. At most [`NAME_BYTES_MAX`] bytes, cut between characters; broken UTF-8 becomes
+/// U+FFFD.
 pub fn plain_text<'a>(value: &Value<'a>) -> Option<Cow<'a, str>> {
     let Value::Raw(bytes) = *value else { return value.text().map(capped) };
     let mut reader = bytes;

@@ -3,8 +3,8 @@
 //! Promises: Fluent Bit's `grep`, rule by rule; its surprises are listed here and tested.
 //! Never: changes a record, or looks at anything but text: a number, a boolean or binary matches no rule there either.
 //!
-//! In the `legacy` way the first `regex` that matches keeps the record, so rules behind it are not asked. A field that is
-//! missing matches nothing: `regex` drops the record, `exclude` keeps it.
+//! In the `legacy` way the first `regex` that matches keeps the record, so rules behind it are not asked. A field that
+//! is missing matches nothing: `regex` drops the record, `exclude` keeps it.
 
 use schemars::JsonSchema;
 use serde::Deserialize;

@@ -1,8 +1,9 @@
-//! The server's side of the forward handshake, without I/O: who knows the shared key, and is one of the users, may send.
+//! The server's side of the forward handshake, without I/O: who knows the shared key, and is one of the users, may
+//! send.
 //!
-//! Promises: a client is let in only with the digest of the shared key over our nonce and, if users are configured, with
-//! the digest of one of their passwords; digests are compared in constant time; a client that is refused is told why in
-//! two words, as Fluent Bit does.
+//! Promises: a client is let in only with the digest of the shared key over our nonce and, if users are configured,
+//! with the digest of one of their passwords; digests are compared in constant time; a client that is refused is told
+//! why in two words, as Fluent Bit does.
 //! Never: lets in everybody because one of the two is missing. Users without a key mean an empty key and a user all the
 //! same (Fluent Bit's CVE-2025-12969 was the opposite).
 //!
@@ -79,7 +80,8 @@ impl<'a> Handshake<'a> {
         settings.shared_key.is_some() || !settings.users.is_empty()
     }
 
-    /// Begins a handshake. `nonce` and `auth_salt` must be random and new for each connection. Returns the `HELO` to send.
+    /// Begins a handshake. `nonce` and `auth_salt` must be random and new for each connection. Returns the `HELO` to
+    /// send.
     pub fn new(settings: &'a Forward, nonce: [u8; NONCE_BYTES], auth_salt: [u8; NONCE_BYTES]) -> (Self, Vec<u8>) {
         let auth = if settings.users.is_empty() { Vec::new() } else { auth_salt.to_vec() };
         let helo = Helo(HeloOptions { nonce: Blob(nonce.to_vec()), auth: Blob(auth), keepalive: true });
@@ -87,8 +89,8 @@ impl<'a> Handshake<'a> {
         (Self { settings, nonce, auth_salt }, bytes)
     }
 
-    /// Judges the client's `PING`, one whole msgpack value. Returns the `PONG` to send; after a [`Denied`] the connection
-    /// must be closed.
+    /// Judges the client's `PING`, one whole msgpack value. Returns the `PONG` to send; after a [`Denied`] the
+    /// connection must be closed.
     pub fn ping(&self, bytes: &[u8]) -> (Vec<u8>, Result<Peer, Denied>) {
         let (pong, result) = match self.judge(bytes) {
             Ok((peer, digest)) => {

@@ -1,15 +1,15 @@
 //! JSON objects from a byte stream, one after another, as Fluent Bit's `tcp` input takes them.
 //!
 //! Promises: gives the same records however the bytes are cut into reads; holds at most one unfinished object, which is
-//! at most `object_bytes_max` long; an object that is broken costs itself and is reported, what stands behind it is found
-//! again; a byte is looked at twice, no more.
+//! at most `object_bytes_max` long; an object that is broken costs itself and is reported, what stands behind it is
+//! found again; a byte is looked at twice, no more.
 //! Never: touches a socket or a clock. [`Decoder::feed`] gets what was read, and hands out msgpack maps.
 //!
 //! ```text
 //! read ──▶ Decoder (finds where an object ends: brackets and strings only) ──▶ transcode (JSON ──▶ msgpack map) ──▶ record
 //! ```
-//! How it finds its way again: text between objects is skipped to the next line or `{`. An object that is too long or too
-//! deep is skipped to its end, or to a line that starts with `{`. A line that ends inside a string ends the object.
+//! How it finds its way again: text between objects is skipped to the next line or `{`. An object that is too long or
+//! too deep is skipped to its end, or to a line that starts with `{`. A line that ends inside a string ends the object.
 //! An array at the top is the record `{"msg": array}`, as in Fluent Bit.
 
 pub mod session;
@@ -120,7 +120,8 @@ impl Decoder {
         Self { object_bytes_max, depth_max, state: State::Between, pending: Vec::new(), record: Vec::new() }
     }
 
-    /// Takes what was read. `each` gets every record that is now whole, as one msgpack map, and every mistake, in order.
+    /// Takes what was read. `each` gets every record that is now whole, as one msgpack map, and every mistake, in
+    /// order.
     pub fn feed(&mut self, bytes: &[u8], mut each: impl FnMut(Result<&[u8], JsonError>)) {
         // Where the bytes of the open object begin; what came before lies in `pending`.
         let mut start = 0;

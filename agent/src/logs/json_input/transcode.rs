@@ -1,7 +1,7 @@
 //! One JSON object to one msgpack map, in one pass, without a tree between.
 //!
-//! Promises: fields keep their order, and two of one name both stay; whole numbers stay exact if they fit 64 bits, others
-//! become 64-bit floats; half a surrogate pair becomes U+FFFD; text that is not UTF-8 stays as it is.
+//! Promises: fields keep their order, and two of one name both stay; whole numbers stay exact if they fit 64 bits,
+//! others become 64-bit floats; half a surrogate pair becomes U+FFFD; text that is not UTF-8 stays as it is.
 //! Never: nests deeper than it is told, or writes a value that it has not read completely.
 
 use super::JsonError;
@@ -406,8 +406,8 @@ mod tests {
             }
         }
 
-        /// Refuses what serde_json refuses, except that it takes half surrogate pairs, raw control characters in strings, and
-        /// no text that is not an object or array.
+        /// Refuses what serde_json refuses, except that it takes half surrogate pairs, raw control characters in
+        /// strings, and no text that is not an object or array.
         #[test]
         fn property_noise_is_refused_as_by_serde_json(noise in r#"[\{\[][\{\}\[\]",:0-3a-e\\. +\-truefalsn]{0,20}"#) {
             let ours = transcode(noise.as_bytes(), 64, &mut Vec::new()).is_ok();

@@ -1,7 +1,7 @@
 //! Single characters and classes of characters: `\x41`, `\u00e9`, `[^a-z&&[:alpha:]]`, `\p{Digit}`.
 //!
 //! Promises: writes every special character of a class in hexadecimal, so that no engine gives it a meaning of its own.
-//! Never: uses Unicode's tables of letters; they would cost 100 KB for what no expression in AWS's examples needs.
+//! Never: uses Unicode's tables of letters: they are not in the binary, and no expression in AWS's examples needs them.
 
 use super::{DEPTH_MAX, Translator};
 
@@ -173,7 +173,7 @@ pub(super) fn short_class(c: char) -> &'static str {
     }
 }
 
-/// The POSIX bracket `name`. Letters beyond ASCII are not in it: a table of them would cost 100 KB.
+/// The POSIX bracket `name`. Letters beyond ASCII are not in it.
 fn posix(name: &str, negative: bool) -> Option<String> {
     let known = [
         "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper",

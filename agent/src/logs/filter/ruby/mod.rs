@@ -1,8 +1,9 @@
 //! Translates a regular expression from Ruby's dialect (Onigmo, as Fluent Bit sets it up) to that of our two engines.
 //!
-//! Promises: what cannot be translated is refused with a reason; the output's length is a small multiple of the input's.
-//! Never: relies on an engine's reading of `x`, of nested classes' special characters, or of Unicode classes: all of that
-//! is resolved here.
+//! Promises: what cannot be translated is refused with a reason; the output's length is a small multiple of the
+//! input's.
+//! Never: relies on an engine's reading of `x`, of nested classes' special characters, or of Unicode classes: all of
+//! that is resolved here.
 //!
 //! Where the dialects differ (Onigmo's `doc/RE`, `regsyntax.c`):
 //! - `^` and `$` are always line anchors; `.` excludes the newline unless option `m` (the engines call that `s`);
@@ -198,7 +199,8 @@ impl Translator {
         Ok(())
     }
 
-    /// `{n}`, `{n,}`, `{,m}` or `{n,m}` behind the `{`, as the engines write it; `None` and nothing taken if it is none.
+    /// `{n}`, `{n,}`, `{,m}` or `{n,m}` behind the `{`, as the engines write it; `None` and nothing taken if it is
+    /// none.
     fn interval(&mut self) -> Option<String> {
         let rest = &self.input[self.at..];
         let length = rest.iter().position(|&c| c == '}')?;

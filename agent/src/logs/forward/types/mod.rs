@@ -1,8 +1,8 @@
 //! The Fluent Forward protocol (version 1) as serde types, for whoever speaks it in tests, examples and other programs.
 //!
-//! Promises: what these types write, every Fluent Forward receiver reads; they read what Docker, Fluent Bit, Fluentd and
-//! the fluent-logger libraries write: text as str or bin, even if it is not UTF-8, a missing, nil or empty option map, and
-//! unknown options.
+//! Promises: what these types write, every Fluent Forward receiver reads; they read what Docker, Fluent Bit, Fluentd
+//! and the fluent-logger libraries write: text as str or bin, even if it is not UTF-8, a missing, nil or empty option
+//! map, and unknown options.
 //! Never: used on the way of a record through the agent, where nothing is copied (that is `frame`).
 //!
 //! ```text
