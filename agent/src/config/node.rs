@@ -113,7 +113,12 @@ impl Node {
             (node, origin) = match (step, &node.kind) {
                 (Step::Key(key), Kind::Map(entries)) => {
                     let entry = entries.iter().find(|entry| entry.key == *key)?;
-                    (&entry.value, &entry.origin)
+                    // A variable puts another value under the file's key.
+                    let origin = match &entry.value.origin {
+                        Origin::Variable(_) => &entry.value.origin,
+                        Origin::Line(_) => &entry.origin,
+                    };
+                    (&entry.value, origin)
                 }
                 (Step::Item(index), Kind::List(items)) => items.get(*index).map(|item| (item, &item.origin))?,
                 _ => return None,

@@ -46,46 +46,7 @@ fn cloudwatch(config: &Config, index: usize) -> &Cloudwatch {
     }
 }
 
-const WHOLE: &str = r#"
-logs:
-  inputs:
-    - forward: {unix: /run/a.sock, unix_permissions: "0660"}
-    - forward:
-        tcp: 127.0.0.1:24224
-        shared_key: s3cret
-        users:
-          - {name: alice, password: hunter2}
-        message_bytes_max: 8 MiB
-    - json: {tcp: "[::1]:8877", tag: health}
-  filters:
-    - grep:
-        match: app*
-        rules:
-          - regex: {key: log, regex: error}
-          - exclude: {key: "$a['b']", regex: "^x$"}
-        logical_op: AND
-    - record_modifier:
-        records: [[team, a], [env, test]]
-  outputs:
-    - match: health
-      to: discard
-    - name: main
-      to:
-        cloudwatch:
-          group: /ecs/web
-          stream_prefix: app/
-          auto_create_group: true
-          retention_days: 30
-          retry_limit: {at_least: 3}
-          workers: 2
-          linger: 1s
-    - to: {file: {folder: /logs}}
-admin: {listen: "127.0.0.1:9000", stuck_after: 5m}
-memory: 64 MiB
-stop_timeout: 2m
-log: {level: debug, format: human}
-aws: {region: eu-west-1}
-"#;
+const WHOLE: &str = include_str!("../../testdata/config/everything.yaml");
 
 #[test]
 fn a_file_with_everything_is_read() {
@@ -112,9 +73,7 @@ fn a_file_with_everything_is_read() {
 #[test]
 fn no_configuration_at_all_listens_where_firelens_sends() {
     let loading = load_with(&[], None, &InMemory::default());
-    insta::assert_snapshot!(report(&loading), @r#"
-    warning: the environment: there is no output: records are taken and counted, but go nowhere; name one under `logs.outputs`
-    "#);
+    insta::assert_snapshot!(report(&loading), @r#"warning: the environment: there is no output: records are taken and counted, but go nowhere; name one under `logs.outputs`"#);
     let config = config(loading);
     let [Input::Forward(socket), Input::Forward(tcp)] = &config.logs.inputs[..] else {
         panic!("{:?}", config.logs.inputs)
@@ -129,55 +88,7 @@ fn no_configuration_at_all_listens_where_firelens_sends() {
 
 #[test]
 fn every_mistake_of_a_file_is_in_one_report() {
-    let loading = load_yaml(
-        r#"
-logs:
-  inputs:
-    - forward: {unxi: /run/a.sock}
-    - forward: {tcp: localhost}
-    - forward: {}
-    - forward:
-        tcp: 0.0.0.0:24224
-        users: [{name: alice, password: hunter2}]
-    - json: {tcp: 127.0.0.1:9464, tag: ""}
-    - syslog: {}
-    - forward:
-        unix: /run/b.sock
-        unix_permissions: 0660
-        shared_key: 12345
-  filters:
-    - grep: {rules: [{regex: {key: log}}, {exlude: {key: log, regex: x}}]}
-    - record_modifier: {remove_keys: [a], allowlist_keys: [b], records: [[x]]}
-  outputs:
-    - to: {kinesiss: {}}
-    - match: a
-      to:
-        cloudwatch:
-          group: "a b"
-          stream: s
-          stream_prefix: p
-          retention_days: 8
-          endpoint: https://$host
-          external_id: x
-          workers: 900
-          linger: 5
-          retry_limit: sometimes
-    - name: x
-      to: {cloudwatch: {group: g, straem: s}}
-    - name: x
-      to: discard
-      color: red
-    - {}
-    - to: {file: {folder: 5}}
-admin:
-  listen: everywhere
-  listen: 0.0.0.0:1
-memory: 1e9GB
-stop_timeout: 30
-log: {level: loud}
-colour: blue
-"#,
-    );
+    let loading = load_yaml(include_str!("../../testdata/config/many-mistakes.yaml"));
     insta::assert_snapshot!(report(&loading), @r#"
     error: p.yaml:42 admin.listen: the key is given twice; remove one
     error: p.yaml:4 logs.inputs[0].forward.unxi: there is no such key; did you mean `unix`?
@@ -253,13 +164,9 @@ fn sources_win_over_each_other_as_documented() {
         );
     }
     let both = load_with(&[("PILLION_CONFIG_CONTENT", "logs: {outputs: [to: discard]}")], Some("/argv.yaml"), &files);
-    insta::assert_snapshot!(report(&both), @r#"
-    warning: PILLION_CONFIG_CONTENT: `/argv.yaml` is not read; the variable takes the file's place
-    "#);
+    insta::assert_snapshot!(report(&both), @r#"warning: PILLION_CONFIG_CONTENT: `/argv.yaml` is not read; the variable takes the file's place"#);
     let missing = load_with(&[], Some("/gone.yaml"), &files);
-    insta::assert_snapshot!(report(&missing), @r#"
-    error: /gone.yaml: cannot be read: there is no such file; give the path of a configuration file
-    "#);
+    insta::assert_snapshot!(report(&missing), @r#"error: /gone.yaml: cannot be read: there is no such file; give the path of a configuration file"#);
 }
 
 #[test]
@@ -328,8 +235,8 @@ fn variables_that_cannot_be_placed_say_why() {
     error: PILLION__LOGS__OUTPUTS__FIRST__TO: leads into a list; give the number of an item, from 0
     error: PILLION__LOGS__OUTPUTS__9__TO: leaves a gap in the list; items are counted from 0
     error: PILLION__MEMORY__BYTES: leads through a value; only sections and lists have something in them
-    error: /p.yaml:32 logs.outputs[1].to.cloudwatch.workers: expected a whole number, found text
-    error: /p.yaml:35 admin.listen: `hunter2` is neither an address nor `off`; write for example `127.0.0.1:9464`
+    error: PILLION__LOGS__OUTPUTS__1__TO__CLOUDWATCH__WORKERS: expected a whole number, found text
+    error: PILLION__ADMIN__LISTEN: `hunter2` is neither an address nor `off`; write for example `127.0.0.1:9464`
     error: PILLION__COLOR: there is no such key; known are: logs, admin, memory, stop_timeout, log, aws
     error: PILLION_STOP_TIMEOUT: not a time between 1s and 24h; write for example `30` or `30s`
     error: AWS_REGION: not a region; write for example `eu-west-1`
@@ -375,9 +282,7 @@ fn a_fluent_bit_file_takes_the_rest_from_variables() {
     let quiet = load_with(&[("FLB_LOG_LEVEL", "error"), ("M", "*")], Some("/f.conf"), &files);
     assert_eq!(config(quiet).log_level, Level::Error);
     let mixed = load_with(&[("PILLION__LOGS__OUTPUTS__0__NAME", "x"), ("M", "*")], Some("/f.conf"), &files);
-    insta::assert_snapshot!(report(&mixed), @r#"
-    error: PILLION__LOGS__OUTPUTS__0__NAME: cannot change what a Fluent Bit file says about logs; change the file, or remove the variable
-    "#);
+    insta::assert_snapshot!(report(&mixed), @r#"error: PILLION__LOGS__OUTPUTS__0__NAME: cannot change what a Fluent Bit file says about logs; change the file, or remove the variable"#);
 }
 
 #[test]
@@ -461,7 +366,36 @@ fn hostile_files_are_answered_quickly() {
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
 }
 
+/// All files of the corpus, and every prefix of them, as the fuzz target reads them.
+#[test]
+fn the_corpus_is_answered_without_a_panic() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata/config");
+    let mut read_files = 0;
+    for entry in std::fs::read_dir(folder).expect("the folder exists") {
+        let bytes = std::fs::read(entry.expect("the folder can be read").path()).expect("the file can be read");
+        for end in 0..=bytes.len() {
+            let loading = load_yaml(&bytes[..end]);
+            assert!(!matches!(&loading, Err(problems) if problems.is_empty()));
+        }
+        read_files += 1;
+    }
+    assert!(read_files >= 2, "only {read_files} files");
+}
+
 proptest! {
+    /// A real file with some bytes changed gets deeper than bytes by chance.
+    #[test]
+    fn property_a_damaged_file_is_answered_without_a_panic(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)
+    ) {
+        let mut bytes = WHOLE.as_bytes().to_vec();
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        prop_assert!(report(&load_yaml(bytes)).lines().count() <= 202);
+    }
+
     #[test]
     fn property_any_bytes_are_answered_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..500)) {
         prop_assert!(report(&load_yaml(bytes)).lines().count() <= 202);
