@@ -99,6 +99,10 @@ pub fn load(sources: &Sources<'_>) -> Result<(Config, Vec<Problem>), Vec<Problem
         let what = "there is no output: records are taken and counted, but go nowhere";
         problems.push(Problem::warning(&*loaded.described, what, "name one under `logs.outputs`"));
     }
+    if loaded.document.logs.inputs.is_empty() && !problems.has_errors() {
+        let what = "there is no input: no record ever comes in";
+        problems.push(Problem::warning(&*loaded.described, what, "name one, for example `forward`"));
+    }
     if problems.has_errors() {
         return Err(problems.into_sorted());
     }

@@ -87,6 +87,14 @@ fn no_configuration_at_all_listens_where_firelens_sends() {
 }
 
 #[test]
+fn inputs_that_are_taken_away_on_purpose_stay_away() {
+    let loading = load_yaml("logs: {inputs: [], outputs: [to: discard]}");
+    insta::assert_snapshot!(report(&loading), @"warning: p.yaml: there is no input: no record ever comes in; name one, for example `forward`");
+    assert!(config(loading).logs.inputs.is_empty());
+    assert_eq!(config(load_yaml("logs: {outputs: [to: discard]}")).logs.inputs.len(), 2);
+}
+
+#[test]
 fn every_mistake_of_a_file_is_in_one_report() {
     let loading = load_yaml(include_str!("../../testdata/config/many-mistakes.yaml"));
     insta::assert_snapshot!(report(&loading), @r#"
