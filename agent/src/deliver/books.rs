@@ -66,8 +66,15 @@ impl Refused {
 
 impl Lost {
     /// All reasons, in the order of the page.
-    pub const ALL: [Self; 6] =
-        [Self::MemoryFull, Self::TooLate, Self::Stopped, Self::OutputNotSupported, Self::NoRetries, Self::Unsettled];
+    pub const ALL: [Self; 7] = [
+        Self::MemoryFull,
+        Self::TooLate,
+        Self::Stopped,
+        Self::OutputNotSupported,
+        Self::OutputUnusable,
+        Self::NoRetries,
+        Self::Unsettled,
+    ];
 
     /// The label on `/metrics`.
     pub const fn label(self) -> &'static str {
