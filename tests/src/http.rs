@@ -66,6 +66,12 @@ impl Connection {
     /// Reads a whole request; `None` when the client closed between two requests.
     pub fn request(&mut self) -> io::Result<Option<Request>> {
         let Some(request) = self.head()? else { return Ok(None) };
+        self.read_body(&request)?;
+        Ok(Some(request))
+    }
+
+    /// Reads the body of the request whose head was read last.
+    pub fn read_body(&mut self, request: &Request) -> io::Result<()> {
         self.body_bytes = 0;
         if request.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
             self.chunks()?;
@@ -73,10 +79,11 @@ impl Connection {
             let length = length.parse().map_err(|_| invalid("content-length is no number"))?;
             self.body_part(length)?;
         }
-        Ok(Some(request))
+        Ok(())
     }
 
-    fn head(&mut self) -> io::Result<Option<Request>> {
+    /// Reads the head of a request and leaves its body in the socket.
+    pub fn head(&mut self) -> io::Result<Option<Request>> {
         loop {
             if let Some(end) = memmem::find(&self.unused[self.from..self.to], b"\r\n\r\n") {
                 let head = std::str::from_utf8(&self.unused[self.from..self.from + end])

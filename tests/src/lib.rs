@@ -4,5 +4,10 @@
 //! was wrong, which must be empty at the end of every story.
 //! Never: reaches into the agent's memory: sockets, files, signals and `/metrics` are the only ways in and out.
 
+pub mod agent;
 pub mod bench;
+pub mod fake_aws;
+pub mod forward_client;
 pub mod http;
+pub mod metrics;
+pub mod wait;

@@ -4,15 +4,7 @@
 //! arrived (or nothing has come for a while); what has not arrived by then is lost.
 //! Never: measures two processes at once.
 
-use std::{
-    fmt::Write as _,
-    fs,
-    io::{Read, Write as _},
-    net::TcpStream,
-    path::Path,
-    thread,
-    time::Duration,
-};
+use std::{fmt::Write as _, fs, net::SocketAddr, path::Path, thread, time::Duration};
 
 use anyhow::Context as _;
 use serde::Serialize;
@@ -24,6 +16,7 @@ use super::{
     sender::{self, Load, Sent},
     sink::Sink,
 };
+use crate::{agent, metrics::Metrics};
 
 /// How long a process is left alone before its idle figures are taken.
 const IDLE: Duration = Duration::from_secs(1);
@@ -55,8 +48,6 @@ pub struct Order<'a> {
     pub load: Load,
     /// How fast the service is, in bytes per second.
     pub sink_speed: Option<u64>,
-    /// Where to ask for the process's own count of lost records.
-    pub metrics: Option<&'a str>,
 }
 
 /// What was measured.
@@ -143,7 +134,7 @@ pub fn measure(bench: &'static str, round: usize, order: &Order<'_>) -> anyhow::
     let cpu = process.cpu().saturating_sub(cpu);
     let ticks = process.cpu_ticks().saturating_sub(ticks);
     let own = own_cpu_ticks().saturating_sub(own);
-    let lost_counted = order.metrics.and_then(lost_counted);
+    let lost_counted = if order.who == Who::Bare { None } else { lost_counted(process.admin) };
     let mut ledger = sink.ledger();
     let accepted = if order.who == Who::Bare { sent.records } else { ledger.unique };
     let until = if order.who == Who::Bare { begun + sent.time } else { ledger.last_arrival };
@@ -231,16 +222,11 @@ fn configuration(socket: &Path, port: u16) -> String {
     text
 }
 
-/// The sum of the agent's counters of lost records.
-fn lost_counted(address: &str) -> Option<u64> {
-    let mut stream = TcpStream::connect(address).ok()?;
-    stream
-        .write_all(format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes())
-        .ok()?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).ok()?;
-    let lost = text.lines().filter(|line| line.starts_with("pillion_deliver_lost_records_total"));
-    Some(lost.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum::<f64>() as u64)
+/// What the process itself counts as lost or refused; `None` if it has no page that says so.
+fn lost_counted(admin: SocketAddr) -> Option<u64> {
+    let (_, page) = agent::get(admin, "/metrics").ok()?;
+    let total = Metrics::parse(&page).ok()?.books().total();
+    (total.accepted > 0).then(|| total.lost.values().chain(total.refused.values()).sum())
 }
 
 fn millis(time: Duration) -> f64 {

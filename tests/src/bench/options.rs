@@ -3,7 +3,7 @@
 //! Promises: every mistake is named together with what to write instead.
 //! Never: reads the environment.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
@@ -24,9 +24,8 @@ Measures agents that take logs on a FireLens socket and put them into CloudWatch
   --shape one|32|both  records per write(2) (both; overload and burst: one)
   --records N          of a burst (20000)
   --sink-speed N       bytes per second that the slow service of overload takes (2000000)
-  --under-test CMD     the agent (the pillion that was built beside the bench, with -c {config})
+  --under-test CMD     the agent (this tree's pillion, built for it in release, with -c {config})
   --peer CMD           another agent, measured in the same rounds
-  --metrics ADDRESS    where the agent under test serves /metrics, for its own count of lost records (127.0.0.1:9464)
 
 In commands {config} is a Fluent Bit configuration file made for the run, {socket} the socket in it, {port} the port
 where CloudWatch Logs is played. Words are separated by spaces. Every cell prints a line of JSON, the last line sums up.
@@ -77,19 +76,17 @@ pub struct Options {
     pub records: u64,
     /// Bytes per second that the service takes; `None`: everything.
     pub sink_speed: Option<u64>,
-    /// The agent's command.
-    pub under_test: String,
+    /// The agent's command; `None`: this tree's own pillion, which must be built first.
+    pub under_test: Option<String>,
     /// The peer's.
     pub peer: Option<String>,
-    /// Where the agent under test serves `/metrics`.
-    pub metrics: String,
 }
 
 impl Options {
-    /// Reads the words behind the program's name. `beside` is the folder of the bench itself.
-    pub fn parse(words: &[String], beside: &Path) -> anyhow::Result<Self> {
+    /// Reads the words behind the program's name.
+    pub fn parse(words: &[String]) -> anyhow::Result<Self> {
         let (name, words) = words.split_first().context("say what to measure; see --help")?;
-        let mut options = Self::of(name, beside)?;
+        let mut options = Self::of(name)?;
         let mut words = words.iter();
         while let Some(word) = words.next() {
             let value = words.next().with_context(|| format!("`{word}` needs a value; see --help"))?;
@@ -98,7 +95,7 @@ impl Options {
         Ok(options)
     }
 
-    fn of(name: &str, beside: &Path) -> anyhow::Result<Self> {
+    fn of(name: &str) -> anyhow::Result<Self> {
         let mut options = Self {
             scenario: Scenario::ForwardCloudwatch,
             time: Duration::from_secs(5),
@@ -107,9 +104,8 @@ impl Options {
             shapes: vec![Shape::One, Shape::ThirtyTwo],
             records: u64::MAX / 2,
             sink_speed: None,
-            under_test: format!("{} -c {{config}}", beside.join("pillion").display()),
+            under_test: None,
             peer: None,
-            metrics: "127.0.0.1:9464".to_owned(),
         };
         match name {
             "forward-cloudwatch" => {}
@@ -139,9 +135,8 @@ impl Options {
             "--rounds" => self.rounds = value.parse()?,
             "--records" => self.records = value.parse()?,
             "--sink-speed" => self.sink_speed = Some(value.parse()?),
-            "--under-test" => self.under_test = value.to_owned(),
+            "--under-test" => self.under_test = Some(value.to_owned()),
             "--peer" => self.peer = Some(value.to_owned()),
-            "--metrics" => self.metrics = value.to_owned(),
             "--rate" => {
                 self.rates = match value {
                     "both" => vec![Some(RATE), None],
@@ -169,13 +164,13 @@ mod tests {
 
     fn parse(line: &str) -> anyhow::Result<Options> {
         let words: Vec<_> = line.split(' ').map(str::to_owned).collect();
-        Options::parse(&words, Path::new("/built"))
+        Options::parse(&words)
     }
 
     #[test]
     fn the_command_line_says_what_to_measure() {
         let options = parse("forward-cloudwatch").unwrap();
-        assert_eq!(options.under_test, "/built/pillion -c {config}");
+        assert_eq!((options.under_test, options.peer), (None, None));
         assert_eq!(options.rates, [Some(20_000), None]);
         let options = parse("overload --rate 100000 --shape 32 --seconds 0.5 --peer p").unwrap();
         assert_eq!((options.rates, options.shapes), (vec![Some(100_000)], vec![Shape::ThirtyTwo]));

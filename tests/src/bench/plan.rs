@@ -5,9 +5,9 @@
 //! ratio is taken within its round, and the median of the rounds is reported with the extremes.
 //! Never: drops a round.
 
-use std::{io::Write, path::Path};
+use std::{io::Write, path::Path, process::Command};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -21,6 +21,11 @@ use super::{
 /// Measures everything that `options` ask for; one line of JSON per cell and one at the end to `out`. `bench` is the
 /// bench's own program: the bare reader is a child of it.
 pub fn run(options: &Options, bench: &Path, out: &mut dyn Write) -> anyhow::Result<()> {
+    let mut options = options.clone();
+    if options.under_test.is_none() && options.scenario != Scenario::Floor {
+        options.under_test = Some(build_own(bench)?);
+    }
+    let options = &options;
     let mut cells = Vec::new();
     let mut floors = Vec::new();
     for round in 1..=options.rounds {
@@ -43,6 +48,14 @@ pub fn run(options: &Options, bench: &Path, out: &mut dyn Write) -> anyhow::Resu
     Ok(())
 }
 
+/// Builds this tree's pillion in release and gives its command. Does little when it is up to date.
+fn build_own(bench: &Path) -> anyhow::Result<String> {
+    let built = Command::new("cargo").args(["build", "--release", "--quiet", "--package", "pillion"]).status();
+    let built = built.context("cannot run cargo to build pillion; name another agent with --under-test")?;
+    ensure!(built.success(), "pillion does not build; name another agent with --under-test");
+    Ok(format!("{} -c {{config}}", bench.with_file_name("pillion").display()))
+}
+
 fn print(out: &mut dyn Write, line: &impl Serialize) -> anyhow::Result<()> {
     writeln!(out, "{}", serde_json::to_string(line)?)?;
     Ok(out.flush()?)
@@ -62,14 +75,14 @@ fn loads(options: &Options) -> Vec<Load> {
 fn turn(options: &Options, bench: &Path, round: usize, load: Load) -> anyhow::Result<Vec<Cell>> {
     let name = options.scenario.label();
     let bare = format!("{} bare-reader {{socket}}", bench.display());
-    let metrics = (options.scenario == Scenario::Overload).then_some(options.metrics.as_str());
-    let order = |who, command, metrics| Order { who, command, load, sink_speed: options.sink_speed, metrics };
-    let mut orders = vec![order(Who::Agent, options.under_test.as_str(), metrics)];
-    orders.extend(options.peer.as_deref().map(|command| order(Who::Peer, command, None)));
+    let order = |who, command| Order { who, command, load, sink_speed: options.sink_speed };
+    let mut orders = Vec::new();
+    orders.extend(options.under_test.as_deref().map(|command| order(Who::Agent, command)));
+    orders.extend(options.peer.as_deref().map(|command| order(Who::Peer, command)));
     if round.is_multiple_of(2) {
         orders.reverse();
     }
-    orders.push(order(Who::Bare, &bare, None));
+    orders.push(order(Who::Bare, &bare));
     orders.iter().map(|order| cell::measure(name, round, order)).collect()
 }
 

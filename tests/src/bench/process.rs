@@ -7,6 +7,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    net::SocketAddr,
     os::unix::net::UnixStream,
     path::Path,
     process::{Child, Command, Stdio},
@@ -15,6 +16,11 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+
+use crate::{
+    agent::free_address,
+    fake_aws::{ACCESS_KEY, REGION, SECRET_KEY},
+};
 
 /// How often a starting process is asked whether it accepts.
 const BOUND_POLL: Duration = Duration::from_micros(200);
@@ -38,6 +44,8 @@ pub struct Process {
     child: Child,
     /// Nanoseconds on a CPU, by thread, as last seen.
     threads: BTreeMap<u32, u64>,
+    /// Where it serves `/metrics`, if it is pillion.
+    pub admin: SocketAddr,
     /// From exec to the first connection it accepted.
     pub start_to_bound: Duration,
 }
@@ -55,12 +63,16 @@ impl Process {
         let program = fill(words.next().context("the command is empty")?);
         let output = fs::File::create(log).with_context(|| format!("cannot create `{}`", log.display()))?;
         let mut prepared = Command::new(&program);
+        let admin = free_address()?;
         prepared
             .args(words.map(fill))
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env("PILLION__ADMIN__LISTEN", admin.to_string())
             .envs([
-                ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
-                ("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"),
-                ("AWS_REGION", "us-east-1"),
+                ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
+                ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
+                ("AWS_REGION", REGION),
                 ("AWS_EC2_METADATA_DISABLED", "true"),
             ])
             .stdin(Stdio::null())
@@ -68,7 +80,7 @@ impl Process {
             .stderr(output);
         let begun = Instant::now();
         let child = prepared.spawn().with_context(|| format!("cannot start `{program}`"))?;
-        let mut process = Self { child, threads: BTreeMap::new(), start_to_bound: Duration::ZERO };
+        let mut process = Self { child, threads: BTreeMap::new(), admin, start_to_bound: Duration::ZERO };
         while UnixStream::connect(places.socket).is_err() {
             if let Some(status) = process.child.try_wait()? {
                 bail!("`{program}` ended before it accepted ({status}):\n{}", tail(log));

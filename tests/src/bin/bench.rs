@@ -17,9 +17,6 @@ fn main() -> anyhow::Result<()> {
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["bare-reader", socket] => Ok(bare::read_for_ever(Path::new(socket))?),
         [] | ["--help" | "-h"] => Ok(out.write_all(options::HELP.as_bytes())?),
-        _ => {
-            let beside = bench.parent().unwrap_or(Path::new("."));
-            plan::run(&options::Options::parse(&words, beside)?, &bench, &mut out)
-        }
+        _ => plan::run(&options::Options::parse(&words)?, &bench, &mut out),
     }
 }

@@ -1,0 +1,265 @@
+//! One connection to the fake: reads requests, asks the script, serves or misbehaves, and writes everything down.
+//!
+//! Promises: a request has its effect before its answer is written, and only if the action says so.
+//! Never: outlives its connection.
+
+use std::{
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpStream},
+    sync::atomic::Ordering,
+    thread,
+    time::{Duration, Instant},
+};
+
+use flate2::read::MultiGzDecoder;
+
+use super::{
+    Logged, REGION, Shared, State,
+    answer::{self, After, Answer, Head},
+    logs, now_ms,
+    script::{Action, Operation},
+    signature::{self, Credentials, Expected},
+    task,
+};
+use crate::http::{Connection, Request};
+
+/// How often a held request looks whether it may go on.
+const LOOK: Duration = Duration::from_millis(2);
+/// A body that unpacks to more than this is a bomb of ours.
+const PLAIN_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Serves until the client closes or something is wrong.
+pub(super) fn connection(shared: &Shared, stream: TcpStream) {
+    let from = stream.peer_addr().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
+    let mut connection = Connection::new(stream);
+    loop {
+        match one(shared, &mut connection, from) {
+            Ok(After::Keep) => {}
+            Ok(After::Close) => break,
+            Err(error) => {
+                if error.kind() == io::ErrorKind::InvalidData {
+                    shared.state().violations.push(format!("not HTTP/1.1: {error}"));
+                }
+                break;
+            }
+        }
+    }
+    // The handle kept for the fake's own end would hold the socket open, and an RST back.
+    let own = connection.stream().peer_addr().ok();
+    shared.connections().retain(|kept| kept.peer_addr().ok() != own);
+}
+
+fn one(shared: &Shared, connection: &mut Connection, from: SocketAddr) -> io::Result<After> {
+    let Some(request) = connection.head()? else { return Ok(After::Close) };
+    let Some(operation) = operation(&request) else {
+        connection.read_body(&request)?;
+        let number = log(shared, &request, from, &request.path, connection.body().len());
+        let mut state = shared.state();
+        state.violations.push(format!("request {number}: unknown operation: {request:?}"));
+        let head = head(&state, number);
+        drop(state);
+        return answer::write(connection.stream(), &head, &Answer::error(400, "UnknownOperationException", ""));
+    };
+    let action = shared.state().script.next(operation);
+    if action == Action::ResetMidBody {
+        let number = log(shared, &request, from, &format!("{operation:?}"), 0);
+        shared.state().requests[number].outcome = format!("{action:?}");
+        let length = request.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+        return answer::reset_mid_body(connection.stream(), length);
+    }
+    connection.read_body(&request)?;
+    let number = log(shared, &request, from, &format!("{operation:?}"), connection.body().len());
+    let head = head(&shared.state(), number);
+    if action == Action::Hang {
+        shared.state().requests[number].outcome = "Hang".to_owned();
+        if hold(shared, connection.stream())? == After::Close {
+            return Ok(After::Close);
+        }
+    }
+    if let Some(outcome) = answer::misbehave(connection.stream(), &head, &action) {
+        // Written down before the client can see the answer would be better, but the outcome is what was written.
+        shared.state().requests[number].outcome = format!("{action:?}");
+        return outcome;
+    }
+    let answer = effect(&mut shared.state(), operation, &request, connection.body(), number);
+    let stream = connection.stream();
+    match action {
+        Action::SlowBody(pause) => answer::write_slowly(stream, &head, &answer, Duration::from_millis(pause)),
+        Action::Informational(count) => {
+            let mut out = stream;
+            for _ in 0..count {
+                out.write_all(b"HTTP/1.1 102 Processing\r\n\r\n")?;
+            }
+            answer::write(stream, &head, &answer)
+        }
+        Action::AfterServing(then) => {
+            shared.state().requests[number].outcome = format!("served, then {then:?}");
+            match answer::misbehave(stream, &head, &then) {
+                Some(outcome) => outcome,
+                None if *then == Action::Hang => hold(shared, stream).and(Ok(After::Close)),
+                None => answer::write(stream, &head, &answer),
+            }
+        }
+        _ => answer::write(stream, &head, &answer),
+    }
+}
+
+fn operation(request: &Request) -> Option<Operation> {
+    if request.method == "GET" {
+        return match request.path.as_str() {
+            "/creds" => Some(Operation::Credentials),
+            path if path.starts_with("/v4/") => Some(Operation::Metadata),
+            _ => None,
+        };
+    }
+    Operation::by_target(request.header("x-amz-target")?.strip_prefix("Logs_20140328.")?)
+}
+
+fn log(shared: &Shared, request: &Request, from: SocketAddr, operation: &str, bytes: usize) -> usize {
+    let mut state = shared.state();
+    let number = state.requests.len();
+    state.requests.push(Logged {
+        number,
+        operation: operation.to_owned(),
+        at: Instant::now(),
+        from,
+        headers: request.headers.clone(),
+        bytes,
+        outcome: String::new(),
+    });
+    number
+}
+
+fn head(state: &State, number: usize) -> Head {
+    let now =
+        jiff::Timestamp::from_second(now_ms() / 1_000 + state.skew_seconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    Head {
+        date: now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string(),
+        request_id: format!("00000000-0000-4000-8000-{number:012}"),
+    }
+}
+
+/// Holds a request until the fake is told to release it; says whether the client is still there.
+fn hold(shared: &Shared, stream: &TcpStream) -> io::Result<After> {
+    let before = {
+        let mut holding = shared.holding();
+        holding.held += 1;
+        holding.released
+    };
+    stream.set_nonblocking(true)?;
+    let outcome = loop {
+        if shared.stopping.load(Ordering::SeqCst) {
+            break After::Close;
+        }
+        if shared.holding().released != before {
+            break After::Keep;
+        }
+        match stream.peek(&mut [0]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(LOOK),
+            // A pipelined request may wait there; a close or a reset ends it.
+            Ok(1) => thread::sleep(LOOK),
+            _ => break After::Close,
+        }
+    };
+    shared.holding().held -= 1;
+    stream.set_nonblocking(false)?;
+    Ok(outcome)
+}
+
+/// Does what the request asks for and notes the outcome.
+fn effect(state: &mut State, operation: Operation, request: &Request, body: &[u8], number: usize) -> Answer {
+    let answer = match operation {
+        Operation::Credentials => give_credentials(state, number),
+        Operation::Metadata => Answer::json(200, task::metadata(&request.path).to_string()),
+        _ => match authorise(state, request, body, number) {
+            Ok(()) => call(state, operation, request, body, number),
+            Err(refused) => refused,
+        },
+    };
+    let outcome = answer.code.map_or_else(|| answer.status.to_string(), str::to_owned);
+    state.requests[number].outcome = outcome;
+    answer
+}
+
+fn give_credentials(state: &mut State, number: usize) -> Answer {
+    let place = match state.current {
+        Some(place) => place,
+        None => {
+            let place = state.credentials.len();
+            state.credentials.push(Credentials {
+                access_key: format!("ASIAEXAMPLE{number}"),
+                secret: format!("secret/{number}"),
+                token: Some(format!("token/{number}==")),
+                expired: false,
+            });
+            *state.current.insert(place)
+        }
+    };
+    let last = i64::try_from(state.credentials_last.as_secs()).unwrap_or(i64::MAX / 2);
+    let expires = jiff::Timestamp::from_second((now_ms() / 1_000).saturating_add(last)).unwrap_or(jiff::Timestamp::MAX);
+    Answer::json(200, task::credentials(&state.credentials[place], &expires.to_string()).to_string())
+}
+
+fn authorise(state: &mut State, request: &Request, body: &[u8], number: usize) -> Result<(), Answer> {
+    let now = now_ms() / 1_000 + state.skew_seconds;
+    let expected = Expected { known: &state.credentials, region: REGION, service: "logs", now };
+    let (status, code, message) = match signature::check(request, body, &expected) {
+        Ok(_) => return Ok(()),
+        Err(signature::Refusal::UnknownKey) => {
+            (400, "UnrecognizedClientException", "The security token included in the request is invalid.".to_owned())
+        }
+        Err(signature::Refusal::Expired) => {
+            (400, "ExpiredTokenException", "The security token included in the request is expired".to_owned())
+        }
+        Err(signature::Refusal::Skewed) => {
+            let date = request.header("x-amz-date").unwrap_or_default();
+            (400, "InvalidSignatureException", format!("Signature not yet current or expired: {date}"))
+        }
+        Err(signature::Refusal::Wrong(what)) => {
+            state.violations.push(format!("request {number}: {what}"));
+            (400, "InvalidSignatureException", "The request signature we calculated does not match".to_owned())
+        }
+    };
+    Err(Answer::error(status, code, &message))
+}
+
+fn call(state: &mut State, operation: Operation, request: &Request, body: &[u8], number: usize) -> Answer {
+    if request.method != "POST" || request.path != "/" {
+        state.violations.push(format!("request {number}: {} {}", request.method, request.path));
+    }
+    let content_type = request.header("content-type");
+    if content_type != Some("application/x-amz-json-1.1") {
+        state.violations.push(format!("request {number}: the content type is {content_type:?}"));
+    }
+    let mut unpacked = Vec::new();
+    let body = match request.header("content-encoding") {
+        None => body,
+        Some("gzip") => match MultiGzDecoder::new(body).take(PLAIN_BYTES_MAX).read_to_end(&mut unpacked) {
+            Ok(_) => unpacked.as_slice(),
+            Err(error) => {
+                state.violations.push(format!("request {number}: the body is not gzip: {error}"));
+                return Answer::error(400, "SerializationException", "");
+            }
+        },
+        Some(other) => {
+            state.violations.push(format!("request {number}: content-encoding {other}"));
+            return Answer::error(400, "SerializationException", "");
+        }
+    };
+    let done = match operation {
+        Operation::PutLogEvents => state.logs.put(body, now_ms(), number, Instant::now()),
+        Operation::CreateLogGroup => state.logs.create_group(body),
+        Operation::CreateLogStream => state.logs.create_stream(body),
+        Operation::PutRetentionPolicy => state.logs.put_retention(body),
+        Operation::TagResource | Operation::Credentials | Operation::Metadata => Ok(serde_json::json!({})),
+    };
+    match done {
+        Ok(answer) => Answer::json(200, answer.to_string()),
+        Err(logs::Refusal { code, message, violation }) => {
+            if violation {
+                state.violations.push(format!("request {number}: {code}: {message}"));
+            }
+            Answer::error(400, code, &message)
+        }
+    }
+}
