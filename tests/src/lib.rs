@@ -10,4 +10,5 @@ pub mod fake_aws;
 pub mod forward_client;
 pub mod http;
 pub mod metrics;
+pub mod tidy;
 pub mod wait;
