@@ -6,7 +6,8 @@
 
 use std::{fmt::Write, io, path::PathBuf, pin::pin, process::ExitCode};
 
-use tracing::{error, info, warn};
+use tokio::runtime::Runtime;
+use tracing::{info, warn};
 
 use super::{CONFIG, FAILURE, complain};
 use crate::{
@@ -49,6 +50,13 @@ pub(super) fn run(call: Call) -> ExitCode {
             return ExitCode::from(CONFIG);
         }
     };
+    let host = match Host::new() {
+        Ok(host) => host,
+        Err(error) => {
+            complain(format_args!("pillion: {}\n", chain(&error)));
+            return ExitCode::from(FAILURE);
+        }
+    };
     // From here on whoever writes to us is heard. Everything else comes after.
     let bound = match agent::bind(&config) {
         Ok(bound) => bound,
@@ -72,16 +80,9 @@ pub(super) fn run(call: Call) -> ExitCode {
     if !call.ignored.is_empty() {
         warn!(ignored = call.ignored.join(" "), "arguments have no effect here");
     }
-    let ended = drive(config, bound, &Life::default());
-    let code = match ended {
-        Ok(_) => ExitCode::SUCCESS,
-        Err(error) => {
-            error!(error = %chain(&error), "agent could not run");
-            ExitCode::from(FAILURE)
-        }
-    };
+    host.drive(config, bound, &Life::default());
     drop(log);
-    code
+    ExitCode::SUCCESS
 }
 
 /// The sources of a configuration: the file, if one was named, and this process's environment and disk.
@@ -97,25 +98,44 @@ fn format_of(configured: Option<config::Format>) -> Format {
     }
 }
 
-/// Runs the agent until it has stopped, which a signal or `life` may ask for.
-pub(super) fn drive(config: Config, bound: Bound, life: &Life) -> Result<Outcome, RunError> {
-    // One thread: a task's agent has a fraction of a vCPU, and the hot path never waits.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(BLOCKING_THREADS_MAX)
-        .build()
-        .map_err(RunError::Runtime)?;
-    runtime.block_on(until_stopped(config, bound, life))
+/// What the agent runs on.
+pub(super) struct Host {
+    runtime: Runtime,
+    signals: Signals,
 }
 
-async fn until_stopped(config: Config, bound: Bound, life: &Life) -> Result<Outcome, RunError> {
-    // Process 1 of a container ignores SIGTERM until this line.
-    let mut signals = Signals::install().map_err(RunError::Signals)?;
+impl Host {
+    /// A runtime that hears signals. As process 1 of a container we would not hear them before, so this comes first; it
+    /// takes a tenth of a millisecond.
+    pub(super) fn new() -> Result<Self, RunError> {
+        // One thread: a task's agent has a fraction of a vCPU, and the hot path never waits.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(BLOCKING_THREADS_MAX)
+            .build()
+            .map_err(RunError::Runtime)?;
+        let signals = {
+            let _inside = runtime.enter();
+            Signals::install().map_err(RunError::Signals)?
+        };
+        Ok(Self { runtime, signals })
+    }
+
+    /// Runs the agent until it has stopped, which a signal or `life` may ask for.
+    pub(super) fn drive(self, config: Config, bound: Bound, life: &Life) -> Outcome {
+        let outcome = self.runtime.block_on(until_stopped(config, bound, life, self.signals));
+        // A name look-up that hangs must not keep the process.
+        self.runtime.shutdown_background();
+        outcome
+    }
+}
+
+async fn until_stopped(config: Config, bound: Bound, life: &Life, mut signals: Signals) -> Outcome {
     let budget = config.stop_budget;
     let mut agent = pin!(agent::run(config, bound, life.clone()));
     loop {
         tokio::select! {
-            outcome = &mut agent => return Ok(outcome),
+            outcome = &mut agent => return outcome,
             signal = signals.next() => match life.stopping().is_cancelled() {
                 false => {
                     info!(signal, budget = ?budget, "stopping");

@@ -50,6 +50,10 @@ pub(super) fn demo(folder: &Path, records_per_second: u64) -> ExitCode {
             return ExitCode::from(CONFIG);
         }
     };
+    let host = match run::Host::new() {
+        Ok(host) => host,
+        Err(error) => return failed(format_args!("{}", chain(&error))),
+    };
     let bound = match agent::bind(&config) {
         Ok(bound) => bound,
         Err(error) => return failed(format_args!("{}", chain(&error))),
@@ -62,17 +66,14 @@ pub(super) fn demo(folder: &Path, records_per_second: u64) -> ExitCode {
         Err(error) => return failed(format_args!("{}", chain(&error))),
     };
     print(scene.explanation(records_per_second));
-    let ended = run::drive(config, bound, &life);
+    let outcome = host.drive(config, bound, &life);
     life.stop(Duration::ZERO);
     for thread in threads {
         // A thread that panicked has said so; the books are shown all the same.
         let _ = thread.join();
     }
     drop(log);
-    match ended {
-        Ok(outcome) => print(ending(&outcome.books, progress.sent(), &scene)),
-        Err(error) => failed(format_args!("{}", chain(&error))),
-    }
+    print(ending(&outcome.books, progress.sent(), &scene))
 }
 
 fn failed(why: std::fmt::Arguments<'_>) -> ExitCode {
