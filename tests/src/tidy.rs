@@ -25,8 +25,8 @@ const JOBS: &[&str] = &["logs", "traces", "metrics", "secrets"];
 const LINES_MAX: usize = 400;
 /// How the environment can be read.
 const ENVIRONMENT: [&str; 3] = ["env::var", "env::vars", "option_env!"];
-/// How a task can be spawned. Threads are another matter: whoever starts one owns it.
-const SPAWNING: [&str; 4] = ["tokio::spawn", "task::spawn", "JoinSet", "TaskTracker"];
+/// How a task can be spawned. Threads and `spawn_blocking` are another matter: whoever starts one waits for it.
+const SPAWNING: [&str; 5] = ["tokio::spawn", "task::spawn(", "spawn_local", "JoinSet", "TaskTracker"];
 
 /// A source file of the agent.
 #[derive(Clone, Debug)]
@@ -133,7 +133,9 @@ fn uses(source: &Source) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let code: Vec<_> = source.code().collect();
     let joined: String = code.iter().flat_map(|(_, line)| [line, "\n"]).collect();
-    for start in ["crate::", "pillion::"] {
+    // Only the binary is outside of the crate; elsewhere this stands in texts, as a filter for log messages.
+    let starts: &[&str] = if source.top() == "main" { &["pillion::"] } else { &["crate::"] };
+    for &start in starts {
         for (at, _) in joined.match_indices(start) {
             let before = joined[..at].chars().next_back();
             if before.is_some_and(|letter| letter.is_alphanumeric() || letter == '_' || letter == '$') {
@@ -284,6 +286,7 @@ mod tests {
             ("logs/mod.rs", "use super::traces::X;", Some("the job `logs` uses the job `traces`")),
             ("units.rs", "use super::agent;", Some("`units` uses `agent`")),
             ("main.rs", "fn main() { pillion::cli::main() }", None),
+            ("tell/logs.rs", "let filter = \"pillion::logs=debug\";", None),
             ("helpers/mod.rs", "", Some("`helpers` has no layer")),
             ("net/http.rs", "fn x() { unsafe { y() } }", Some("`unsafe` is forbidden")),
             ("net/http.rs", "#![forbid(unsafe_code)] // no unsafe here", None),
