@@ -57,6 +57,14 @@ pub struct Route {
     unrouted: Option<IntCounter>,
 }
 
+/// Records of one tag on their way, for as long as one read lasts.
+pub struct Pass<'r> {
+    route: &'r Route,
+    writers: Vec<Writer<'r>>,
+    read: u64,
+    filtered: u64,
+}
+
 impl Router {
     /// Routes through `filters`, in this order, to `branches`.
     pub fn new(filters: Vec<Filter>, branches: Vec<Branch>, books: Books, counters: Counters) -> Self {
@@ -119,44 +127,51 @@ impl Known {
 }
 
 impl Route {
-    /// Sends all records of `entries` on their way; a record without a time happened `now`. Returns how many were read,
-    /// and why not more.
-    pub fn push(&self, entries: EntryReader<'_>, now: EventTime) -> (u64, Result<(), Malformed>) {
-        let mut writers: Vec<Writer<'_>> = self.targets.iter().map(Target::writer).collect();
-        let mut record = Record::default();
-        self.push_each(entries, now, &mut writers, &mut record)
+    /// Begins to send records on their way. What follows shares one look at each output; end it soon.
+    pub fn begin(&self) -> Pass<'_> {
+        Pass { route: self, writers: self.targets.iter().map(Target::writer).collect(), read: 0, filtered: 0 }
     }
+}
 
-    fn push_each<'a>(
-        &'a self,
+impl<'r> Pass<'r> {
+    /// Sends all records of `entries` on their way; one without a time happened `now`. `record` is a place to read into.
+    /// What stands before a malformed entry is on its way.
+    pub fn push<'a>(
+        &mut self,
         mut entries: EntryReader<'a>,
-        now: EventTime,
-        writers: &mut [Writer<'_>],
         record: &mut Record<'a>,
-    ) -> (u64, Result<(), Malformed>) {
-        let (mut read, mut filtered) = (0, 0);
-        let outcome = loop {
-            match entries.next_into(record) {
-                Ok(true) => {}
-                Ok(false) => break Ok(()),
-                Err(malformed) => break Err(malformed),
-            }
-            read += 1;
+        now: EventTime,
+    ) -> Result<(), Malformed>
+    where
+        'r: 'a,
+    {
+        while entries.next_into(record)? {
+            self.read += 1;
             if record.time.seconds == 0 {
                 record.time = now;
             }
-            if self.filters.iter().any(|filter| filter.apply(record) == Verdict::Drop) {
-                filtered += 1;
+            if self.route.filters.iter().any(|filter| filter.apply(record) == Verdict::Drop) {
+                self.filtered += 1;
                 continue;
             }
-            for writer in &mut *writers {
+            for writer in &mut self.writers {
                 writer.append(record);
             }
-        };
-        self.filtered.inc_by(filtered);
-        if let Some(unrouted) = &self.unrouted {
-            unrouted.inc_by(read - filtered);
         }
-        (read, outcome)
+        Ok(())
+    }
+
+    /// Records read so far.
+    pub fn records(&self) -> u64 {
+        self.read
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        self.route.filtered.inc_by(self.filtered);
+        if let Some(unrouted) = &self.route.unrouted {
+            unrouted.inc_by(self.read - self.filtered);
+        }
     }
 }

@@ -30,8 +30,8 @@ use crate::{
     limits::FORWARD_READ_BYTES,
     logs::{
         msgpack::{Broken, Walk},
-        record::EventTime,
-        route::{Route, Router},
+        record::{EventTime, Record},
+        route::{Pass, Route, Router},
     },
     net::{
         inflate::{InflateError, gunzip, unzstd},
@@ -273,37 +273,85 @@ impl Session {
     fn take_messages(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
         let now = EventTime::now();
         let mut taken = 0;
-        while let Some(length) = self.finder.find(&bytes[taken..], self.context.settings.message_bytes_max)? {
-            self.take_message(&bytes[taken..taken + length], now)?;
+        let mut next = self.next_frame(bytes)?;
+        while let Some((frame, length)) = next {
             taken += length;
+            next = match frame {
+                Frame::Heartbeat => self.next_frame(&bytes[taken..])?,
+                Frame::Message(first) => self.take_run(first, bytes, &mut taken, now)?,
+            };
         }
         Ok(taken)
     }
 
-    fn take_message(&mut self, bytes: &[u8], now: EventTime) -> Result<(), Malformed> {
-        let Frame::Message(message) = Frame::parse(bytes)? else { return Ok(()) };
+    /// The first whole message of `bytes`, and its length.
+    fn next_frame<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<(Frame<'a>, usize)>, Malformed> {
+        match self.finder.find(bytes, self.context.settings.message_bytes_max)? {
+            Some(length) => Ok(Some((Frame::parse(&bytes[..length])?, length))),
+            None => Ok(None),
+        }
+    }
+
+    /// Routes `first` and the messages after it that have the same tag, in one pass. `taken` is where they begin, and
+    /// then where they end. Returns the message that follows.
+    fn take_run<'a>(
+        &mut self,
+        first: Message<'a>,
+        bytes: &'a [u8],
+        taken: &mut usize,
+        now: EventTime,
+    ) -> Result<Option<(Frame<'a>, usize)>, Malformed> {
+        let route = self.find_route(first.tag);
+        let records = self.context.meters.records.clone();
+        let mut record = Record::default();
+        let mut pass = route.begin();
+        let mut message = first;
+        let outcome = loop {
+            if let Err(malformed) = self.take_message(&message, &mut pass, &mut record, now) {
+                break Err(malformed);
+            }
+            match self.next_frame(&bytes[*taken..]) {
+                Ok(Some((Frame::Message(next), length))) if next.tag == message.tag => {
+                    *taken += length;
+                    message = next;
+                }
+                other => break other,
+            }
+        };
+        records.inc_by(pass.records());
+        outcome
+    }
+
+    fn take_message<'a>(
+        &mut self,
+        message: &Message<'a>,
+        pass: &mut Pass<'a>,
+        record: &mut Record<'a>,
+        now: EventTime,
+    ) -> Result<(), Malformed> {
         if message.option.signal.is_some_and(|signal| signal != 0) {
             // Metrics and traces of Fluent Bit have a format of their own.
             self.context.meters.malformed(Malformed::Signal);
             return Ok(());
         }
-        self.find_route(message.tag);
-        let (_, route) = self.route.as_ref().expect("a route was just found");
-        let (records, outcome) = match inflated(&message, self.context.settings.message_bytes_max)? {
-            Some(entries) => route.push(EntryReader::new(Entries::Packed(&entries)), now),
-            None => route.push(EntryReader::new(message.entries), now),
-        };
-        self.context.meters.records.inc_by(records);
-        outcome?;
+        match inflated(message, self.context.settings.message_bytes_max)? {
+            Some(entries) => {
+                pass.push(EntryReader::new(Entries::Packed(&entries)), &mut Record::default(), now)?;
+            }
+            None => pass.push(EntryReader::new(message.entries), record, now)?,
+        }
         if let Some(chunk) = message.option.chunk {
             put_ack(&mut self.acks, chunk);
         }
         Ok(())
     }
 
-    fn find_route(&mut self, tag: &[u8]) {
-        if self.route.as_ref().is_some_and(|(known, _)| known == tag) {
-            return;
+    /// The route of `tag`, remembered for the next message.
+    fn find_route(&mut self, tag: &[u8]) -> Arc<Route> {
+        if let Some((known, route)) = &self.route
+            && known == tag
+        {
+            return Arc::clone(route);
         }
         let settings = &self.context.settings;
         let route = match (&settings.tag, &settings.tag_prefix) {
@@ -311,7 +359,8 @@ impl Session {
             (None, Some(prefix)) => self.context.router.route(&[prefix.as_bytes(), tag].concat()),
             (None, None) => self.context.router.route(tag),
         };
-        self.route = Some((tag.to_vec(), route));
+        self.route = Some((tag.to_vec(), Arc::clone(&route)));
+        route
     }
 
     /// Writes the answers that wait. A peer that does not read them is closed: it would not see them anyway.

@@ -17,7 +17,7 @@ use crate::{
             Meters,
             frame::{Entries, EntryReader},
         },
-        record::EventTime,
+        record::{EventTime, Record},
         route::Route,
     },
     net::listen::Socket,
@@ -71,8 +71,9 @@ fn take(decoder: &mut Decoder, bytes: &[u8], route: &Route, meters: &Meters) {
         }
         Err(error) => meters.broken(error.label()),
     });
-    let (records, outcome) = route.push(EntryReader::new(Entries::Packed(&packed)), now);
+    let mut pass = route.begin();
+    let outcome = pass.push(EntryReader::new(Entries::Packed(&packed)), &mut Record::default(), now);
     debug_assert!(outcome.is_ok(), "the decoder makes whole maps");
     meters.bytes.inc_by(bytes.len() as u64);
-    meters.records.inc_by(records);
+    meters.records.inc_by(pass.records());
 }
