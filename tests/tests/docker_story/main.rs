@@ -128,7 +128,7 @@ impl Task {
         let told = self.told();
         let books = Books::last(&told).with_context(|| format!("no final books in: {told}"))?;
         let settled = books.delivered + books.refused + books.lost + books.spooled;
-        ensure!(books.accepted == settled && books.in_flight == 0, "the books do not balance: {books:?}");
+        ensure!(books.accepted == settled && books.unsettled == 0, "the books do not balance: {books:?}");
         ensure!(books.lost == 0 && books.refused == 0, "something was lost or refused: {books:?}");
         let stand = read_back(&self.group, "", 0)?.len() as u64;
         ensure!(books.delivered == stand, "{books:?}, but {stand} events stand in CloudWatch Logs");
@@ -213,7 +213,7 @@ struct Books {
     refused: u64,
     lost: u64,
     spooled: u64,
-    in_flight: u64,
+    unsettled: u64,
 }
 
 impl Books {
@@ -226,9 +226,9 @@ impl Books {
             let (Some(accepted), Some(delivered)) = (number("accepted"), number("delivered")) else {
                 continue;
             };
-            let [refused, lost, spooled, in_flight] =
-                ["refused", "lost", "spooled", "in_flight"].map(|name| number(name).unwrap_or(0));
-            return Some(Self { accepted, delivered, refused, lost, spooled, in_flight });
+            let [refused, lost, spooled, unsettled] =
+                ["refused", "lost", "spooled", "unsettled"].map(|name| number(name).unwrap_or(0));
+            return Some(Self { accepted, delivered, refused, lost, spooled, unsettled });
         }
         None
     }
