@@ -82,7 +82,9 @@ fn route(router: &Router, chunk: &[u8]) {
     let mut record = Record::default();
     let mut pass = route.begin();
     while let Some(length) = finder.find(rest, usize::MAX).expect("well-formed") {
-        let Ok(Frame::Message(message)) = Frame::parse(&rest[..length]) else { unreachable!("only messages") };
+        let Ok(Frame::Message(message)) = Frame::parse_found(&rest[..length], finder.last_element()) else {
+            unreachable!("only messages")
+        };
         pass.push(EntryReader::new(message.entries), &mut record, EventTime::default()).expect("well-formed");
         rest = &rest[length..];
     }

@@ -185,11 +185,13 @@ pub struct Walk {
     left: u64,
     /// Bytes that must be there before the walk can go on.
     pub needs: usize,
+    /// Where the last element begins, if the value is an array.
+    pub last: usize,
 }
 
 impl Default for Walk {
     fn default() -> Self {
-        Self { position: 0, left: 1, needs: 1 }
+        Self { position: 0, left: 1, needs: 1, last: 0 }
     }
 }
 
@@ -221,6 +223,10 @@ impl Walk {
             self.position += header + bytes_after;
             // At most 2^33 a step and one step a byte received: this cannot overflow.
             self.left = self.left - 1 + values;
+            if self.left == 1 && self.last == 0 {
+                // The first time that one is left: inside an earlier element there are always more.
+                self.last = self.position;
+            }
         }
         Ok(())
     }

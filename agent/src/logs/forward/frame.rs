@@ -81,6 +81,7 @@ impl From<Broken> for Malformed {
 #[derive(Debug, Default)]
 pub struct Finder {
     walk: Option<Walk>,
+    last: usize,
 }
 
 impl Finder {
@@ -102,6 +103,7 @@ impl Finder {
             Ok(()) if walk.position > bytes_max => Err(Malformed::TooLarge),
             Ok(()) => {
                 let length = walk.position;
+                self.last = walk.last;
                 self.walk = None;
                 Ok(Some(length))
             }
@@ -109,6 +111,11 @@ impl Finder {
             Err(Broken::Short) => Ok(None),
             Err(broken) => Err(broken.into()),
         }
+    }
+
+    /// Where the last element begins in the message that was found last.
+    pub fn last_element(&self) -> usize {
+        self.last
     }
 
     /// Bytes that the buffer must hold before it is worth looking again; 0 between messages.
@@ -162,6 +169,13 @@ pub struct Options<'a> {
 impl<'a> Frame<'a> {
     /// Reads a message whose end [`Finder`] has found.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let mut walk = Walk::default();
+        walk.advance(bytes)?;
+        Self::parse_found(bytes, walk.last)
+    }
+
+    /// The same, without a walk to the last element, which [`Finder`] knows to begin at `last`.
+    pub fn parse_found(bytes: &'a [u8], last: usize) -> Result<Self, Malformed> {
         let mut cursor = Cursor::new(bytes);
         let elements = match cursor.marker()? {
             Marker::Nil => return Ok(Self::Heartbeat),
@@ -169,39 +183,35 @@ impl<'a> Frame<'a> {
             _ => return Err(Malformed::NotAMessage),
         };
         let tag = cursor.text().map_err(Malformed::Tag.unless_broken())?;
-        let start = cursor.rest();
-        let (entries, used) = match cursor.marker()? {
-            Marker::Array(n) if n != 2 || elements < 3 || holds_array(cursor) => {
-                let inner = cursor.rest();
-                for _ in 0..n {
-                    cursor.value()?;
-                }
-                (Entries::Many(n, &inner[..inner.len() - cursor.rest().len()]), 2)
-            }
-            Marker::Str(n) | Marker::Bin(n) => (Entries::Packed(cursor.take(n)?), 2),
-            Marker::Nil
-            | Marker::Unsigned(_)
-            | Marker::Signed(_)
-            | Marker::F32(_)
-            | Marker::F64(_)
-            | Marker::Ext(..)
-            | Marker::Array(_) => {
-                cursor = Cursor::new(start);
-                cursor.value()?;
-                if elements < 3 {
-                    return Err(Malformed::NotAMessage);
-                }
-                cursor.value()?;
-                (Entries::One(&start[..start.len() - cursor.rest().len()]), 3)
-            }
+        let start = bytes.len() - cursor.rest().len();
+        let marker = cursor.marker()?;
+        let inner = bytes.len() - cursor.rest().len();
+        let is_dated = matches!(marker, Marker::Array(2)) && elements >= 3 && !holds_array(cursor);
+        let (mode, without_option) = match marker {
+            Marker::Array(n) if !is_dated => (Mode::Many(n), 2),
+            Marker::Str(_) | Marker::Bin(_) => (Mode::Packed, 2),
             Marker::Bool(_) | Marker::Map(_) => return Err(Malformed::Time),
+            _ => (Mode::One, 3),
         };
-        let option = if elements > used { Options::parse(&mut cursor)? } else { Options::default() };
-        if elements > used + 1 || !cursor.rest().is_empty() {
-            return Err(Malformed::NotAMessage);
-        }
+        let (option, end) = match elements.checked_sub(without_option) {
+            Some(0) => (Options::default(), bytes.len()),
+            Some(1) => (Options::parse(Cursor::new(&bytes[last..]))?, last),
+            _ => return Err(Malformed::NotAMessage),
+        };
+        let entries = match mode {
+            Mode::One => Entries::One(&bytes[start..end]),
+            Mode::Many(n) => Entries::Many(n, &bytes[inner..end]),
+            Mode::Packed => Entries::Packed(&bytes[inner..end]),
+        };
         Ok(Self::Message(Message { tag, entries, option }))
     }
+}
+
+/// How the records of a message come.
+enum Mode {
+    One,
+    Many(usize),
+    Packed,
 }
 
 /// True if the first of two elements is an array. That tells `[tag, [[time, record], [time, record]], option]` from
@@ -211,7 +221,7 @@ fn holds_array(mut after_header: Cursor<'_>) -> bool {
 }
 
 impl<'a> Options<'a> {
-    fn parse(cursor: &mut Cursor<'a>) -> Result<Self, Malformed> {
+    fn parse(mut cursor: Cursor<'a>) -> Result<Self, Malformed> {
         let pairs = match cursor.marker()? {
             Marker::Map(n) => n,
             // Docker before 18 sends nil.

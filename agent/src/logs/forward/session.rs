@@ -287,7 +287,7 @@ impl Session {
     /// The first whole message of `bytes`, and its length.
     fn next_frame<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<(Frame<'a>, usize)>, Malformed> {
         match self.finder.find(bytes, self.context.settings.message_bytes_max)? {
-            Some(length) => Ok(Some((Frame::parse(&bytes[..length])?, length))),
+            Some(length) => Ok(Some((Frame::parse_found(&bytes[..length], self.finder.last_element())?, length))),
             None => Ok(None),
         }
     }
