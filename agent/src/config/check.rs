@@ -11,8 +11,9 @@ use super::{
     source::Tree,
 };
 use crate::{
+    ecs::Metadata,
     logs::{
-        filter::{grep::Rule, record_modifier},
+        filter::{grep, record_modifier},
         out::{cloudwatch, cloudwatch::Templates},
         pattern::Pattern,
         settings::{Destination, Filter, Forward, Input, Output},
@@ -43,12 +44,7 @@ pub(super) fn check(document: &Document, tree: &Tree, problems: &mut Problems) {
     }
     for (filter, path) in document.logs.filters.iter().zip(check.items("logs.filters")) {
         match filter {
-            Filter::Grep(grep) => {
-                for (index, rule) in grep.rules.iter().enumerate() {
-                    let (Rule::Regex { key, .. } | Rule::Exclude { key, .. }) = rule;
-                    check.not_empty(key, &path.key("grep").key("rules").item(index));
-                }
-            }
+            Filter::Grep(grep) => check.grep(grep, &path.key("grep")),
             Filter::RecordModifier(modifier) => check.record_modifier(modifier, &path.key("record_modifier")),
         }
     }
@@ -106,8 +102,9 @@ impl Check<'_> {
         if document.stop_timeout.is_some_and(|timeout| out_of_range(timeout.0)) {
             self.error(&Path::of("stop_timeout"), "not between 1s and 24h", "give the task definition's `stopTimeout`");
         }
-        if document.admin.stuck_after.is_some_and(|after| out_of_range(after.0)) {
-            self.error(&Path::of("admin.stuck_after"), "not between 1s and 24h", "write for example `15m`");
+        if document.admin.stuck_after.is_some_and(|after| !after.0.is_zero() && out_of_range(after.0)) {
+            let hint = "write for example `15m`, or `0s` to switch it off";
+            self.error(&Path::of("admin.stuck_after"), "not between 1s and 24h", hint);
         }
     }
 
@@ -167,7 +164,32 @@ impl Check<'_> {
         }
     }
 
+    /// Each rule alone, then all together, so that every rule that cannot work is named.
+    fn grep(&mut self, config: &grep::Config, path: &Path) {
+        let mut works = self.is_whole(path);
+        for (index, rule) in config.rules.iter().enumerate() {
+            let (grep::Rule::Regex { key, .. } | grep::Rule::Exclude { key, .. }) = rule;
+            let rule_path = path.key("rules").item(index);
+            self.not_empty(key, &rule_path);
+            let alone = grep::Config { rules: vec![rule.clone()], ..grep::Config::default() };
+            if let Err(problem) = grep::Grep::new(&alone)
+                && !key.is_empty()
+            {
+                self.error(&rule_path, problem, "");
+                works = false;
+            }
+        }
+        if let Err(problem) = grep::Grep::new(config)
+            && works
+        {
+            self.error(&path.key("logical_op"), problem, "use two filters");
+        }
+    }
+
     fn record_modifier(&mut self, modifier: &record_modifier::Config, path: &Path) {
+        if modifier.uuid_key.is_some() {
+            self.error(&path.key("uuid_key"), "not supported by this version", "remove the line");
+        }
         if !modifier.remove_keys.is_empty() && !modifier.allowlist_keys.is_empty() {
             self.error(&path.key("allowlist_keys"), "cannot stand beside `remove_keys`", "use one of the two");
         }
@@ -221,6 +243,14 @@ impl Check<'_> {
             _ => {}
         }
         self.cloudwatch_names(config, path);
+        // The names are known to be there; so what is wrong is a template.
+        if whole
+            && config.group.is_some()
+            && config.stream.is_some() != config.stream_prefix.is_some()
+            && let Err(problem) = cloudwatch::Naming::new(config, &Metadata::default(), "")
+        {
+            self.error(path, problem, "");
+        }
         self.cloudwatch_creation(config, path);
         self.cloudwatch_access(config, path);
         if config.log_format.as_deref().is_some_and(|format| format != "json/emf") {

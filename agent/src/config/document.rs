@@ -40,7 +40,8 @@ pub struct Admin {
     /// IP address and port, or `"off"`. Default `127.0.0.1:9464`. Whoever reaches it can read counters and names, so
     /// leave it on the loopback address unless something outside of the task must scrape it.
     pub listen: Listen,
-    /// `/healthz` turns bad when the oldest undelivered record is older than this. Default 15m.
+    /// `/healthz` turns bad when an output has had something to deliver, and delivered nothing, for so long. 1s to 24h, or
+    /// `0s` to switch that off. Default 15m.
     pub stuck_after: Option<Span>,
 }
 

@@ -253,6 +253,35 @@ fn variables_that_cannot_be_placed_say_why() {
     "#);
 }
 
+/// Once such a filter was left out at run time, with a line in the log, and `check` said that all was well.
+#[test]
+fn what_a_job_could_not_be_built_of_is_a_mistake_of_the_configuration() {
+    let loading = load_yaml(
+        r#"
+logs:
+  filters:
+    - grep: {rules: [{exclude: {key: log, regex: '(open'}}, {regex: {key: "$a['b", regex: x}}]}
+    - grep: {logical_op: AND, rules: [{exclude: {key: log, regex: a}}, {regex: {key: log, regex: b}}]}
+    - record_modifier: {uuid_key: id}
+  outputs:
+    - to: {cloudwatch: {group: /ecs/web, stream: s, group_template: "$a['b"}}
+    - to: {cloudwatch: {group: "/ecs/$(ecs_cluster", stream: s, templates: go_plugin}}
+admin: {stuck_after: 500ms}
+"#,
+    );
+    insta::assert_snapshot!(report(&loading), @r#"
+    error: p.yaml:10 admin.stuck_after: not between 1s and 24h; write for example `15m`, or `0s` to switch it off
+    error: p.yaml:4 logs.filters[0].grep.rules[0]: a `(` has no `)`
+    error: p.yaml:4 logs.filters[0].grep.rules[1]: `$a['b` does not name a field; write `name`, `$name['key']['key']` or `$name['key'][0]`
+    error: p.yaml:5 logs.filters[1].grep.logical_op: with the logical_op AND or OR all rules must be `regex`, or all `exclude`; use two filters
+    error: p.yaml:6 logs.filters[2].record_modifier.uuid_key: not supported by this version; remove the line
+    error: p.yaml:8 logs.outputs[0].to.cloudwatch: `$a['b` does not name a field; write `name`, `$name['key']['key']` or `$name['key'][0]`
+    error: p.yaml:9 logs.outputs[1].to.cloudwatch: `/ecs/$(ecs_cluster` has a `$(` without `)`; close it
+    "#);
+    let switched_off = load_yaml("logs: {inputs: [], outputs: [{to: discard}]}\nadmin: {stuck_after: 0s}");
+    assert_eq!(config(switched_off).stuck_after, Duration::ZERO);
+}
+
 #[test]
 fn the_stop_timeout_is_read_as_people_write_it() {
     for (text, budget) in [

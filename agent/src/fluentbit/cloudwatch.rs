@@ -10,7 +10,8 @@ use super::{
     section::{Reader, value_shown},
 };
 use crate::{
-    logs::out::cloudwatch::{Config, GroupClass, RETENTION_DAYS, Templates},
+    ecs::Metadata,
+    logs::out::cloudwatch::{Config, GroupClass, Naming, RETENTION_DAYS, Templates},
     units::Count,
 };
 
@@ -73,7 +74,14 @@ fn complete(reader: &Reader<'_>, config: Config) -> Option<Config> {
         reader.section_error("has no `log_group_name`", "name the log group");
     }
     match (&config.stream, &config.stream_prefix) {
-        (Some(_), None) | (None, Some(_)) => group.then_some(config),
+        (Some(_), None) | (None, Some(_)) => {
+            if group && Naming::new(&config, &Metadata::default(), "").is_err() {
+                // Not the problem's own text: it quotes the name, which may have come out of a variable.
+                let hint = "write `$field`, `$field['sub']`, `$TAG[n]` in templates, `$(field)` for `cloudwatch`";
+                reader.section_error("has a name that cannot be filled in", hint);
+            }
+            group.then_some(config)
+        }
         (None, None) => {
             reader.section_error("has neither `log_stream_name` nor `log_stream_prefix`", "give one of the two");
             None

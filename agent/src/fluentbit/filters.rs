@@ -1,7 +1,7 @@
 //! `[FILTER]`: `grep` and `record_modifier`.
 //!
 //! Promises: the rules are in the order of the file; a filter we do not have is a loud warning, and records pass.
-//! Never: compiles a regular expression of a rule; the filter does.
+//! Never: fails a start because of a rule that cannot work; that is a warning, and the job leaves the filter out.
 
 use super::{
     grammar::Property,
@@ -9,9 +9,13 @@ use super::{
     section::{Reader, pair, value_shown},
 };
 use crate::logs::{
-    filter::{grep, record_modifier},
+    accessor::Accessor,
+    filter::{grep, record_modifier, regex::Regex},
     settings::Filter,
 };
+
+/// What becomes of a filter that cannot be made.
+const LEFT_OUT: &str = "the whole filter is left out, and records pass it unchanged";
 
 pub(super) fn read(reader: &mut Reader<'_>) -> Option<Filter> {
     let plugin = reader.plugin()?;
@@ -43,18 +47,30 @@ fn grep(reader: &mut Reader<'_>) -> grep::Config {
             }
         },
     };
-    let mut rules = Vec::new();
+    let (mut rules, mut works) = (Vec::new(), true);
     for property in reader.all(&["regex", "exclude"]) {
         let Some((key, regex)) = rule(property) else {
             reader.error(property, "needs a key and a regular expression", "write for example `Regex log error`");
             continue;
         };
+        if let Err(problem) = Accessor::parse(&key).map(drop).and_then(|()| Regex::new(&regex).map(drop)) {
+            // The text may quote the expression.
+            let what = if property.hidden { "the value of its variable cannot be read".to_owned() } else { problem };
+            reader.warning(property, what, LEFT_OUT);
+            works = false;
+        }
         rules.push(match property.key.eq_ignore_ascii_case("regex") {
             true => grep::Rule::Regex { key, regex },
             false => grep::Rule::Exclude { key, regex },
         });
     }
-    grep::Config { pattern, rules, logical_op }
+    let config = grep::Config { pattern, rules, logical_op };
+    if let Err(problem) = grep::Grep::new(&config)
+        && works
+    {
+        reader.section_warning(problem, LEFT_OUT);
+    }
+    config
 }
 
 /// The key and the rest of the line. Quotes are part of a regular expression.
@@ -83,11 +99,12 @@ fn record_modifier(reader: &mut Reader<'_>) -> record_modifier::Config {
     if let (Some(_), Some(allowed)) = (removed.first(), allowed.first()) {
         reader.error(allowed, "cannot stand beside `remove_key`", "use one of the two");
     }
+    reader.without_effect(&["uuid_key"], "records are sent without it; this version does not make them");
     record_modifier::Config {
         pattern,
         records,
         remove_keys: texts(removed),
         allowlist_keys: texts(allowed),
-        uuid_key: reader.text("uuid_key"),
+        uuid_key: None,
     }
 }

@@ -130,6 +130,8 @@ fn the_file_of_a_bridge_task_with_everything_is_read_exactly() {
     cloudwatch.0 other-firelens* -> cloudwatch Some("/ecs/$(ecs_cluster)") None
     "#);
     insta::assert_snapshot!(report(&reading), @r#"
+    warning: /fluent-bit/etc/fluent-bit.conf:21 [FILTER] grep regex: the `*` at character 0 repeats what stands before it, and nothing does; to find a text anywhere write it without `*` around it, to match any text write `.*`; the whole filter is left out, and records pass it unchanged
+    warning: /fluent-bit/etc/fluent-bit.conf:26 [FILTER] grep exclude: the `*` at character 0 repeats what stands before it, and nothing does; to find a text anywhere write it without `*` around it, to match any text write `.*`; the whole filter is left out, and records pass it unchanged
     warning: /fluent-bit/etc/external.conf:7 [FILTER] parser: filter `parser` is not supported by this version; records pass unchanged
     warning: /fluent-bit/etc/fluent-bit.conf:42 [OUTPUT] kinesis_firehose: output `kinesis_firehose` is not supported by this version; its records are counted as lost (`output_not_supported`)
     "#);
@@ -343,10 +345,31 @@ fn options_mean_what_they_mean_to_fluent_bit() {
     assert_eq!(output("Alias main").logs.outputs[0].name.as_deref(), Some("main"));
 }
 
+/// Once such a filter was left out at run time, with a line in the log, and `check` said that all was well.
+#[test]
+fn what_a_job_could_not_be_built_of_is_a_mistake_of_the_file() {
+    let text = "[FILTER]\nName grep\nMatch *\nExclude log (open\nRegex $a['b x\nRegex log ${SECRET}\n\
+        [FILTER]\nName grep\nMatch *\nLogical_Op AND\nRegex a b\nExclude a c\n\
+        [FILTER]\nName record_modifier\nMatch *\nUuid_Key id\n\
+        [OUTPUT]\nName cloudwatch_logs\nMatch *\nlog_group_name g\nlog_stream_name s\nlog_group_template $a['b\n\
+        [OUTPUT]\nName cloudwatch\nMatch *\nlog_group_name $(open\nlog_stream_name s\n";
+    let reading = read(Path::new("/f.conf"), &with(&[("SECRET", "(hunter2")]), &InMemory::one("/f.conf", text));
+    insta::assert_snapshot!(report(&reading), @r#"
+    error: /f.conf:17 [OUTPUT] cloudwatch_logs: has a name that cannot be filled in; write `$field`, `$field['sub']`, `$TAG[n]` in templates, `$(field)` for `cloudwatch`
+    error: /f.conf:23 [OUTPUT] cloudwatch: has a name that cannot be filled in; write `$field`, `$field['sub']`, `$TAG[n]` in templates, `$(field)` for `cloudwatch`
+    warning: /f.conf:4 [FILTER] grep exclude: a `(` has no `)`; the whole filter is left out, and records pass it unchanged
+    warning: /f.conf:5 [FILTER] grep regex: `$a['b` does not name a field; write `name`, `$name['key']['key']` or `$name['key'][0]`; the whole filter is left out, and records pass it unchanged
+    warning: /f.conf:6 [FILTER] grep regex: the value of its variable cannot be read; the whole filter is left out, and records pass it unchanged
+    warning: /f.conf:7 [FILTER] grep: with the logical_op AND or OR all rules must be `regex`, or all `exclude`; the whole filter is left out, and records pass it unchanged
+    warning: /f.conf:16 [FILTER] record_modifier uuid_key: has no effect; records are sent without it; this version does not make them
+    "#);
+    assert!(!report(&reading).contains("hunter2"));
+}
+
 #[test]
 fn quoted_records_and_quoted_regular_expressions_are_told_apart() {
     let reading = read_text(
-        "[FILTER]\nName record_modifier\nMatch *\nRecord \"a b\" \"c d\"\nRecord e f g\nUuid_key id\nWhitelist_key k\n\
+        "[FILTER]\nName record_modifier\nMatch *\nRecord \"a b\" \"c d\"\nRecord e f g\nWhitelist_key k\n\
          [FILTER]\nName grep\nMatch_Regex ^a$\nRegex log \"x\"\nExclude $k['s'] ^y z$\n",
     );
     assert_eq!(report(&reading), "");
@@ -355,7 +378,7 @@ fn quoted_records_and_quoted_regular_expressions_are_told_apart() {
     };
     let records: Vec<_> = modifier.records.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     assert_eq!(records, [("a b", "c d"), ("e", "f g")]);
-    assert_eq!((modifier.uuid_key.as_deref(), &modifier.allowlist_keys[..]), (Some("id"), &["k".to_owned()][..]));
+    assert_eq!(modifier.allowlist_keys, ["k"]);
     let [Rule::Regex { regex, .. }, Rule::Exclude { key, .. }] = &grep.rules[..] else { panic!("{:?}", grep.rules) };
     assert_eq!((regex.as_str(), key.as_str()), ("\"x\"", "$k['s']"));
     assert!(grep.pattern.fits("x\na") && !grep.pattern.fits("ab"));

@@ -235,7 +235,7 @@ impl Job {
 
 fn filters(logs: &Logs) -> Vec<Filter> {
     let made = logs.filters.iter().filter_map(|settings| {
-        // The configuration was checked with the same function before the start.
+        // Our own YAML was checked with the same function before the start; a Fluent Bit file was warned about.
         Filter::new(settings).inspect_err(|problem| error!(problem, "filter is left out")).ok()
     });
     made.collect()
