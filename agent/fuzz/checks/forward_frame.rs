@@ -1,0 +1,107 @@
+//! What must hold of any bytes on a forward connection: found, parsed, read, rendered.
+//!
+//! Promises: one function that panics if something does not hold; the fuzz target and the replay of its corpus call it.
+//! Never: does I/O.
+
+use pillion::{
+    deliver::body::Body,
+    logs::{
+        forward::frame::{Entries, EntryReader, Finder, Frame, Malformed},
+        record::Record,
+        render,
+    },
+    net::inflate::{gunzip, unzstd},
+};
+
+/// The largest message, here.
+const BYTES_MAX: usize = 1 << 20;
+
+/// Checks `bytes` as a stream, however it is cut, and as one message.
+pub fn check(bytes: &[u8]) {
+    let (whole, failed) = found(bytes, &[bytes.len().max(1)], BYTES_MAX);
+    assert!(whole.iter().sum::<usize>() <= bytes.len());
+    // Cuts that the input itself decides on, so that a run can be repeated.
+    let seed = bytes.iter().fold(bytes.len(), |sum, &byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
+    for cuts in [&[1][..], &[7, 1, 64, 3], &[seed % 61 + 1, seed / 61 % 251 + 1]] {
+        assert_eq!(found(bytes, cuts, BYTES_MAX), (whole.clone(), failed), "cut as {cuts:?}");
+    }
+    for length in found(bytes, &[5], 100).0 {
+        assert!(length <= 100);
+    }
+    let mut start = 0;
+    for length in whole {
+        message(&bytes[start..start + length]);
+        start += length;
+    }
+    message(bytes);
+}
+
+/// The lengths of the messages in `stream` if it comes in pieces of the sizes `cuts`, and whether it ends in an error.
+fn found(stream: &[u8], cuts: &[usize], bytes_max: usize) -> (Vec<usize>, bool) {
+    let mut finder = Finder::default();
+    let (mut start, mut have, mut lengths) = (0, 0, Vec::new());
+    for cut in cuts.iter().cycle() {
+        have = (have + cut).min(stream.len());
+        loop {
+            match finder.find(&stream[start..have], bytes_max) {
+                Ok(Some(length)) => {
+                    assert!(length > 0 && length <= have - start);
+                    lengths.push(length);
+                    start += length;
+                }
+                Ok(None) => break,
+                Err(_) => return (lengths, true),
+            }
+        }
+        assert!(start == have || finder.needs() > have - start, "it must need more than it has");
+        if have == stream.len() {
+            return (lengths, false);
+        }
+    }
+    unreachable!("cuts are repeated for ever")
+}
+
+/// Reads `bytes` as one message, whole or not, and renders its records.
+fn message(bytes: &[u8]) {
+    let Ok(Frame::Message(message)) = Frame::parse(bytes) else { return };
+    let Entries::Packed(packed) = message.entries else { return entries(message.entries) };
+    match message.option.compressed {
+        Some(b"gzip") => gunzip(packed, BYTES_MAX).iter().for_each(|plain| entries(Entries::Packed(plain))),
+        Some(b"zstd") => unzstd(packed, BYTES_MAX).iter().for_each(|plain| entries(Entries::Packed(plain))),
+        _ => entries(message.entries),
+    }
+}
+
+/// Reads and renders all of `entries`.
+pub fn entries(entries: Entries<'_>) {
+    let size = match entries {
+        Entries::One(bytes) | Entries::Many(_, bytes) | Entries::Packed(bytes) => bytes.len(),
+    };
+    let mut reader = EntryReader::new(entries);
+    let (mut record, mut scratch, mut rendered) = (Record::default(), Body::default(), 0);
+    while let Ok(true) = reader.next_into(&mut record) {
+        assert!(record.time.nanos < 1_000_000_000);
+        let mut plain = Body::default();
+        render::object(&mut plain, &record, &mut scratch);
+        serde_json::from_slice::<serde::de::IgnoredAny>(plain.as_slice()).expect("JSON");
+        let mut inside = Body::default();
+        inside.put(b"\"");
+        let added = render::object_in_string(&mut inside, &record, &mut scratch);
+        inside.put(b"\"");
+        let decoded: String = serde_json::from_slice(inside.as_slice()).expect("a JSON string");
+        assert_eq!(decoded.as_bytes(), plain.as_slice(), "the same, plain and in a string");
+        assert_eq!(inside.len(), plain.len() + added + 2, "what the escaping added");
+        rendered += inside.len();
+    }
+    // A key and a value of a byte each, both `false` or empty text, become up to 15 bytes.
+    assert!(rendered <= 64 + 16 * size, "{rendered} bytes were made of {size}");
+}
+
+/// Finds and parses `bytes` as one message, and nothing else. This must not allocate.
+pub fn find_and_parse(bytes: &[u8]) -> Result<usize, Malformed> {
+    let found = Finder::default().find(bytes, BYTES_MAX)?;
+    match Frame::parse(bytes)? {
+        Frame::Heartbeat => Ok(1),
+        Frame::Message(message) => Ok(found.unwrap_or_default() + message.tag.len()),
+    }
+}
