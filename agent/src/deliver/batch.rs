@@ -55,6 +55,14 @@ pub struct Batch<K> {
     pub entries: Vec<Entry>,
 }
 
+/// Bytes that a batch holds besides its body and entries: receipts, lease, its place in the queue. Batches of one record
+/// each would otherwise hold ten times what they lease.
+const BATCH_BYTES: usize = 1_024;
+
+fn held(body_bytes: usize, entries: &Vec<Entry>) -> u64 {
+    (BATCH_BYTES + body_bytes + entries.capacity() * size_of::<Entry>()) as u64
+}
+
 impl<K> Batch<K> {
     /// Bytes of the record at `place`.
     pub fn record(&self, place: usize, frame: &Frame) -> &[u8] {
@@ -142,7 +150,7 @@ impl Open {
 
     /// Bytes of memory it holds.
     pub fn memory(&self) -> u64 {
-        (self.body.capacity() + self.entries.capacity() * size_of::<Entry>()) as u64
+        if self.body.capacity() == 0 { 0 } else { held(self.body.capacity(), &self.entries) }
     }
 
     /// The lease that covers [`memory`](Self::memory).
@@ -211,7 +219,14 @@ impl Open {
             done.sort(frame);
         }
         done.body.put(frame.tail);
-        let batch = Arc::new(Batch { key, body: done.body.into_bytes().into(), entries: done.entries });
+        let mut body = done.body.into_bytes();
+        if body.capacity() / 2 > body.len() {
+            // It may wait for long. The lease shrinks with it, which is never refused.
+            body.shrink_to_fit();
+            done.entries.shrink_to_fit();
+            done.lease.resize(held(body.capacity(), &done.entries));
+        }
+        let batch = Arc::new(Batch { key, body: body.into(), entries: done.entries });
         Pending { batch, receipts: done.receipts, lease: done.lease, since, attempts: 0, not_before: None }
     }
 

@@ -171,6 +171,10 @@ impl<D: Destination> Appending<'_, D> {
     /// Seals the batch without the record just written, which moves to the next one.
     #[cold]
     fn begin_another(&mut self) {
+        let limits = &self.output.limits;
+        // Another one as large may follow. But where times jump to and fro, each record has a batch of its own, and an
+        // empty megabyte for each would fill the memory and take all the time.
+        let full = self.open.counted() > limits.bytes / 2;
         let record = self.open.written().to_vec();
         self.open.cancel(&self.lane.frame);
         self.book();
@@ -178,7 +182,9 @@ impl<D: Destination> Appending<'_, D> {
             self.output.seal(self.lane, &mut self.open);
         }
         self.source = self.open.source(self.account);
-        self.open.body = Body::with_room(self.output.limits.bytes + self.output.limits.bytes / 4);
+        if full {
+            self.open.body = Body::with_room(limits.bytes + limits.bytes / 4);
+        }
         self.open.begin(&self.lane.frame);
         self.open.body.put(&record);
     }
@@ -217,5 +223,49 @@ impl<D: Destination> Drop for Appending<'_, D> {
             self.output.queue().open.push(Arc::clone(self.lane));
             self.output.wake.notify_one();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::deliver::{self, Answer, Rules, batch::Batch, budget::Budget};
+
+    struct Daily;
+
+    impl Destination for Daily {
+        type Key = ();
+
+        fn limits(&self) -> Limits {
+            Limits { bytes: 1 << 20, records: 10_000, span_milliseconds: 86_400_000 }
+        }
+
+        fn frame(&self, (): &()) -> Frame {
+            Frame { head: Bytes::from_static(b"["), separator: b",", tail: b"]" }
+        }
+
+        async fn send(&self, _: &Batch<()>) -> Answer {
+            Answer::Delivered
+        }
+    }
+
+    /// A sender whose clock jumps gets a batch for each record. An empty megabyte for each pushed everybody's records
+    /// out of the memory.
+    #[tokio::test]
+    async fn records_whose_times_jump_hold_little_memory_each() {
+        let budget = Budget::new(64 << 20, 1);
+        let (output, _engine) = deliver::deliver("daily", Arc::new(Daily), Rules::default(), &budget, &Counters::new());
+        let (account, lane) = (Arc::new(Account::default()), output.lane(&()));
+        let mut appending = output.append(&lane, &account);
+        for number in 0..1_000 {
+            appending.begin().put(b"a record");
+            appending.commit(number % 2 * 100_000_000, 8);
+        }
+        drop(appending);
+        assert_eq!(output.queue().sealed.len(), 999);
+        assert_eq!(account.totals().in_flight, 1_000);
+        assert!(budget.used() < 1_500 * 1_000, "{} bytes", budget.used());
     }
 }
