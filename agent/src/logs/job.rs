@@ -111,10 +111,7 @@ impl Job {
 
     /// Reads until the peers are done. What still comes after `closing` is not read.
     pub async fn inputs_ended(&mut self) {
-        for listener in self.listeners.drain(..) {
-            // A listener that panicked was counted by `life`.
-            let _ = listener.await;
-        }
+        ended(&mut self.listeners).await;
     }
 
     /// Stops waiting for peers.
@@ -126,9 +123,7 @@ impl Job {
     pub async fn outputs_drained(&mut self) {
         self.closers.iter().for_each(|close| close());
         self.draining.cancel();
-        for engine in self.engines.drain(..) {
-            let _ = engine.await;
-        }
+        ended(&mut self.engines).await;
     }
 
     /// Gives up what is left.
@@ -233,6 +228,15 @@ impl Job {
     }
 }
 
+/// Waits until all of `tasks` have ended. Who stops waiting may begin again: those that have not ended stay.
+async fn ended(tasks: &mut Vec<JoinHandle<Option<()>>>) {
+    while let Some(task) = tasks.last_mut() {
+        // One that panicked was counted by `life`.
+        let _ = task.await;
+        tasks.pop();
+    }
+}
+
 fn filters(logs: &Logs) -> Vec<Filter> {
     let made = logs.filters.iter().filter_map(|settings| {
         // Our own YAML was checked with the same function before the start; a Fluent Bit file was warned about.
@@ -259,4 +263,25 @@ fn unique() -> String {
     let random = fastrand::u128(..);
     let hex = format!("{random:032x}");
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The handles were gone when the first wait was given up, and nobody waited for the last batches.
+    #[tokio::test]
+    async fn who_gives_up_waiting_can_begin_again() {
+        let (life, gate) = (Life::default(), CancellationToken::new());
+        let mut tasks: Vec<_> = (0..3).map(|_| life.spawn("task", gate.clone().cancelled_owned())).collect();
+        tokio::select! {
+            biased;
+            () = ended(&mut tasks) => panic!("the gate is closed"),
+            () = std::future::ready(()) => {}
+        }
+        assert_eq!(tasks.len(), 3);
+        gate.cancel();
+        ended(&mut tasks).await;
+        assert!(tasks.is_empty());
+    }
 }
