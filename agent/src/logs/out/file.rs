@@ -9,11 +9,12 @@
 //! Never: writes outside its folder, whatever the tag says, or through a symbolic link.
 
 use std::{
+    collections::HashSet,
     fs::{self, File, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use bytes::Bytes;
@@ -28,12 +29,17 @@ use crate::{
         books::Account,
         lane::{Appending, Lane, Output},
     },
+    limits::CONTAINER_LABELS_MAX,
     logs::{record::Record, render},
     units::ByteSize,
 };
 
 /// Longest name of a file, in bytes; file systems take 255.
 const NAME_BYTES_MAX: usize = 200;
+/// Files beside the one for all other tags. A task has a tag for each container.
+const FILES_MAX: usize = CONTAINER_LABELS_MAX;
+/// The name of the file for all other tags.
+const OTHERS: &str = "other";
 /// Size at which a file is renamed, unless the user sets another.
 const FILE_BYTES_MAX: ByteSize = ByteSize::mebibytes(64);
 /// `O_NOFOLLOW` of Linux.
@@ -120,7 +126,10 @@ fn file_name(tag: &str) -> Arc<str> {
 
 /// An output of this kind.
 #[derive(Clone)]
-pub struct Sink(Arc<Output<Folder>>);
+pub struct Sink {
+    output: Arc<Output<Folder>>,
+    names: Arc<Mutex<HashSet<Arc<str>>>>,
+}
 
 /// The place of one tag's records.
 pub struct Target {
@@ -138,19 +147,30 @@ pub struct Writer<'a> {
 impl Sink {
     /// Appends to `output`.
     pub fn new(output: Arc<Output<Folder>>) -> Self {
-        Self(output)
+        Self { output, names: Arc::default() }
     }
 
     /// The place of records with `tag`, booked on `account`.
     pub fn target(&self, tag: &str, account: Arc<Account>) -> Target {
-        Target { sink: self.clone(), account, lane: self.0.lane(&file_name(tag)) }
+        Target { sink: self.clone(), account, lane: self.output.lane(&self.name(tag)) }
+    }
+
+    /// The name of the file for `tag`, or that of the file for all others: a sender that makes up tags makes no files.
+    fn name(&self, tag: &str) -> Arc<str> {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = file_name(tag);
+        if names.len() >= FILES_MAX && !names.contains(&name) {
+            return OTHERS.into();
+        }
+        names.insert(Arc::clone(&name));
+        name
     }
 }
 
 impl Target {
     /// Begins to append.
     pub fn writer(&self) -> Writer<'_> {
-        Writer { appending: self.sink.0.append(&self.lane, &self.account), scratch: Body::default() }
+        Writer { appending: self.sink.output.append(&self.lane, &self.account), scratch: Body::default() }
     }
 }
 
@@ -174,6 +194,10 @@ impl Writer<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        deliver::{self, Rules, budget::Budget},
+        tell::counters::Counters,
+    };
 
     #[test]
     fn a_tag_never_leads_out_of_the_folder() {
@@ -189,6 +213,17 @@ mod tests {
             assert_eq!(&*file_name(tag), name, "{tag:?}");
         }
         assert_eq!(file_name(&"x".repeat(1_000)).len(), NAME_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_sender_that_makes_up_tags_makes_no_files() {
+        let folder = Arc::new(Folder { path: "unused".into(), file_bytes_max: 1 });
+        let budget = Budget::new(1 << 20, 1);
+        let (output, _engine) = deliver::deliver("file", folder, Rules::default(), &budget, &Counters::new());
+        let sink = Sink::new(output);
+        let names: HashSet<_> = (0..1_000).map(|number| sink.name(&format!("tag.{number}"))).collect();
+        assert_eq!(names.len(), FILES_MAX + 1);
+        assert_eq!((&*sink.name("tag.0"), &*sink.name("tag.999")), ("tag.0", OTHERS));
     }
 
     #[test]
