@@ -15,6 +15,12 @@ pub const FORWARD_GATHER_MAX: Duration = Duration::from_millis(5);
 pub const FORWARD_MESSAGE_BYTES_MAX: usize = 6_144_000;
 /// Nesting of arrays and maps in one message. Deeper is refused.
 pub const MSGPACK_DEPTH_MAX: usize = 64;
+/// Fields of one record, which take 48 bytes each while it is read. Elasticsearch takes 1,000 in a whole index.
+pub const RECORD_FIELDS_MAX: usize = 16_384;
+/// Bytes of a tag, which is kept for each connection and route. ECS' tags are 300 at most, names of streams 512.
+pub const TAG_BYTES_MAX: usize = 1_024;
+/// Bytes of a message's id, which waits until the peer reads it. Senders use 24.
+pub const CHUNK_ID_BYTES_MAX: usize = 1_024;
 /// Distinct tags whose routes are remembered. ECS uses one tag per container.
 pub const TAGS_MAX: usize = 1_024;
 /// Containers that get a label of their own on `/metrics`; later ones share the label `other`.

@@ -21,6 +21,8 @@ pub enum Broken {
     Type,
     /// Nested deeper than [`MSGPACK_DEPTH_MAX`].
     Depth,
+    /// More JSON than was asked for.
+    Long,
 }
 
 /// What a value begins with.
@@ -235,35 +237,33 @@ impl Walk {
 /// Appends one value as JSON. What JSON cannot say is written as Fluent Bit does: binary as text, extensions as the hex
 /// of their bytes, NaN and infinities as null.
 pub fn render(body: &mut Body, value: &[u8]) -> Result<(), Broken> {
-    let mut cursor = Cursor(value);
-    render_next(body, &mut cursor, MSGPACK_DEPTH_MAX)
+    render_beginning(body, value, usize::MAX)
 }
 
-fn render_next(body: &mut Body, cursor: &mut Cursor<'_>, depth: usize) -> Result<(), Broken> {
+/// Appends one value as JSON like [`render`], but ends with [`Broken::Long`] or in the middle of a text, which is then
+/// not the whole value, once `body` holds more than `bytes_max` bytes.
+pub fn render_beginning(body: &mut Body, value: &[u8], bytes_max: usize) -> Result<(), Broken> {
+    render_next(body, &mut Cursor(value), MSGPACK_DEPTH_MAX, bytes_max)
+}
+
+fn render_next(body: &mut Body, cursor: &mut Cursor<'_>, depth: usize, bytes_max: usize) -> Result<(), Broken> {
+    if body.len() > bytes_max {
+        return Err(Broken::Long);
+    }
     let marker = cursor.marker()?;
     if depth == 0 && matches!(marker, Marker::Array(_) | Marker::Map(_)) {
         return Err(Broken::Depth);
     }
     match marker {
-        Marker::Nil => body.put(b"null"),
-        Marker::Bool(value) => body.put(if value { b"true" } else { b"false" }),
-        Marker::Unsigned(n) => body.put(n.to_string().as_bytes()),
-        Marker::Signed(n) => body.put(n.to_string().as_bytes()),
-        Marker::F32(x) => float(body, f64::from(x)),
-        Marker::F64(x) => float(body, x),
-        Marker::Str(n) | Marker::Bin(n) => {
-            body.put(b"\"");
-            json::once(body, cursor.take(n)?);
-            body.put(b"\"");
-        }
-        Marker::Ext(_, n) => hex(body, cursor.take(n)?),
+        Marker::Str(n) | Marker::Bin(n) => quoted(body, first(cursor.take(n)?, bytes_max)),
+        Marker::Ext(_, n) => hex(body, first(cursor.take(n)?, bytes_max)),
         Marker::Array(n) => {
             body.put(b"[");
             for place in 0..n {
                 if place > 0 {
                     body.put(b",");
                 }
-                render_next(body, cursor, depth - 1)?;
+                render_next(body, cursor, depth - 1, bytes_max)?;
             }
             body.put(b"]");
         }
@@ -273,28 +273,62 @@ fn render_next(body: &mut Body, cursor: &mut Cursor<'_>, depth: usize) -> Result
                 if place > 0 {
                     body.put(b",");
                 }
-                render_key(body, cursor, depth - 1)?;
+                render_key(body, cursor, bytes_max)?;
                 body.put(b":");
-                render_next(body, cursor, depth - 1)?;
+                render_next(body, cursor, depth - 1, bytes_max)?;
             }
             body.put(b"}");
+        }
+        scalar => render_scalar(body, scalar),
+    }
+    Ok(())
+}
+
+/// Appends one value as the key of a JSON object, which is a string whatever msgpack allows.
+pub fn render_as_key(body: &mut Body, value: &[u8]) -> Result<(), Broken> {
+    render_key(body, &mut Cursor(value), usize::MAX)
+}
+
+/// An array or a map is no name: it is written as the hex of its bytes. As JSON in a string it would double its
+/// backslashes at each level of keys in keys, and forty bytes would become terabytes.
+fn render_key(body: &mut Body, cursor: &mut Cursor<'_>, bytes_max: usize) -> Result<(), Broken> {
+    let start = *cursor;
+    match cursor.marker()? {
+        Marker::Str(n) | Marker::Bin(n) => quoted(body, first(cursor.take(n)?, bytes_max)),
+        Marker::Ext(_, n) => hex(body, first(cursor.take(n)?, bytes_max)),
+        Marker::Array(_) | Marker::Map(_) => {
+            *cursor = start;
+            hex(body, first(cursor.value()?, bytes_max));
+        }
+        scalar => {
+            body.put(b"\"");
+            render_scalar(body, scalar);
+            body.put(b"\"");
         }
     }
     Ok(())
 }
 
-/// A key of a JSON object is a string, whatever msgpack allows.
-fn render_key(body: &mut Body, cursor: &mut Cursor<'_>, depth: usize) -> Result<(), Broken> {
-    let mut ahead = *cursor;
-    if matches!(ahead.marker()?, Marker::Str(_) | Marker::Bin(_)) {
-        return render_next(body, cursor, depth);
+/// At most `bytes_max` bytes. Each becomes one or more: what is left out would stand behind that many.
+fn first(bytes: &[u8], bytes_max: usize) -> &[u8] {
+    &bytes[..bytes.len().min(bytes_max)]
+}
+
+fn render_scalar(body: &mut Body, marker: Marker) {
+    match marker {
+        Marker::Bool(value) => body.put(if value { b"true" } else { b"false" }),
+        Marker::Unsigned(n) => body.put(n.to_string().as_bytes()),
+        Marker::Signed(n) => body.put(n.to_string().as_bytes()),
+        Marker::F32(x) => float(body, f64::from(x)),
+        Marker::F64(x) => float(body, x),
+        _ => body.put(b"null"),
     }
-    let mut key = Body::default();
-    render_next(&mut key, cursor, depth)?;
+}
+
+fn quoted(body: &mut Body, text: &[u8]) {
     body.put(b"\"");
-    json::once(body, key.as_slice());
+    json::once(body, text);
     body.put(b"\"");
-    Ok(())
 }
 
 fn float(body: &mut Body, x: f64) {
@@ -346,6 +380,7 @@ mod tests {
             (&[0xd4, 5, 0xab], r#""ab""#),
             (&[0x92, 1, 0x81, 0xa1, b'k', 0x90], r#"[1,{"k":[]}]"#),
             (&[0x82, 1, 2, 0xc2, 3], r#"{"1":2,"false":3}"#),
+            (&[0x82, 0xd4, 5, 0xab, 2, 0x91, 0xa1, b'"', 3], r#"{"ab":2,"91a122":3}"#),
         ] {
             let text = rendered(value).expect("well-formed");
             assert_eq!(text, expected);
@@ -370,6 +405,13 @@ mod tests {
         deep.push(0xc0);
         assert_eq!(Cursor::new(&deep).value().map(<[u8]>::len), Ok(deep.len()));
         assert_eq!(rendered(&deep), Err(Broken::Depth));
+    }
+
+    /// Keys in keys doubled their backslashes at each level.
+    #[test]
+    fn maps_that_are_keys_of_maps_stay_small() {
+        let deep = [&[0x81; 40][..], b"\xa1x", &[0xc0; 40]].concat();
+        assert_eq!(rendered(&deep).expect("well-formed").len(), 2 * (deep.len() - 2) + r#"{"":null}"#.len());
     }
 
     fn any_value() -> impl Strategy<Value = rmpv::Value> {

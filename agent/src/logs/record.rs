@@ -84,6 +84,8 @@ impl<'a> Pair<'a> {
 pub struct Record<'a> {
     /// When it happened.
     pub time: EventTime,
+    /// Bytes it came in, without those that filters added or took.
+    pub bytes: usize,
     /// Its fields in order. A name that comes twice means its last value.
     pub pairs: Vec<Pair<'a>>,
 }

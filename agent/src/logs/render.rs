@@ -5,10 +5,14 @@
 //! Never: builds a tree. Only values nested in a record inside a string are written twice.
 
 use super::{
-    json, msgpack,
+    json,
+    msgpack::{self, Broken},
     record::{Fixed, Pair, Record, Value},
 };
 use crate::deliver::body::Body;
+
+/// Keys up to which each is compared with each other.
+const COMPARED_MAX: usize = 32;
 
 /// How an object's text is written.
 trait Place {
@@ -65,21 +69,53 @@ pub fn object_in_string(body: &mut Body, record: &Record<'_>, scratch: &mut Body
     write::<InString>(body, &record.pairs, scratch)
 }
 
-/// Appends a value as it would stand in an object.
-pub fn value(body: &mut Body, value: &Value<'_>, scratch: &mut Body) {
-    write_value::<Plain>(body, value, scratch);
+/// Appends the record as a JSON object to an empty body, but not much more than `bytes_max` bytes of it. What stands
+/// behind them need not be JSON.
+pub fn object_beginning(body: &mut Body, record: &Record<'_>, scratch: &mut Body, bytes_max: usize) {
+    body.put(b"{");
+    for pair in remaining(&record.pairs) {
+        if body.len() > bytes_max {
+            return;
+        }
+        if body.len() > 1 {
+            body.put(b",");
+        }
+        match pair {
+            Pair { key: Value::Fixed(fixed), value: Value::Fixed(_) } => body.put(fixed.once()),
+            Pair { key, value } => {
+                let key = key.text().map_or(*key, |text| Value::Str(&text[..text.len().min(bytes_max)]));
+                write_key::<Plain>(body, &key, scratch);
+                body.put(b":");
+                value_beginning(body, value, scratch, bytes_max);
+            }
+        }
+    }
+    body.put(b"}");
+}
+
+/// Appends a value as it would stand in an object, but not much more than `bytes_max` bytes of it.
+pub fn value_beginning(body: &mut Body, value: &Value<'_>, scratch: &mut Body, bytes_max: usize) {
+    match value {
+        Value::Raw(raw) => {
+            scratch.truncate(0);
+            match msgpack::render_beginning(scratch, raw, bytes_max) {
+                Ok(()) | Err(Broken::Long) => body.put(scratch.as_slice()),
+                Err(_) => body.put(b"null"),
+            }
+        }
+        text => {
+            let text = text.text().unwrap_or_default();
+            quoted::<Plain>(body, &text[..text.len().min(bytes_max)]);
+        }
+    }
 }
 
 #[inline]
 fn write<P: Place>(body: &mut Body, pairs: &[Pair<'_>], scratch: &mut Body) -> usize {
-    let repeats = may_repeat(pairs);
     let mut added = 0;
     let mut first = true;
     body.put(b"{");
-    for (place, pair) in pairs.iter().enumerate() {
-        if repeats && comes_again(pair, &pairs[place + 1..]) {
-            continue;
-        }
+    for pair in remaining(pairs) {
         if !first {
             body.put(b",");
         }
@@ -118,14 +154,20 @@ fn write_pair<P: Place>(body: &mut Body, pair: &Pair<'_>, scratch: &mut Body) ->
 fn write_key<P: Place>(body: &mut Body, key: &Value<'_>, scratch: &mut Body) -> usize {
     let Value::Raw(raw) = key else { return write_value::<P>(body, key, scratch) };
     scratch.truncate(0);
-    render_or_null(scratch, raw);
-    quoted::<P>(body, scratch.as_slice())
+    // The key was walked when its record was read: it is whole.
+    let _ = msgpack::render_as_key(scratch, raw);
+    from_scratch::<P>(body, scratch)
 }
 
 fn write_value<P: Place>(body: &mut Body, value: &Value<'_>, scratch: &mut Body) -> usize {
     let Value::Raw(raw) = value else { return quoted::<P>(body, value.text().unwrap_or_default()) };
     scratch.truncate(0);
     render_or_null(scratch, raw);
+    from_scratch::<P>(body, scratch)
+}
+
+/// Appends JSON that was written beside.
+fn from_scratch<P: Place>(body: &mut Body, scratch: &Body) -> usize {
     if P::QUOTE.len() == 1 {
         body.put(scratch.as_slice());
         return 0;
@@ -150,6 +192,17 @@ fn render_or_null(body: &mut Body, raw: &[u8]) {
     }
 }
 
+/// The pairs that count: without those whose key comes again.
+#[inline]
+fn remaining<'p, 'a>(pairs: &'p [Pair<'a>]) -> impl Iterator<Item = &'p Pair<'a>> {
+    let repeats = may_repeat(pairs);
+    let known = if repeats && pairs.len() > COMPARED_MAX { repeated(pairs) } else { Vec::new() };
+    pairs.iter().enumerate().filter_map(move |(place, pair)| {
+        let again = repeats && known.get(place).copied().unwrap_or_else(|| comes_again(pair, &pairs[place + 1..]));
+        (!again).then_some(pair)
+    })
+}
+
 /// False if surely no key comes twice: each key sets a bit of its own.
 #[inline]
 fn may_repeat(pairs: &[Pair<'_>]) -> bool {
@@ -172,9 +225,24 @@ fn comes_again(pair: &Pair<'_>, later: &[Pair<'_>]) -> bool {
     pair.name().is_some_and(|name| later.iter().any(|other| other.name() == Some(name)))
 }
 
+/// For each of many pairs, whether its key comes again: found by sorting, because to compare each key with each other
+/// took hours for the most that fit a message.
+#[cold]
+fn repeated(pairs: &[Pair<'_>]) -> Vec<bool> {
+    let mut order: Vec<usize> = (0..pairs.len()).collect();
+    order.sort_unstable_by_key(|&place| (pairs[place].name(), place));
+    let mut repeated = vec![false; pairs.len()];
+    for both in order.windows(2) {
+        let name = pairs[both[0]].name();
+        repeated[both[0]] = name.is_some() && name == pairs[both[1]].name();
+    }
+    repeated
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::RECORD_FIELDS_MAX;
 
     fn both(pairs: Vec<Pair<'_>>) -> (String, String) {
         let record = Record { pairs, ..Record::default() };
@@ -221,6 +289,50 @@ mod tests {
         let (plain, inside) = both(vec![text("a", "1"), text("b", "2"), text("a", "3"), Pair::fixed(&fixed)]);
         assert_eq!(plain, r#"{"b":"2","a":"added"}"#);
         assert_eq!(plain, inside);
+    }
+
+    /// Beyond a few keys they are sorted, and the same comes out.
+    #[test]
+    fn many_keys_are_told_apart_like_few() {
+        let names: Vec<String> = (0..RECORD_FIELDS_MAX).map(|n| format!("k{}", n % 1_000)).collect();
+        let mut pairs: Vec<_> = names.iter().map(|name| text(name, name)).collect();
+        pairs.push(Pair { key: Value::Raw(&[7]), value: Value::Raw(&[8]) });
+        pairs.push(Pair { key: Value::Raw(&[7]), value: Value::Raw(&[9]) });
+        let (plain, inside) = both(pairs.clone());
+        assert_eq!(plain, inside);
+        assert_eq!(plain.matches("\"k17\":").count(), 1);
+        assert_eq!(plain.matches("\":").count(), 1_000 + 2, "what is no text is not compared");
+        for count in [31, 32, 33, 40] {
+            let few: Vec<_> = pairs[..count].iter().chain(&pairs[5..9]).copied().collect();
+            let (plain, _) = both(few);
+            assert_eq!(plain.matches("\":").count(), count);
+            assert!(plain.ends_with(r#""k5":"k5","k6":"k6","k7":"k7","k8":"k8"}"#), "{plain}");
+        }
+    }
+
+    #[test]
+    fn the_beginning_is_that_of_the_whole() {
+        let nested = [&[0x92, 0xda, 0x01, 0x2c][..], &[b'"'; 300], &[0x93, 1, 2, 3]].concat();
+        let fixed = Fixed::new("ecs_cluster", "c");
+        let pairs = vec![
+            text("log", "a \"line\""),
+            Pair { key: Value::Str(b"nested"), value: Value::Raw(&nested) },
+            text("again", "1"),
+            text("again", "\u{fffd}2"),
+            Pair { key: Value::Raw(&[0x91, 1]), value: Value::Bin(b"\xff\xe4\xb8") },
+            Pair::fixed(&fixed),
+        ];
+        let record = Record { pairs, ..Record::default() };
+        let (mut whole, mut scratch) = (Body::default(), Body::default());
+        object(&mut whole, &record, &mut scratch);
+        for bytes_max in 0..whole.len() + 10 {
+            let mut beginning = Body::default();
+            object_beginning(&mut beginning, &record, &mut scratch, bytes_max);
+            let same = bytes_max.min(whole.len());
+            assert_eq!(beginning.as_slice()[..same], whole.as_slice()[..same], "{bytes_max}");
+            assert_eq!(beginning.len() > bytes_max, whole.len() > bytes_max, "{bytes_max}");
+            assert!(beginning.len() <= 7 * bytes_max + 100, "{bytes_max}: {}", beginning.len());
+        }
     }
 
     #[test]

@@ -12,9 +12,12 @@
 //! wrong byte; nothing is copied and no length from outside is used to allocate.
 //! Never: does I/O, or keeps anything of one message for the next.
 
-use crate::logs::{
-    msgpack::{Broken, Cursor, Marker, Walk},
-    record::{EventTime, Pair, Record, Value},
+use crate::{
+    limits::{CHUNK_ID_BYTES_MAX, RECORD_FIELDS_MAX, TAG_BYTES_MAX},
+    logs::{
+        msgpack::{Broken, Cursor, Marker, Walk},
+        record::{EventTime, Pair, Record, Value},
+    },
 };
 
 /// Why a connection cannot go on. The label is the `kind` of the counter.
@@ -24,9 +27,9 @@ pub enum Malformed {
     NotAMessage,
     /// Not msgpack, or a lying length inside.
     Msgpack,
-    /// A message larger than the limit, before or after decompression.
+    /// A message larger than the limit, before or after decompression, or a record with more fields than allowed.
     TooLarge,
-    /// The tag is not text.
+    /// The tag is not text, or longer than any that makes sense.
     Tag,
     /// The time is neither a number nor an EventTime.
     Time,
@@ -34,7 +37,7 @@ pub enum Malformed {
     Record,
     /// The entries are not `[time, record]`.
     Entry,
-    /// The option is not a map.
+    /// The option is not a map, or has an id longer than any that makes sense.
     Option,
     /// A compression we do not know, or broken compressed data.
     Compression,
@@ -183,6 +186,9 @@ impl<'a> Frame<'a> {
             _ => return Err(Malformed::NotAMessage),
         };
         let tag = cursor.text().map_err(Malformed::Tag.unless_broken())?;
+        if tag.len() > TAG_BYTES_MAX {
+            return Err(Malformed::Tag);
+        }
         let start = bytes.len() - cursor.rest().len();
         let marker = cursor.marker()?;
         let inner = bytes.len() - cursor.rest().len();
@@ -244,7 +250,10 @@ impl<'a> Options<'a> {
                 _ => {}
             }
         }
-        Ok(option)
+        match option.chunk {
+            Some(chunk) if chunk.len() > CHUNK_ID_BYTES_MAX => Err(Malformed::Option),
+            _ => Ok(option),
+        }
     }
 }
 
@@ -291,7 +300,9 @@ impl<'a> EntryReader<'a> {
             }
         }
         record.time = time(&mut self.cursor)?;
+        let before = self.cursor.rest().len();
         fields(&mut self.cursor, record)?;
+        record.bytes = before - self.cursor.rest().len();
         Ok(true)
     }
 }
@@ -347,6 +358,9 @@ fn fraction(x: f64) -> Result<EventTime, Malformed> {
 fn fields<'a>(cursor: &mut Cursor<'a>, record: &mut Record<'a>) -> Result<(), Malformed> {
     record.pairs.clear();
     let pairs = cursor.map().map_err(Malformed::Record.unless_broken())?;
+    if pairs > RECORD_FIELDS_MAX {
+        return Err(Malformed::TooLarge);
+    }
     for _ in 0..pairs {
         let key = value(cursor)?;
         let value = value(cursor)?;
@@ -466,6 +480,12 @@ mod tests {
             (vec![0xdd, 0xff, 0xff, 0xff, 0xff, 0xc1], Malformed::Msgpack),
             (vec![0x92, 0xa1, b't', 0xc6, 0xff, 0xff, 0xff, 0xff], Malformed::TooLarge),
             (vec![0x93, 0xdb, 0xff, 0xff, 0xff, 0xff], Malformed::TooLarge),
+            (tree(vec!["t".repeat(1_025).into(), 1.into(), record()]), Malformed::Tag),
+            (
+                tree(vec!["t".into(), 1.into(), record(), Tree::Map(vec![("chunk".into(), "c".repeat(1_025).into())])]),
+                Malformed::Option,
+            ),
+            (tree(vec!["t".into(), 1.into(), Tree::Map(vec![(1.into(), 2.into()); 16_385])]), Malformed::TooLarge),
         ] {
             assert_eq!(read(&bytes).unwrap_err(), kind, "{:02x?}", &bytes[..bytes.len().min(16)]);
         }

@@ -27,6 +27,8 @@ pub const EVENT_OVERHEAD: usize = 26;
 /// Longest message, in bytes. The quota says "1 MB" and not how many bytes that is, so we take the smaller reading, as
 /// Fluent Bit does. Where the service still has its old limit of 256 KB it refuses such a record, alone.
 pub const MESSAGE_BYTES_MAX: usize = 1_000_000;
+/// Records of more bytes are rendered no further than the service takes: of one byte up to seven are made.
+const LARGE_BYTES: usize = MESSAGE_BYTES_MAX / 4;
 /// What a cut message ends with, as with the Go plugin `cloudwatch`.
 const CUT_MARK: &[u8] = b"[Truncated...]";
 
@@ -74,22 +76,23 @@ pub fn append<D: Destination>(
     let time = time.max(0);
     begin_event(body, time);
     let start = body.len();
+    let large = record.bytes > LARGE_BYTES;
     let added = match message {
+        Message::Record if large => 0,
         Message::Record => render::object_in_string(body, record, scratch),
         Message::Field(name) => match record.get(name.as_bytes()) {
+            Some(_) if large => 0,
             Some(value) => field(body, &value, scratch),
             None => return refuse(to, Refused::KeyMissing),
         },
     };
-    let mut counted = body.len() - start - added;
+    let (mut counted, mut encoded) = (body.len() - start - added, Encoded::Whole);
+    if large || counted > MESSAGE_BYTES_MAX {
+        body.truncate(start);
+        (counted, encoded) = beginning(body, record, message, scratch);
+    }
     if counted == 0 {
         return refuse(to, Refused::Empty);
-    }
-    let mut encoded = Encoded::Whole;
-    if counted > MESSAGE_BYTES_MAX {
-        body.truncate(start);
-        counted = cut(body, record, message, scratch);
-        encoded = Encoded::Cut;
     }
     body.put(b"\"}");
     to.commit(time, counted + EVENT_OVERHEAD);
@@ -113,35 +116,44 @@ fn field(body: &mut Body, value: &Value<'_>, scratch: &mut Body) -> usize {
         }
         None => {
             let mut inner = Body::default();
-            render::value(&mut inner, value, scratch);
+            render::value_beginning(&mut inner, value, scratch, usize::MAX);
             json::once(body, inner.as_slice());
             body.len() - before - inner.len()
         }
     }
 }
 
-/// Writes the longest part of the message that the service takes, and the mark. Returns its length as counted.
+/// Writes the message, or the longest part of it that the service takes and the mark. Returns its length as counted.
+/// What is left out is not rendered either: six megabytes of control characters would take forty.
 #[cold]
-fn cut(body: &mut Body, record: &Record<'_>, message: &Message, scratch: &mut Body) -> usize {
+fn beginning(body: &mut Body, record: &Record<'_>, message: &Message, scratch: &mut Body) -> (usize, Encoded) {
+    const ENOUGH: usize = MESSAGE_BYTES_MAX + 1;
     let mut inner = Body::default();
     let text = match message {
         Message::Record => {
-            render::object(&mut inner, record, scratch);
-            String::from_utf8_lossy(inner.as_slice())
+            render::object_beginning(&mut inner, record, scratch, ENOUGH);
+            inner.as_slice()
         }
         Message::Field(name) => match record.get(name.as_bytes()) {
-            Some(value) if value.text().is_some() => String::from_utf8_lossy(value.text().unwrap_or_default()),
-            Some(value) => {
-                render::value(&mut inner, &value, scratch);
-                String::from_utf8_lossy(inner.as_slice())
-            }
-            None => String::new().into(),
+            Some(value) => match value.text() {
+                Some(text) => &text[..text.len().min(ENOUGH)],
+                None => {
+                    render::value_beginning(&mut inner, &value, scratch, ENOUGH);
+                    inner.as_slice()
+                }
+            },
+            None => b"",
         },
     };
+    let text = String::from_utf8_lossy(text);
+    if text.len() <= MESSAGE_BYTES_MAX {
+        json::once(body, text.as_bytes());
+        return (text.len(), Encoded::Whole);
+    }
     let end = text.floor_char_boundary(MESSAGE_BYTES_MAX - CUT_MARK.len());
     json::once(body, &text.as_bytes()[..end]);
     body.put(CUT_MARK);
-    end + CUT_MARK.len()
+    (end + CUT_MARK.len(), Encoded::Cut)
 }
 
 #[inline]
@@ -169,4 +181,105 @@ fn put_number(body: &mut Body, number: u64) {
         }
     }
     body.put(&digits[place..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::{
+        deliver::{
+            self, Answer, Limits, Rules,
+            batch::Batch,
+            books::{Account, Lost},
+            budget::Budget,
+        },
+        logs::record::Pair,
+        tell::counters::Counters,
+    };
+
+    /// Keeps what it is sent.
+    #[derive(Debug, Default)]
+    struct Kept(Mutex<Vec<Bytes>>);
+
+    impl Destination for Kept {
+        type Key = ();
+
+        fn limits(&self) -> Limits {
+            Limits { bytes: 1_048_576, records: 10_000, span_milliseconds: 1_000 }
+        }
+
+        fn frame(&self, (): &()) -> Frame {
+            Frame { head: Bytes::from_static(b"["), separator: b",", tail: b"]" }
+        }
+
+        async fn send(&self, batch: &Batch<()>) -> Answer {
+            self.0.lock().expect("nobody panics").push(batch.body.clone());
+            Answer::Delivered
+        }
+    }
+
+    /// What becomes of a record with the field `log`, what is sent, and the bytes of memory that took.
+    async fn sent(log: Value<'_>, bytes: usize, message: &Message) -> (Encoded, Option<String>, u64) {
+        let (budget, kept) = (Budget::new(1 << 30, 1), Arc::new(Kept::default()));
+        let (output, engine) = deliver::deliver("kept", Arc::clone(&kept), Rules::default(), &budget, &Counters::new());
+        let account = Arc::new(Account::default());
+        let record = Record { bytes, pairs: vec![Pair { key: Value::Str(b"log"), value: log }], ..Record::default() };
+        let mut scratch = Body::default();
+        let lane = output.lane(&());
+        let mut appending = output.append(&lane, &account);
+        let encoded = append(&mut appending, &record, 7, message, &mut scratch);
+        drop(appending);
+        let memory = budget.used() + scratch.capacity() as u64;
+        output.close();
+        engine.run(CancellationToken::new(), CancellationToken::new()).await;
+        assert!(account.totals().balanced() && account.totals().lost[Lost::Unsettled as usize] == 0);
+        let bodies = kept.0.lock().expect("nobody panics");
+        let message = bodies.first().map(|body| {
+            let events: serde_json::Value = serde_json::from_slice(body).expect("JSON");
+            events[0]["message"].as_str().expect("text").to_owned()
+        });
+        (encoded, message, memory)
+    }
+
+    /// Whatever the record, however large: what the service takes of it is sent, and memory is a few times that.
+    #[tokio::test]
+    async fn a_large_record_is_whole_or_cut_and_costs_no_more_than_the_message() {
+        let field = Message::Field("log".to_owned());
+        let numbers = [&[0xdd, 0, 1, 0, 0][..], &[0xcb, 0, 0, 0, 0, 0, 0, 0, 0].repeat(65_536)].concat();
+        let texts = [&[0xdd, 0, 0x20, 0, 0][..], &[0xa0].repeat(0x20_0000)].concat();
+        for (what, log, bytes, whole) in [
+            ("letters", Value::Str(&[b'x'; 6_000_000][..]), 6_000_000, false),
+            ("controls", Value::Str(&[1; 6_000_000]), 6_000_000, false),
+            ("no text at all", Value::Bin(&[0xff; 6_000_000]), 6_000_000, false),
+            ("quotes that fit after all", Value::Str(&[b'"'; 400_000]), 400_000, true),
+            ("controls below the threshold", Value::Str(&[1; 200_000]), 200_000, false),
+            ("numbers that take less as JSON", Value::Raw(&numbers), numbers.len(), true),
+            ("a list of texts", Value::Raw(&texts), texts.len(), false),
+        ] {
+            for message in [&Message::Record, &field] {
+                // As it is, text of 200,000 bytes fits.
+                let whole = whole || what.ends_with("threshold") && *message == field;
+                let (encoded, text, memory) = sent(log, bytes, message).await;
+                let text = text.expect("an event");
+                assert_eq!(encoded, if whole { Encoded::Whole } else { Encoded::Cut }, "{what}");
+                assert_eq!(text.ends_with("[Truncated...]"), !whole, "{what}");
+                assert!(whole || text.len() > MESSAGE_BYTES_MAX - 20, "{what}: {}", text.len());
+                assert!(text.len() <= MESSAGE_BYTES_MAX, "{what}: {}", text.len());
+                assert!(memory <= 9 << 20, "{what}: {memory} bytes");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_large_record_without_the_field_is_refused_as_any_other() {
+        let missing = Message::Field("none".to_owned());
+        for bytes in [10, 1 << 20] {
+            let (encoded, text, _) = sent(Value::Str(b"x"), bytes, &missing).await;
+            assert_eq!((encoded, text), (Encoded::Refused(Refused::KeyMissing), None));
+        }
+    }
 }
