@@ -13,6 +13,15 @@ pub const FORWARD_GATHER_MAX: Duration = Duration::from_millis(5);
 /// The largest forward message, before and after decompression, unless the user sets another: Fluent Bit's
 /// `buffer_max_size`.
 pub const FORWARD_MESSAGE_BYTES_MAX: usize = 6_144_000;
+/// Bytes of a message that is not whole yet which every connection may hold: the longest line of Docker's takes 17 KiB.
+pub const PARTIAL_BYTES_FREE: usize = 32 * 1024;
+/// Messages that are not whole yet and larger, on all connections together; with what a growing buffer has to spare, 8 MB
+/// each unless the user allows larger ones. Senders on the same host hold one for milliseconds.
+pub const PARTIAL_MESSAGES_MAX: usize = 4;
+/// Connections that may wait for one of those to become whole. Each holds one read, so together 10 MiB.
+pub const PARTIAL_WAITING_MAX: usize = 64;
+/// How long they wait, and how long the sender of a large message may pause within it.
+pub const PARTIAL_WAIT: Duration = Duration::from_secs(10);
 /// Nesting of arrays and maps in one message. Deeper is refused.
 pub const MSGPACK_DEPTH_MAX: usize = 64;
 /// Fields of one record, which take 48 bytes each while it is read. Elasticsearch takes 1,000 in a whole index.

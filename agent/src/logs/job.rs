@@ -23,7 +23,10 @@ use crate::{
     deliver::{self, Destination, Engine, Rules, books::Lost, budget::Budget, collect::Ledger},
     ecs::Metadata,
     life::Life,
-    net::listen::{self, BindError, Listener},
+    net::{
+        listen::{self, BindError, Listener},
+        partial::Partials,
+    },
     tell::{chain, counters::Counters},
 };
 
@@ -188,7 +191,7 @@ impl Job {
     }
 
     fn listen(&mut self, bound: Bound, router: &Arc<Router>, means: &Means<'_>) {
-        let buffers = Arc::new(Buffers::default());
+        let (buffers, partials) = (Arc::new(Buffers::default()), Arc::new(Partials::default()));
         let stopping = means.life.stopping();
         for (number, (input, listener)) in bound.0.into_iter().enumerate() {
             let life = means.life.clone();
@@ -202,6 +205,7 @@ impl Job {
                         router: Arc::clone(router),
                         meters,
                         buffers: Arc::clone(&buffers),
+                        partials: Arc::clone(&partials),
                         stopping: stopping.clone(),
                         closing: closing.clone(),
                     });
@@ -209,13 +213,15 @@ impl Job {
                     Box::pin(async move { listen::serve(listener, &life, "forward", stopping, closing, serve).await })
                 }
                 Input::Json(config) => {
-                    let meters = Meters::new(means.counters, &format!("json.{number}"));
-                    let route = router.route(config.tag.as_bytes());
-                    let (stop, close) = (stopping.clone(), closing.clone());
-                    let serve = move |socket| {
-                        let (route, meters) = (Arc::clone(&route), meters.clone());
-                        json_input::session::serve(socket, route, meters, stop.clone(), close.clone())
-                    };
+                    let context = Arc::new(json_input::session::Context {
+                        route: router.route(config.tag.as_bytes()),
+                        meters: Meters::new(means.counters, &format!("json.{number}")),
+                        buffers: Arc::clone(&buffers),
+                        partials: Arc::clone(&partials),
+                        stopping: stopping.clone(),
+                        closing: closing.clone(),
+                    });
+                    let serve = move |socket| json_input::session::serve(Arc::clone(&context), socket);
                     Box::pin(async move { listen::serve(listener, &life, "json", stopping, closing, serve).await })
                 }
             };

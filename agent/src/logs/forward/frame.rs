@@ -18,6 +18,7 @@ use crate::{
         msgpack::{Broken, Cursor, Marker, Walk},
         record::{EventTime, Pair, Record, Value},
     },
+    net::inflate::{InflateError, gunzip, unzstd},
 };
 
 /// Why a connection cannot go on. The label is the `kind` of the counter.
@@ -167,6 +168,24 @@ pub struct Options<'a> {
     pub compressed: Option<&'a [u8]>,
     /// 0 logs, 1 metrics, 2 traces (Fluent Bit).
     pub signal: Option<u64>,
+}
+
+impl Message<'_> {
+    /// The entries if they came compressed, in at most `bytes_max` bytes.
+    pub fn inflated(&self, bytes_max: usize) -> Result<Option<Vec<u8>>, Malformed> {
+        let inflate = match self.option.compressed {
+            None | Some(b"text") => return Ok(None),
+            Some(b"gzip") => gunzip,
+            Some(b"zstd") => unzstd,
+            Some(_) => return Err(Malformed::Compression),
+        };
+        let Entries::Packed(packed) = self.entries else { return Err(Malformed::Compression) };
+        match inflate(packed, bytes_max) {
+            Ok(entries) => Ok(Some(entries)),
+            Err(InflateError::TooLarge { .. }) => Err(Malformed::TooLarge),
+            Err(_) => Err(Malformed::Compression),
+        }
+    }
 }
 
 impl<'a> Frame<'a> {

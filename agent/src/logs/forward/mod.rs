@@ -19,7 +19,7 @@ use prometheus::{IntCounter, IntCounterVec};
 
 use super::settings;
 use crate::{
-    limits::{FORWARD_MESSAGE_BYTES_MAX, FORWARD_READ_BYTES},
+    limits::{FORWARD_MESSAGE_BYTES_MAX, FORWARD_READ_BYTES, PARTIAL_BYTES_FREE},
     tell::counters::Counters,
 };
 use frame::Malformed;
@@ -75,6 +75,12 @@ impl Meters {
         self.broken(malformed.label());
     }
 
+    /// How often something of this `kind` was not understood.
+    #[cfg(test)]
+    pub(crate) fn errors(&self, kind: &str) -> u64 {
+        self.errors.with_label_values(&[kind]).get()
+    }
+
     /// Something of this `kind` was not understood.
     pub fn broken(&self, kind: &'static str) {
         self.errors.with_label_values(&[kind]).inc();
@@ -92,7 +98,7 @@ impl Buffers {
     /// A buffer for one read and the beginning of a message before it. Its content is of no interest.
     pub fn take(&self) -> Vec<u8> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        kept.unwrap_or_else(|| vec![0; session::TAIL_BYTES_MAX + FORWARD_READ_BYTES])
+        kept.unwrap_or_else(|| vec![0; PARTIAL_BYTES_FREE + FORWARD_READ_BYTES])
     }
 
     /// Returns a buffer.

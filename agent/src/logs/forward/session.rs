@@ -4,9 +4,12 @@
 //! beginning of a message that is not whole yet is kept, in a buffer of the connection's own. An idle connection holds no
 //! memory but its task.
 //!
-//! Promises: reads whenever there is something to read, whatever happens to the records; ends at the first malformed
-//! message, after everything whole before it; answers `chunk` with `ack` when all records of the message were accepted.
+//! Promises: reads whenever there is something to read, whatever happens to the records, unless it is the middle of a
+//! large message and there are [too many](crate::net::partial) of those; ends at the first malformed message, after
+//! everything whole before it; answers `chunk` with `ack` when all records of the message were accepted.
 //! Never: closes a connection because we are busy, or waits for a destination.
+
+mod greet;
 
 use std::{
     future::{Future, poll_fn},
@@ -24,28 +27,21 @@ use super::{
     Buffers, Meters, Settings,
     frame::{Entries, EntryReader, Finder, Frame, Malformed, Message},
     gather::Gather,
-    handshake::{Handshake, NONCE_BYTES, PING_BYTES_MAX},
 };
 use crate::{
-    limits::FORWARD_READ_BYTES,
+    limits::{FORWARD_READ_BYTES, PARTIAL_BYTES_FREE, PARTIAL_WAIT},
     logs::{
-        msgpack::{Broken, Walk},
         record::{EventTime, Record},
         route::{Pass, Route, Router},
     },
     net::{
-        inflate::{InflateError, gunzip, unzstd},
         listen::{Polled, Socket},
+        partial::{Partials, Room},
     },
 };
 
 /// Full reads of one connection before others get their turn.
 const FULL_READS_MAX: u32 = 8;
-/// A message that is not whole and longer than this is collected where it lies, not copied between buffers.
-pub(super) const TAIL_BYTES_MAX: usize = 32 * 1024;
-
-/// How long a peer may take to answer in the handshake.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a peer may take to read our acknowledgement.
 const ACK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection must be quiet, while we stop, before we believe that nothing more comes.
@@ -61,6 +57,8 @@ pub struct Context {
     pub meters: Meters,
     /// Buffers to read into.
     pub buffers: Arc<Buffers>,
+    /// Room for large messages that are not whole yet.
+    pub partials: Arc<Partials>,
     /// Cancelled when the agent stops: then a quiet connection is closed.
     pub stopping: CancellationToken,
     /// Cancelled when nothing can be waited for any more.
@@ -72,6 +70,8 @@ pub struct Session {
     context: Arc<Context>,
     /// The beginning of a message that is not whole yet, when no buffer is held.
     tail: Vec<u8>,
+    /// For a tail that is large.
+    room: Option<Room>,
     finder: Finder,
     gather: Gather,
     last_read: Instant,
@@ -114,6 +114,7 @@ impl Session {
         let mut session = Self {
             context,
             tail: Vec::new(),
+            room: None,
             finder: Finder::default(),
             gather: Gather::default(),
             last_read: Instant::now(),
@@ -134,7 +135,12 @@ impl Session {
     async fn run(&mut self, socket: Socket) -> Result<(), End> {
         let mut polled = socket.polled()?;
         if self.context.settings.handshake.is_some() {
-            self.shake_hands(&mut polled).await?;
+            let closing = self.context.closing.clone();
+            tokio::select! {
+                biased;
+                shaken = self.shake_hands(&mut polled) => shaken?,
+                () = closing.cancelled() => return Err(End::Closed),
+            }
         }
         loop {
             let Some(wait) = self.read_polled(&mut polled).await? else { continue };
@@ -143,15 +149,22 @@ impl Session {
             self.read_by_clock(&socket, wait).await?;
             polled = socket.polled()?;
             self.send_acks(&mut polled).await?;
+            self.find_room().await?;
         }
     }
 
     /// Reads as soon as something is there. Returns a wait if the next reads are better done by the clock.
     async fn read_polled(&mut self, polled: &mut Polled) -> Result<Option<Duration>, End> {
-        let Read { bytes, full } =
-            if self.stopping.is_some() { self.read_or_stop(polled).await? } else { self.read_or_close(polled).await? };
+        let Read { bytes, full } = match (&self.room, &self.stopping) {
+            (Some(_), _) => {
+                timeout(PARTIAL_WAIT, self.read_or_stop(polled)).await.map_err(|_| Malformed::Truncated)??
+            }
+            (None, Some(_)) => self.read_or_stop(polled).await?,
+            (None, None) => self.read_or_close(polled).await?,
+        };
         let elapsed = self.elapsed();
         self.send_acks(polled).await?;
+        self.find_room().await?;
         if !full {
             self.full_reads = 0;
             return Ok(self.gather.in_poll(bytes, elapsed));
@@ -214,7 +227,7 @@ impl Session {
             };
             let elapsed = self.elapsed();
             match self.gather.by_clock(bytes, elapsed) {
-                Some(next) if self.acks.is_empty() => wait = next,
+                Some(next) if self.acks.is_empty() && self.tail.len() <= PARTIAL_BYTES_FREE => wait = next,
                 _ => return Ok(()),
             }
         }
@@ -229,11 +242,15 @@ impl Session {
     fn read(&mut self, fill: impl FnOnce(&mut [u8]) -> Poll<io::Result<usize>>) -> Poll<Result<Read, End>> {
         let context = Arc::clone(&self.context);
         let kept = self.tail.len();
-        let shared = kept <= TAIL_BYTES_MAX;
+        // A larger beginning of a message is collected where it lies, not copied between buffers.
+        let shared = kept <= PARTIAL_BYTES_FREE;
         let mut buffer = if shared { context.buffers.take() } else { std::mem::take(&mut self.tail) };
         if shared {
             buffer[..kept].copy_from_slice(&self.tail);
         } else {
+            if buffer.capacity() < kept + FORWARD_READ_BYTES {
+                buffer.reserve_exact(FORWARD_READ_BYTES.max(kept / 4));
+            }
             buffer.resize(kept + FORWARD_READ_BYTES, 0);
         }
         let read = fill(&mut buffer[kept..]);
@@ -256,8 +273,10 @@ impl Session {
             }
             context.buffers.give_back(buffer);
         }
-        if self.tail.len() <= TAIL_BYTES_MAX {
-            self.tail.shrink_to(TAIL_BYTES_MAX);
+        if self.tail.is_empty() {
+            self.tail = Vec::new();
+        } else if self.tail.len() <= PARTIAL_BYTES_FREE {
+            self.tail.shrink_to(PARTIAL_BYTES_FREE);
         }
         context.meters.bytes.inc_by((have - kept) as u64);
         read.map(|read| {
@@ -334,7 +353,7 @@ impl Session {
             self.context.meters.malformed(Malformed::Signal);
             return Ok(());
         }
-        match inflated(message, self.context.settings.message_bytes_max)? {
+        match message.inflated(self.context.settings.message_bytes_max)? {
             Some(entries) => {
                 pass.push(EntryReader::new(Entries::Packed(&entries)), &mut Record::default(), now)?;
             }
@@ -363,47 +382,30 @@ impl Session {
         route
     }
 
+    /// Takes a room if what is kept needs one, or gives it back. Until there is one nothing is read.
+    async fn find_room(&mut self) -> Result<(), End> {
+        if self.tail.len() <= PARTIAL_BYTES_FREE {
+            self.room = None;
+        } else if self.room.is_none() {
+            let room = tokio::select! {
+                room = self.context.partials.room() => room,
+                () = self.context.closing.cancelled() => return Err(End::Closed),
+            };
+            self.room = Some(room.ok_or(Malformed::TooLarge)?);
+        }
+        Ok(())
+    }
+
     /// Writes the answers that wait. A peer that does not read them is closed: it would not see them anyway.
     async fn send_acks(&mut self, polled: &mut Polled) -> Result<(), End> {
         if self.acks.is_empty() {
             return Ok(());
         }
         let acks = std::mem::take(&mut self.acks);
-        write_all(polled, &acks, ACK_TIMEOUT).await
-    }
-
-    /// Says HELO, hears PING, says PONG. What the peer sent after its PING stays in the tail.
-    async fn shake_hands(&mut self, polled: &mut Polled) -> Result<(), End> {
-        let context = Arc::clone(&self.context);
-        let Some(settings) = &context.settings.handshake else { return Ok(()) };
-        let (handshake, helo) = Handshake::new(settings, random()?, random()?);
-        write_all(polled, &helo, HANDSHAKE_TIMEOUT).await?;
-        let ping = timeout(HANDSHAKE_TIMEOUT, self.hear_ping(polled)).await.map_err(|_| Malformed::Handshake)??;
-        let (pong, outcome) = handshake.ping(&ping);
-        write_all(polled, &pong, HANDSHAKE_TIMEOUT).await?;
-        outcome.map_err(|_| Malformed::Handshake)?;
-        let after = std::mem::take(&mut self.tail);
-        let taken = self.take_messages(&after)?;
-        self.tail.extend_from_slice(&after[taken..]);
-        Ok(())
-    }
-
-    async fn hear_ping(&mut self, polled: &mut Polled) -> Result<Vec<u8>, End> {
-        let mut walk = Walk::default();
-        loop {
-            match walk.advance(&self.tail) {
-                Ok(()) => {
-                    let after = self.tail.split_off(walk.position);
-                    return Ok(std::mem::replace(&mut self.tail, after));
-                }
-                Err(Broken::Short) if walk.needs <= PING_BYTES_MAX => {}
-                Err(_) => return Err(Malformed::Handshake.into()),
-            }
-            let mut bytes = [0; 1_024];
-            match poll_fn(|cx| polled.poll_read(cx, &mut bytes)).await? {
-                0 => return Err(End::Closed),
-                read => self.tail.extend_from_slice(&bytes[..read]),
-            }
+        tokio::select! {
+            biased;
+            written = write_all(polled, &acks, ACK_TIMEOUT) => written,
+            () = self.context.closing.cancelled() => Err(End::Closed),
         }
     }
 }
@@ -414,31 +416,8 @@ struct Read {
     full: bool,
 }
 
-/// The entries of a compressed message.
-fn inflated(message: &Message<'_>, bytes_max: usize) -> Result<Option<Vec<u8>>, Malformed> {
-    let inflate = match message.option.compressed {
-        None | Some(b"text") => return Ok(None),
-        Some(b"gzip") => gunzip,
-        Some(b"zstd") => unzstd,
-        Some(_) => return Err(Malformed::Compression),
-    };
-    let Entries::Packed(packed) = message.entries else { return Err(Malformed::Compression) };
-    match inflate(packed, bytes_max) {
-        Ok(entries) => Ok(Some(entries)),
-        Err(InflateError::TooLarge { .. }) => Err(Malformed::TooLarge),
-        Err(_) => Err(Malformed::Compression),
-    }
-}
-
 async fn write_all(polled: &mut Polled, bytes: &[u8], within: Duration) -> Result<(), End> {
     timeout(within, polled.write_all(bytes)).await.map_err(|_| End::Closed)?.map_err(End::from)
-}
-
-/// Bytes that nobody can guess.
-fn random() -> Result<[u8; NONCE_BYTES], Malformed> {
-    let mut bytes = [0; NONCE_BYTES];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Malformed::Handshake)?;
-    Ok(bytes)
 }
 
 /// `{"ack": chunk}`.
@@ -453,4 +432,87 @@ fn put_ack(acks: &mut Vec<u8>, chunk: &[u8]) {
         }
     }
     acks.extend_from_slice(chunk);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+    use crate::{deliver::books::Books, limits::PARTIAL_MESSAGES_MAX, logs::settings, tell::counters::Counters};
+
+    fn context() -> Arc<Context> {
+        let counters = Counters::new();
+        Arc::new(Context {
+            settings: Settings::from(&settings::Forward::default()),
+            router: Arc::new(Router::new(Vec::new(), Vec::new(), Books::default(), counters.clone())),
+            meters: Meters::new(&counters, "forward.0"),
+            buffers: Arc::default(),
+            partials: Arc::default(),
+            stopping: CancellationToken::new(),
+            closing: CancellationToken::new(),
+        })
+    }
+
+    /// A connection to a session of its own.
+    fn connect(context: &Arc<Context>) -> tokio::net::UnixStream {
+        let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
+        for socket in [&ours, &theirs] {
+            socket.set_nonblocking(true).expect("does not block");
+        }
+        crate::life::Life::default().spawn("session", Session::serve(Arc::clone(context), Socket::Unix(ours)));
+        tokio::net::UnixStream::from_std(theirs).expect("is watched")
+    }
+
+    /// One record with `length` bytes of text.
+    fn message(length: u32) -> Vec<u8> {
+        let text = vec![b'x'; length as usize];
+        [&b"\x93\xa3app\x01\x81\xa3log\xdb"[..], &length.to_be_bytes(), &text].concat()
+    }
+
+    async fn until(what: &str, condition: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !condition() {
+            assert!(Instant::now() < deadline, "in vain: {what}");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// A thousand connections in the middle of large messages would hold six gigabytes.
+    #[tokio::test]
+    async fn large_messages_wait_until_there_is_room_and_small_ones_do_not() {
+        let context = context();
+        let large = message(200_000);
+        let mut halves = Vec::new();
+        for _ in 0..PARTIAL_MESSAGES_MAX {
+            let mut peer = connect(&context);
+            peer.write_all(&large[..100_000]).await.expect("takes it");
+            halves.push(peer);
+        }
+        until("all rooms are taken", || context.partials.free() == 0).await;
+        let mut next = connect(&context);
+        next.write_all(&large[..150_000]).await.expect("takes it");
+        until("the next waits", || context.partials.waiting() == 1).await;
+        let mut small = connect(&context);
+        small.write_all(&message(20_000)).await.expect("takes it");
+        until("a small one is read", || context.meters.records.get() == 1).await;
+        halves[0].write_all(&large[100_000..]).await.expect("takes it");
+        next.write_all(&large[150_000..]).await.expect("takes it");
+        until("both are read", || context.meters.records.get() == 3).await;
+        drop(halves);
+        until("all rooms are free", || context.partials.free() == PARTIAL_MESSAGES_MAX).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_stops_in_the_middle_of_a_large_message_is_gone_in_time() {
+        let context = context();
+        let mut peer = connect(&context);
+        peer.write_all(&message(200_000)[..100_000]).await.expect("takes it");
+        peer.readable().await.expect("ends");
+        assert_eq!(peer.try_read(&mut [0]).expect("is at its end"), 0);
+        assert_eq!(context.meters.errors("truncated"), 1);
+        assert_eq!(context.partials.free(), PARTIAL_MESSAGES_MAX);
+    }
 }

@@ -29,7 +29,7 @@ pub enum JsonError {
     /// Objects and arrays in each other, more than allowed.
     #[error("nested too deeply")]
     TooDeep,
-    /// Longer than allowed.
+    /// Longer than allowed, or with more keys.
     #[error("too long")]
     TooLong,
     /// The connection ended inside an object.

@@ -4,76 +4,123 @@
 //! passed over; the connection stays.
 //! Never: answers.
 
-use std::{future::poll_fn, sync::Arc, time::Duration};
+use std::{
+    future::{pending, poll_fn},
+    io,
+    sync::Arc,
+    task::{Context as TaskContext, Poll},
+    time::Duration,
+};
 
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::Decoder;
+use super::{Decoder, JsonError};
 use crate::{
-    limits::MSGPACK_DEPTH_MAX,
+    limits::{MSGPACK_DEPTH_MAX, PARTIAL_BYTES_FREE, PARTIAL_WAIT},
     logs::{
         forward::{
-            Meters,
+            Buffers, Meters,
             frame::{Entries, EntryReader},
         },
         record::{EventTime, Record},
         route::Route,
     },
-    net::listen::Socket,
+    net::{
+        listen::{Polled, Socket},
+        partial::Partials,
+    },
 };
 
 /// The largest object, in bytes. Fluent Bit's `tcp` input takes 32 KiB unless told otherwise; more does no harm here.
 const OBJECT_BYTES_MAX: usize = 1_048_576;
-/// Bytes read at once.
-const READ_BYTES: usize = 16 * 1024;
 /// How long a connection must be quiet, while we stop, before it is closed.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// Serves `socket` until it ends or, once `stopping` is cancelled, is quiet.
-pub async fn serve(
-    socket: Socket,
-    route: Arc<Route>,
-    meters: Meters,
-    stopping: CancellationToken,
-    closing: CancellationToken,
-) {
+/// What all connections of a listener share.
+pub struct Context {
+    /// Where records go.
+    pub route: Arc<Route>,
+    /// Counters of the listener.
+    pub meters: Meters,
+    /// Buffers to read into.
+    pub buffers: Arc<Buffers>,
+    /// Room for large objects that are not whole yet.
+    pub partials: Arc<Partials>,
+    /// Cancelled when the agent stops: then a quiet connection is closed.
+    pub stopping: CancellationToken,
+    /// Cancelled when nothing can be waited for any more.
+    pub closing: CancellationToken,
+}
+
+/// Serves `socket` until it ends or, once the agent stops, is quiet.
+pub async fn serve(context: Arc<Context>, socket: Socket) {
     let Ok(mut polled) = socket.polled() else { return };
     let mut decoder = Decoder::new(OBJECT_BYTES_MAX, MSGPACK_DEPTH_MAX);
-    let mut buffer = vec![0; READ_BYTES];
+    let mut room = None;
     loop {
         let quiet = async {
-            stopping.cancelled().await;
+            context.stopping.cancelled().await;
             sleep(QUIET).await;
+        };
+        let stalled = async {
+            match room {
+                Some(_) => sleep(PARTIAL_WAIT).await,
+                None => pending().await,
+            }
         };
         let read = tokio::select! {
             biased;
-            read = poll_fn(|cx| polled.poll_read(cx, &mut buffer)) => read,
-            () = closing.cancelled() => break,
+            read = poll_fn(|cx| context.read(cx, &mut polled, &mut decoder)) => read,
+            () = context.closing.cancelled() => break,
             () = quiet => break,
+            () = stalled => break,
         };
-        let Ok(read @ 1..) = read else { break };
-        take(&mut decoder, &buffer[..read], &route, &meters);
+        let Ok(1..) = read else { break };
+        if decoder.pending_bytes() <= PARTIAL_BYTES_FREE {
+            room = None;
+        } else if room.is_none() {
+            room = tokio::select! {
+                room = context.partials.room() => room,
+                () = context.closing.cancelled() => break,
+            };
+            if room.is_none() {
+                return context.meters.broken(JsonError::TooLong.label());
+            }
+        }
     }
     if let Err(error) = decoder.finish() {
-        meters.broken(error.label());
+        context.meters.broken(error.label());
     }
 }
 
-fn take(decoder: &mut Decoder, bytes: &[u8], route: &Route, meters: &Meters) {
-    let now = EventTime::now();
-    // One chunk for all records of a read: `[time, record]`, one after another, with nil for "now".
-    let mut packed = Vec::new();
-    decoder.feed(bytes, |object| match object {
-        Ok(map) => {
-            packed.extend([0x92, 0xc0]);
-            packed.extend_from_slice(map);
+impl Context {
+    /// One read, and everything in it. Holds a buffer only while there is something to read.
+    fn read(&self, cx: &mut TaskContext<'_>, polled: &mut Polled, decoder: &mut Decoder) -> Poll<io::Result<usize>> {
+        let mut buffer = self.buffers.take();
+        let read = polled.poll_read(cx, &mut buffer);
+        if let Poll::Ready(Ok(read)) = read {
+            self.take(decoder, &buffer[..read]);
         }
-        Err(error) => meters.broken(error.label()),
-    });
-    let mut pass = route.begin();
-    let outcome = pass.push(EntryReader::new(Entries::Packed(&packed)), &mut Record::default(), now);
-    debug_assert!(outcome.is_ok(), "the decoder makes whole maps");
-    meters.bytes.inc_by(bytes.len() as u64);
-    meters.records.inc_by(pass.records());
+        self.buffers.give_back(buffer);
+        read
+    }
+
+    fn take(&self, decoder: &mut Decoder, bytes: &[u8]) {
+        let now = EventTime::now();
+        // One chunk for all records of a read: `[time, record]`, one after another, with nil for "now".
+        let mut packed = Vec::new();
+        decoder.feed(bytes, |object| match object {
+            Ok(map) => {
+                packed.extend([0x92, 0xc0]);
+                packed.extend_from_slice(map);
+            }
+            Err(error) => self.meters.broken(error.label()),
+        });
+        let mut pass = self.route.begin();
+        let outcome = pass.push(EntryReader::new(Entries::Packed(&packed)), &mut Record::default(), now);
+        debug_assert!(outcome.is_ok(), "the decoder makes whole maps");
+        self.meters.bytes.inc_by(bytes.len() as u64);
+        self.meters.records.inc_by(pass.records());
+    }
 }

@@ -5,6 +5,7 @@
 //! Never: nests deeper than it is told, or writes a value that it has not read completely.
 
 use super::JsonError;
+use crate::limits::RECORD_FIELDS_MAX;
 
 /// Appends `json`, one object or array, to `out` as one msgpack map. On an error `out` is as it was.
 pub fn transcode(json: &[u8], depth_max: usize, out: &mut Vec<u8>) -> Result<(), JsonError> {
@@ -99,6 +100,9 @@ impl Parser<'_> {
                     _ => return Err(JsonError::Malformed),
                 }
             }
+        }
+        if close == b'}' && count as usize > RECORD_FIELDS_MAX {
+            return Err(JsonError::TooLong);
         }
         match count {
             0..=15 => self.out[head] = small | count as u8,
@@ -366,6 +370,14 @@ mod tests {
         let deep = [&"[".repeat(65)[..], &"]".repeat(65)].concat();
         assert_eq!(msgpack(deep.as_bytes()), Err(JsonError::TooDeep));
         assert!(msgpack(&deep.as_bytes()[1..129]).is_ok());
+    }
+
+    #[test]
+    fn an_object_has_no_more_keys_than_a_record() {
+        for (keys, expected) in [(RECORD_FIELDS_MAX, Ok(())), (RECORD_FIELDS_MAX + 1, Err(JsonError::TooLong))] {
+            let json = format!("{{{}}}", vec!["\"\":0"; keys].join(","));
+            assert_eq!(transcode(json.as_bytes(), 64, &mut Vec::new()), expected, "{keys}");
+        }
     }
 
     #[test]
