@@ -11,7 +11,7 @@
 //! Promises: the entries always describe the body; cutting keeps bytes, order and receipts.
 //! Never: knows what a record says.
 
-use std::{cmp::Ordering, sync::Arc};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -59,10 +59,6 @@ pub struct Batch<K> {
 /// each would otherwise hold ten times what they lease.
 const BATCH_BYTES: usize = 1_024;
 
-fn held(body_bytes: usize, entries: &Vec<Entry>) -> u64 {
-    (BATCH_BYTES + body_bytes + entries.capacity() * size_of::<Entry>()) as u64
-}
-
 impl<K> Batch<K> {
     /// Bytes of the record at `place`.
     pub fn record(&self, place: usize, frame: &Frame) -> &[u8] {
@@ -105,6 +101,8 @@ pub struct Pending<K> {
     pub lease: Lease,
     /// When its first record was accepted.
     pub since: Instant,
+    /// Its place among those of one `since`.
+    pub(super) number: u64,
     /// Times it was sent.
     pub attempts: u32,
     /// Not to be sent before this.
@@ -150,7 +148,7 @@ impl Open {
 
     /// Bytes of memory it holds.
     pub fn memory(&self) -> u64 {
-        if self.body.capacity() == 0 { 0 } else { held(self.body.capacity(), &self.entries) }
+        if self.body.capacity() == 0 { 0 } else { memory(self.body.capacity(), &self.entries) }
     }
 
     /// The lease that covers [`memory`](Self::memory).
@@ -221,24 +219,32 @@ impl Open {
         done.body.put(frame.tail);
         let mut body = done.body.into_bytes();
         if body.capacity() / 2 > body.len() {
-            // It may wait for long. The lease shrinks with it, which is never refused.
+            // Room for a full batch that did not become one.
             body.shrink_to_fit();
             done.entries.shrink_to_fit();
-            done.lease.resize(held(body.capacity(), &done.entries));
         }
+        let memory = memory(body.capacity(), &done.entries);
+        done.lease.resize(memory);
         let batch = Arc::new(Batch { key, body: body.into(), entries: done.entries });
-        Pending { batch, receipts: done.receipts, lease: done.lease, since, attempts: 0, not_before: None }
+        Pending { batch, receipts: done.receipts, lease: done.lease, since, number: 0, attempts: 0, not_before: None }
+    }
+
+    /// Gives back the memory of an empty one.
+    pub fn clear(&mut self) {
+        debug_assert!(self.is_empty(), "only what holds no record can be cleared");
+        self.entries = Vec::new();
+        self.body = Body::default();
+        self.lease.resize(0);
     }
 
     /// Books all its records as lost and empties it.
     pub fn lose(&mut self, reason: Lost) -> u64 {
         let lost = self.receipts.iter_mut().map(|receipt| lose_all(receipt, reason)).sum();
         self.receipts.clear();
-        self.entries = Vec::new();
-        self.body = Body::default();
+        self.entries.clear();
         self.counted = 0;
         (self.earliest, self.latest, self.ordered) = (i64::MAX, i64::MIN, true);
-        self.lease.resize(0);
+        self.clear();
         lost
     }
 
@@ -254,7 +260,10 @@ impl Open {
 
 /// Writes the records at `places` into a body of their own, without tail.
 fn carve(body: &[u8], entries: &[Entry], frame: &Frame, places: &[usize]) -> (Body, Vec<Entry>) {
-    let mut carved = Body::with_room(body.len() + frame.tail.len());
+    let records: usize =
+        places.iter().map(|&place| entries[place].end as usize - record_start(entries, place, frame)).sum();
+    let around = frame.head.len() + places.len() * frame.separator.len() + frame.tail.len();
+    let mut carved = Body::with_room(records + around);
     let mut kept = Vec::with_capacity(places.len());
     carved.put(&frame.head);
     for (number, &place) in places.iter().enumerate() {
@@ -266,6 +275,11 @@ fn carve(body: &[u8], entries: &[Entry], frame: &Frame, places: &[usize]) -> (Bo
         kept.push(Entry { end, ..entries[place] });
     }
     (carved, kept)
+}
+
+/// Bytes of memory that a body and its entries hold.
+fn memory(body: usize, entries: &Vec<Entry>) -> u64 {
+    (BATCH_BYTES + body + entries.capacity() * size_of::<Entry>()) as u64
 }
 
 fn lose_all(receipt: &mut Receipt, reason: Lost) -> u64 {
@@ -307,9 +321,9 @@ impl<K: Clone> Pending<K> {
     }
 
     /// Cuts out the records at `places` (ascending) as a batch of their own, to be sent again; they are no longer this
-    /// one's. Its memory counts when its lease has grown; until then it stands beside the original for a moment.
-    pub fn cut(&mut self, places: &[usize], frame: &Frame, mut lease: Lease) -> Self {
-        let (mut body, mut entries) = carve(&self.batch.body, &self.batch.entries, frame, places);
+    /// one's, nor is the memory they take. Until this one is dropped, its body stands beside the copy for a moment.
+    pub fn cut(&mut self, places: &[usize], frame: &Frame) -> Self {
+        let (mut body, entries) = carve(&self.batch.body, &self.batch.entries, frame, places);
         body.put(frame.tail);
         let body = body.into_bytes();
         let mut counts = vec![0; self.receipts.len()];
@@ -317,23 +331,26 @@ impl<K: Clone> Pending<K> {
             counts[entry.source as usize] += 1;
         }
         let receipts = self.receipts.iter_mut().zip(counts).map(|(receipt, count)| receipt.split(count)).collect();
-        entries.shrink_to_fit();
-        let moved = (body.capacity() + entries.capacity() * size_of::<Entry>()) as u64;
-        self.lease.resize(self.lease.bytes().saturating_sub(moved));
-        lease.resize(moved);
+        let lease = self.lease.split(memory(body.capacity(), &entries));
         Self {
             batch: Arc::new(Batch { key: self.batch.key.clone(), body: body.into(), entries }),
             receipts,
             lease,
             since: self.since,
+            number: self.number,
             attempts: self.attempts,
             not_before: None,
         }
     }
 
-    /// The older first.
-    pub fn by_age(&self, other: &Self) -> Ordering {
-        self.since.cmp(&other.since)
+    /// Rests no longer than `at_most` from `now`.
+    pub(super) fn hasten(&mut self, now: Instant, at_most: Duration) {
+        self.not_before = self.not_before.map(|time| time.min(now + at_most));
+    }
+
+    /// What orders batches: the older is less. Parts of one batch are of one age.
+    pub(super) fn age(&self) -> (Instant, u64) {
+        (self.since, self.number)
     }
 }
 
@@ -397,7 +414,7 @@ mod tests {
         let (web, cron) = (Arc::new(Account::default()), Arc::new(Account::default()));
         let (mut open, budget) = open_with(&[(1, "w1"), (2, "c1"), (3, "w2"), (4, "c2"), (5, "w3")], &[&web, &cron]);
         let mut pending = sealed(&mut open, &budget);
-        let part = pending.cut(&[1, 2, 4], &frame(), budget.share().lease());
+        let part = pending.cut(&[1, 2, 4], &frame());
         assert_eq!(&part.batch.body[..], b"{[c1,w2,w3]}");
         pending.refuse([0], Refused::TooOld);
         pending.delivered();

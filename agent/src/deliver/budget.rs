@@ -82,6 +82,12 @@ impl Share {
         Lease { share: self.clone(), bytes: 0 }
     }
 
+    /// True if `bytes` more would leave half of the budget free: then they may be leased for mere convenience.
+    pub fn is_roomy(&self, bytes: u64) -> bool {
+        let used: u64 = self.pool.used().shares.iter().sum();
+        used + bytes <= self.pool.total / 2
+    }
+
     /// Bytes leased by this output.
     pub fn used(&self) -> u64 {
         self.pool.used().shares[self.number]
@@ -109,6 +115,14 @@ impl Lease {
         used.common = common;
         self.bytes = bytes;
         true
+    }
+
+    /// Moves `bytes` of it, or all there are, to a lease of their own. This cannot fail.
+    #[must_use]
+    pub fn split(&mut self, bytes: u64) -> Self {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        Self { share: self.share.clone(), bytes }
     }
 }
 

@@ -5,7 +5,7 @@
 //! Never: blocks on a destination. A `send` that panics counts as an ambiguous failure.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::Duration,
 };
@@ -19,7 +19,9 @@ use super::{
     batch::Pending,
     books::{Lost, Refused},
     lane::Output,
-    pace::Pace,
+    pace::{Pace, backoff},
+    queue::Listed,
+    standing::Standing,
 };
 use crate::{life::Flock, tell::RateLimited};
 
@@ -50,29 +52,6 @@ struct Flight<D: Destination> {
     started: Instant,
 }
 
-/// How an output stands, for health and status.
-#[derive(Clone, Debug, Default)]
-pub struct Standing {
-    /// Requests under way.
-    pub flying: usize,
-    /// Batches that wait.
-    pub waiting: usize,
-    /// Bytes of memory in use.
-    pub memory_bytes: u64,
-    /// Failures since the last success.
-    pub failures: u32,
-    /// How long records wait for others now.
-    pub linger: Duration,
-    /// Since when nothing was delivered although something waits.
-    pub stuck_since: Option<Instant>,
-    /// The last failure, for a person.
-    pub last_failure: Option<String>,
-}
-
-fn hasten<K>(pending: &mut Pending<K>, now: Instant) {
-    pending.not_before = pending.not_before.map(|time| time.min(now + STOPPING_BACKOFF));
-}
-
 impl<D: Destination> Engine<D> {
     pub(super) fn new(output: Arc<Output<D>>, rules: Rules) -> Self {
         Self {
@@ -98,17 +77,17 @@ impl<D: Destination> Engine<D> {
     /// left is booked as lost.
     pub async fn run(mut self, stopping: CancellationToken, abandon: CancellationToken) {
         loop {
-            self.seal_due();
-            self.send_due();
+            let now = Instant::now();
+            self.send_due(now);
             self.report();
-            if self.is_done() {
+            if self.has_ended() {
                 return;
             }
-            let wake_at = self.wakes_at();
+            let wake_at = self.wakes_at(now);
             tokio::select! {
                 () = self.output.wake.notified() => {}
                 Some((number, answer)) = self.flying.next() => self.landed(number, answer),
-                () = sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {}
+                () = sleep_until(wake_at.unwrap_or(now)), if wake_at.is_some() => {}
                 () = stopping.cancelled(), if !self.stopping => self.hurry(),
                 () = abandon.cancelled() => return self.abandon(),
             }
@@ -118,35 +97,12 @@ impl<D: Destination> Engine<D> {
     /// From now on nothing waits for company, and backoffs are short: there is little to lose.
     fn hurry(&mut self) {
         self.stopping = true;
-        let now = Instant::now();
-        for pending in &mut self.output.queue().sealed {
-            hasten(pending, now);
-        }
+        self.output.queue().hasten(Instant::now(), STOPPING_BACKOFF);
     }
 
-    /// Seals open batches that have waited long enough and whose key is free.
-    fn seal_due(&mut self) {
-        let now = Instant::now();
-        if self.pace.opens_at(now).is_some() && !self.stopping {
-            return;
-        }
-        let lanes = self.output.queue().open.clone();
-        for lane in lanes {
-            let mut open = lane.lock();
-            let due = self.stopping || now >= open.opened() + self.pace.linger();
-            if open.is_empty() {
-                self.unlist(&lane);
-            } else if due && (self.stopping || self.is_free(&lane.key)) {
-                self.unlist(&lane);
-                self.output.seal(&lane, &mut open);
-            }
-        }
-    }
-
-    /// Takes `lane`, whose lock the caller holds, out of the list of lanes with an open batch.
-    fn unlist(&self, lane: &Arc<super::lane::Lane<D>>) {
-        lane.listed.store(false, Ordering::Relaxed);
-        self.output.queue().open.retain(|other| !Arc::ptr_eq(other, lane));
+    /// How long an open batch waits for company.
+    fn linger(&self) -> Duration {
+        if self.stopping { Duration::ZERO } else { self.pace.linger() }
     }
 
     fn is_free(&self, key: &D::Key) -> bool {
@@ -154,8 +110,7 @@ impl<D: Destination> Engine<D> {
     }
 
     /// Starts as many requests as the pace and the order allow.
-    fn send_due(&mut self) {
-        let now = Instant::now();
+    fn send_due(&mut self, now: Instant) {
         if self.stopping {
             self.pace.hasten(now, STOPPING_BACKOFF);
         }
@@ -165,20 +120,35 @@ impl<D: Destination> Engine<D> {
         }
     }
 
-    /// Takes the first batch that may be sent now: its key is free, and no older batch of its key waits.
-    fn take_due(&mut self, now: Instant) -> Option<Pending<D::Key>> {
-        let mut queue = self.output.queue();
-        let mut blocked: HashSet<&D::Key> = HashSet::new();
-        let place = queue.sealed.iter().position(|pending| {
-            let key = &pending.batch.key;
-            let rests = pending.not_before.is_some_and(|time| now < time);
-            if !rests && self.is_free(key) && !blocked.contains(key) {
-                return true;
+    /// Takes the oldest batch that may be sent now. An open one is sealed only here, when it will be sent at once: until
+    /// then it goes on filling.
+    fn take_due(&self, now: Instant) -> Option<Pending<D::Key>> {
+        loop {
+            let mut queue = self.output.queue();
+            let sealed = queue.sendable(now, |key| self.is_free(key));
+            let open = queue.sealable(|key| self.is_free(key));
+            let due = open.filter(|&place| queue.open_since(place) + self.linger() <= now);
+            match (sealed, due) {
+                (Some(sealed), Some(due)) if queue.open_since(due) < queue.sealed_since(sealed) => {}
+                (Some(sealed), _) => return queue.take(sealed),
+                _ => {}
             }
-            blocked.insert(key);
-            false
-        })?;
-        queue.sealed.remove(place)
+            let listed = queue.unlist(due?)?;
+            drop(queue);
+            self.seal(listed, now);
+        }
+    }
+
+    /// Seals the batch of a lane that was just taken from the queue.
+    fn seal(&self, Listed { lane, .. }: Listed<D>, now: Instant) {
+        let mut open = lane.lock();
+        lane.listed.store(false, Ordering::Relaxed);
+        if open.opened() + self.linger() <= now {
+            self.output.seal(&lane, &mut open);
+        } else if !open.is_empty() {
+            // The batch that was listed became full meanwhile, and this is the next one.
+            self.output.list(&lane, &mut open);
+        }
     }
 
     fn send(&mut self, mut pending: Pending<D::Key>, now: Instant) {
@@ -226,23 +196,32 @@ impl<D: Destination> Engine<D> {
         seconds.observe(started.elapsed().as_secs_f64());
         match answer {
             Answer::Delivered => {
-                self.succeeded();
+                self.succeeded(started);
                 pending.delivered();
             }
             Answer::Partial(verdicts) => {
-                self.succeeded();
+                self.succeeded(started);
                 self.settle_parts(pending, verdicts);
             }
-            Answer::Again { cause, detail, after } => self.settle_again(pending, cause, detail, after),
-            Answer::Divide { detail } => self.divide(pending, &detail),
+            Answer::Again { cause, detail, after } => {
+                let now = Instant::now();
+                let rest = self.slow_down(cause, after, started, now);
+                self.settle_again(pending, cause, detail, rest, now);
+            }
+            Answer::Divide { detail } => {
+                // The service is well; it is the batch.
+                self.pace.succeeded(started);
+                self.divide(pending, &detail);
+            }
         }
     }
 
-    fn succeeded(&mut self) {
-        if self.pace.failures() > 0 {
-            info!(output = &*self.output.name, failures = self.pace.failures(), "output takes records again");
+    fn succeeded(&mut self, started: Instant) {
+        let failures = self.pace.failures();
+        self.pace.succeeded(started);
+        if failures > 0 && self.pace.failures() == 0 {
+            info!(output = &*self.output.name, failures, "output takes records again");
         }
-        self.pace.succeeded();
         let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
         standing.stuck_since = None;
         standing.last_failure = None;
@@ -259,26 +238,39 @@ impl<D: Destination> Engine<D> {
             }
         }
         if !again.is_empty() {
+            again.sort_unstable();
+            again.dedup();
+            let now = Instant::now();
             let frame = self.output.destination.frame(&pending.batch.key);
-            let rest = pending.cut(&again, &frame, self.output.share.lease());
-            self.output.queue().sealed.push_front(rest);
+            let mut rest = pending.cut(&again, &frame);
+            rest.not_before = Some(now + backoff(rest.attempts, fastrand::f64()));
+            self.keep_or_give_up(rest, now);
         }
         pending.delivered();
     }
 
-    fn settle_again(&mut self, mut pending: Pending<D::Key>, cause: Cause, detail: String, after: Option<Duration>) {
-        let now = Instant::now();
+    /// Lets the pace know that a batch was not taken. Returns how long its key must rest, if only the key is concerned.
+    fn slow_down(&mut self, cause: Cause, after: Option<Duration>, sent: Instant, now: Instant) -> Option<Duration> {
         let random = fastrand::f64();
         if cause.is_of_the_key() {
-            pending.not_before = Some(now + after.unwrap_or(KEY_REST).mul_f64(1.0 + random / 4.0));
-        } else if cause == Cause::Throttled {
-            self.pace.throttled(now, after, random);
-        } else {
-            self.pace.failed(now, after, random);
+            return Some(after.unwrap_or(KEY_REST).mul_f64(1.0 + random / 4.0));
         }
-        if self.stopping {
-            hasten(&mut pending, now);
+        match cause {
+            Cause::Throttled => self.pace.throttled(now, sent, after, random),
+            _ => self.pace.failed(now, sent, after, random),
         }
+        None
+    }
+
+    fn settle_again(
+        &mut self,
+        mut pending: Pending<D::Key>,
+        cause: Cause,
+        detail: String,
+        rest: Option<Duration>,
+        now: Instant,
+    ) {
+        pending.not_before = rest.map(|rest| now + rest);
         if let Some(suppressed) = self.warned.allow(now) {
             warn!(
                 output = &*self.output.name,
@@ -287,17 +279,24 @@ impl<D: Destination> Engine<D> {
                 records = pending.records(),
                 attempt = pending.attempts,
                 suppressed,
-                "output did not take a batch; it will be sent again"
+                "output did not take a batch"
             );
         }
         self.standing.lock().unwrap_or_else(PoisonError::into_inner).last_failure = Some(detail);
-        match self.gives_up(&pending, now) {
-            Some(reason) => {
-                let lost = pending.lost(reason);
-                warn!(output = &*self.output.name, records = lost, reason = reason.label(), "records were given up");
-            }
-            None => self.output.queue().sealed.push_front(pending),
+        self.keep_or_give_up(pending, now);
+    }
+
+    /// Puts what was not taken back in its old place, unless it was tried for long enough.
+    fn keep_or_give_up(&self, mut pending: Pending<D::Key>, now: Instant) {
+        if let Some(reason) = self.gives_up(&pending, now) {
+            let lost = pending.lost(reason);
+            warn!(output = &*self.output.name, records = lost, reason = reason.label(), "records were given up");
+            return;
         }
+        if self.stopping {
+            pending.hasten(now, STOPPING_BACKOFF);
+        }
+        self.output.queue().put_back(pending);
     }
 
     fn gives_up(&self, pending: &Pending<D::Key>, now: Instant) -> Option<Lost> {
@@ -320,37 +319,39 @@ impl<D: Destination> Engine<D> {
         debug!(output = &*self.output.name, detail, records, "a batch was refused; its halves are sent alone");
         let frame = self.output.destination.frame(&pending.batch.key);
         let (first, second): (Vec<_>, Vec<_>) = (0..records).partition(|&place| place < records / 2);
-        let halves = [second, first].map(|places| pending.cut(&places, &frame, self.output.share.lease()));
+        // Parts of one age are put before each other: the first half last.
+        let halves = [second, first].map(|places| pending.cut(&places, &frame));
         let mut queue = self.output.queue();
         for half in halves {
-            queue.sealed.push_front(half);
+            queue.put_back(half);
         }
     }
 
-    fn is_done(&self) -> bool {
-        let queue = self.output.queue();
-        queue.closed && queue.sealed.is_empty() && queue.open.is_empty() && self.flying.is_empty()
+    /// True, for good, if no record will come and none is left.
+    fn has_ended(&self) -> bool {
+        let mut queue = self.output.queue();
+        let ended = queue.closed && queue.is_empty() && self.flying.is_empty();
+        queue.ended |= ended;
+        ended
     }
 
-    /// When something becomes due by itself.
-    fn wakes_at(&self) -> Option<Instant> {
-        let now = Instant::now();
+    /// When something becomes due by itself. Never in the past: what was due at `now` was sent or waits for an answer.
+    fn wakes_at(&self, now: Instant) -> Option<Instant> {
         if let Some(opens) = self.pace.opens_at(now) {
             return Some(opens);
         }
+        if self.flying.len() >= self.pace.allowed(now) {
+            return None;
+        }
         let queue = self.output.queue();
-        let rests = queue.sealed.iter().filter_map(|pending| pending.not_before).filter(|&time| time > now).min();
-        let lanes = queue.open.clone();
-        drop(queue);
-        let lingers = lanes.iter().filter(|lane| self.is_free(&lane.key));
-        let lingers = lingers.map(|lane| lane.lock().opened() + self.pace.linger()).min();
-        rests.into_iter().chain(lingers).min()
+        let lingers = queue.sealable(|key| self.is_free(key)).map(|place| queue.open_since(place) + self.linger());
+        queue.rests_until(now).into_iter().chain(lingers).min()
     }
 
     fn report(&self) {
         let (waiting, waits) = {
             let queue = self.output.queue();
-            (queue.sealed.len(), !queue.sealed.is_empty() || !queue.open.is_empty())
+            (queue.len(), !queue.is_empty())
         };
         let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
         standing.flying = self.flying.len();
@@ -372,12 +373,13 @@ impl<D: Destination> Engine<D> {
         for (_, flight) in std::mem::take(&mut self.flights) {
             lost += flight.pending.lost(Lost::Stopped);
         }
-        let (sealed, lanes) = {
-            let mut queue = self.output.queue();
-            (std::mem::take(&mut queue.sealed), std::mem::take(&mut queue.open))
-        };
+        let (sealed, listed) = self.output.queue().end();
         lost += sealed.into_iter().map(|pending| pending.lost(Lost::Stopped)).sum::<u64>();
-        lost += lanes.iter().map(|lane| lane.lock().lose(Lost::Stopped)).sum::<u64>();
+        for Listed { lane, .. } in listed {
+            let mut open = lane.lock();
+            lane.listed.store(false, Ordering::Relaxed);
+            lost += open.lose(Lost::Stopped);
+        }
         if lost > 0 {
             warn!(
                 output = &*self.output.name,

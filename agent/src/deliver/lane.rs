@@ -5,9 +5,9 @@
 //! Never: sends. The engine takes sealed batches from the [`Output`]'s queue.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, TryLockError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -16,10 +16,11 @@ use tokio::sync::Notify;
 
 use super::{
     Destination, Limits,
-    batch::{Frame, Open, Pending},
+    batch::{Frame, Open},
     body::Body,
     books::{Account, Lost, Refused},
     budget::Share,
+    queue::Queue,
 };
 use crate::tell::counters::Counters;
 
@@ -36,20 +37,13 @@ pub struct Output<D: Destination> {
     queue: Mutex<Queue<D>>,
 }
 
-/// Batches in the order in which they wait, and lanes that have an open one.
-pub(super) struct Queue<D: Destination> {
-    pub(super) sealed: VecDeque<Pending<D::Key>>,
-    pub(super) open: Vec<Arc<Lane<D>>>,
-    /// No more records will come.
-    pub(super) closed: bool,
-}
-
 /// One key's open batch.
 pub struct Lane<D: Destination> {
     pub(super) key: D::Key,
     pub(super) frame: Frame,
     open: Mutex<Open>,
-    /// True while it stands in [`Queue::open`]. Changes only under the lock of `open`.
+    /// True while it stands in the queue, or the engine has just taken it from there. Changes only under the lock of
+    /// `open`.
     pub(super) listed: AtomicBool,
 }
 
@@ -77,7 +71,7 @@ impl<D: Destination> Output<D> {
             counters,
             wake: Notify::new(),
             lanes: Mutex::default(),
-            queue: Mutex::new(Queue { sealed: VecDeque::new(), open: Vec::new(), closed: false }),
+            queue: Mutex::default(),
         }
     }
 
@@ -125,16 +119,57 @@ impl<D: Destination> Output<D> {
 
     /// Gives up the oldest batch that waits. False if none does.
     fn evict(&self) -> bool {
-        let Some(oldest) = self.queue().sealed.pop_front() else { return false };
-        self.counters.deliver_batches_evicted.with_label_values(&[&*self.name]).inc();
-        oldest.lost(Lost::MemoryFull);
-        true
+        let evicted = self.queue().evict();
+        if evicted {
+            self.counters.deliver_batches_evicted.with_label_values(&[&*self.name]).inc();
+        }
+        evicted
+    }
+
+    /// Moves the open batch of `lane` to the queue.
+    pub(super) fn seal(&self, lane: &Lane<D>, open: &mut Open) {
+        if open.is_empty() {
+            return;
+        }
+        let pending = open.seal(lane.key.clone(), &lane.frame, self.share.lease());
+        let mut queue = self.queue();
+        if queue.ended {
+            drop(queue);
+            pending.lost(Lost::Stopped);
+            return;
+        }
+        queue.push(pending);
+        drop(queue);
+        self.wake.notify_one();
+    }
+
+    /// Makes the engine look after the open batch of `lane`.
+    pub(super) fn list(&self, lane: &Arc<Lane<D>>, open: &mut Open) {
+        let mut queue = self.queue();
+        if queue.ended {
+            drop(queue);
+            open.lose(Lost::Stopped);
+            return;
+        }
+        lane.listed.store(true, Ordering::Relaxed);
+        queue.list(Arc::clone(lane), open.opened());
+        drop(queue);
+        self.wake.notify_one();
     }
 }
 
 impl<D: Destination> Lane<D> {
     pub(super) fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The lock, unless somebody has it: it must not be waited for by one who holds the queue's.
+    pub(super) fn try_lock(&self) -> Option<MutexGuard<'_, Open>> {
+        match self.open.try_lock() {
+            Ok(open) => Some(open),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 }
 
@@ -151,10 +186,10 @@ impl<D: Destination> Appending<'_, D> {
     #[inline]
     pub fn commit(&mut self, time: i64, counted: usize) {
         let limits = &self.output.limits;
-        if self.open.counted() + counted > limits.bytes
-            || self.open.records() >= limits.records
-            || self.open.span_with(time) > limits.span_milliseconds && !self.open.is_empty()
-        {
+        let fits = self.open.counted() + counted <= limits.bytes
+            && self.open.records() < limits.records
+            && self.open.span_with(time) <= limits.span_milliseconds;
+        if !fits && !self.open.is_empty() {
             self.begin_another();
         }
         self.open.commit(time, counted, self.source);
@@ -182,8 +217,10 @@ impl<D: Destination> Appending<'_, D> {
             self.output.seal(self.lane, &mut self.open);
         }
         self.source = self.open.source(self.account);
-        if full {
-            self.open.body = Body::with_room(limits.bytes + limits.bytes / 4);
+        let room = self.output.limits.bytes + self.output.limits.bytes / 4;
+        if full && self.output.share.is_roomy(room as u64) {
+            // The next one is likely to become as large.
+            self.open.body = Body::with_room(room);
         }
         self.open.begin(&self.lane.frame);
         self.open.body.put(&record);
@@ -195,6 +232,11 @@ impl<D: Destination> Appending<'_, D> {
 
     /// Covers the memory of the open batch. Makes room if need be; false if there is none, and the batch is lost.
     fn lease(&mut self) -> bool {
+        if self.open.is_empty() {
+            // Records that were refused leave no memory behind.
+            self.open.clear();
+            return true;
+        }
         let bytes = self.open.memory();
         while !self.open.lease().resize(bytes) {
             if !self.output.evict() {
@@ -206,22 +248,12 @@ impl<D: Destination> Appending<'_, D> {
     }
 }
 
-impl<D: Destination> Output<D> {
-    /// Moves the open batch of `lane` to the queue.
-    pub(super) fn seal(&self, lane: &Lane<D>, open: &mut Open) {
-        let pending = open.seal(lane.key.clone(), &lane.frame, self.share.lease());
-        self.queue().sealed.push_back(pending);
-        self.wake.notify_one();
-    }
-}
-
 impl<D: Destination> Drop for Appending<'_, D> {
     fn drop(&mut self) {
         self.book();
-        if self.lease() && !self.open.is_empty() && !self.lane.listed.swap(true, Ordering::Relaxed) {
+        if self.lease() && !self.open.is_empty() && !self.lane.listed.load(Ordering::Relaxed) {
             // The first records of a batch: the engine must know when to seal it.
-            self.output.queue().open.push(Arc::clone(self.lane));
-            self.output.wake.notify_one();
+            self.output.list(self.lane, &mut self.open);
         }
     }
 }
@@ -264,7 +296,7 @@ mod tests {
             appending.commit(number % 2 * 100_000_000, 8);
         }
         drop(appending);
-        assert_eq!(output.queue().sealed.len(), 999);
+        assert_eq!(output.queue().len(), 999);
         assert_eq!(account.totals().in_flight, 1_000);
         assert!(budget.used() < 1_500 * 1_000, "{} bytes", budget.used());
     }

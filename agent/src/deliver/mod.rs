@@ -8,8 +8,10 @@
 //! ```
 //!
 //! Batches of one key are sent one after another, in order; those of different keys beside each other, as many as the
-//! service bears ([`pace`]). While a key is busy or its service down, its open batch goes on filling: an outage makes
-//! batches larger, not more.
+//! service bears ([`pace`]), the oldest first. An open batch is sealed only when it is full or will be sent at once. While
+//! its key or the service is busy or down, it goes on filling: an outage makes batches larger, not more.
+//!
+//! Locks, in this order: a lane's open batch, then the queue, then accounts and budget.
 //!
 //! Promises: accepted = delivered + refused + lost + spooled + in flight, always; a failed batch is sent again whole only
 //! if nothing of it was taken; memory stays within the [`budget`].
@@ -26,10 +28,15 @@ pub mod collect;
 mod engine;
 pub mod lane;
 pub mod pace;
+mod queue;
+mod standing;
+#[cfg(test)]
+mod tests;
 
 use std::{fmt::Debug, future::Future, hash::Hash, ops::Range, sync::Arc, time::Duration};
 
-pub use engine::{Engine, Standing};
+pub use engine::Engine;
+pub use standing::Standing;
 
 use batch::{Batch, Frame};
 use books::Refused;

@@ -28,6 +28,8 @@ pub struct Pace {
     most: f64,
     allowed: f64,
     failures: u32,
+    /// When the last failure was heard of.
+    failed_at: Option<Instant>,
     closed_until: Option<Instant>,
     linger_least: Duration,
     linger: Duration,
@@ -42,7 +44,15 @@ pub fn backoff(failures: u32, random: f64) -> Duration {
 impl Pace {
     /// At most `most` requests at a time; records wait at least `linger` for others.
     pub fn new(most: usize, linger: Duration) -> Self {
-        Self { most: most as f64, allowed: 1.0, failures: 0, closed_until: None, linger_least: linger, linger }
+        Self {
+            most: most as f64,
+            allowed: 1.0,
+            failures: 0,
+            failed_at: None,
+            closed_until: None,
+            linger_least: linger,
+            linger,
+        }
     }
 
     /// Requests that may be under way at `now`.
@@ -69,25 +79,30 @@ impl Pace {
         self.failures
     }
 
-    /// The service took a request.
-    pub fn succeeded(&mut self) {
+    /// The service took a request that was sent at `sent`.
+    pub fn succeeded(&mut self, sent: Instant) {
+        if !self.is_news(sent) {
+            return;
+        }
         self.failures = 0;
         self.closed_until = None;
         self.allowed = (self.allowed + 1.0 / self.allowed).min(self.most);
         self.linger = self.linger.mul_f64(0.97).max(self.linger_least);
     }
 
-    /// The service asked us to slow down.
-    pub fn throttled(&mut self, now: Instant, after: Option<Duration>, random: f64) {
-        self.allowed = (self.allowed / 2.0).max(1.0);
-        self.linger = self.linger.mul_f64(1.5).min(LINGER_MAX);
-        self.close(now, after, random);
+    /// The service asked us to slow down, in answer to a request that was sent at `sent`.
+    pub fn throttled(&mut self, now: Instant, sent: Instant, after: Option<Duration>, random: f64) {
+        if self.is_news(sent) {
+            self.allowed = (self.allowed / 2.0).max(1.0);
+            self.linger = self.linger.mul_f64(1.5).min(LINGER_MAX);
+        }
+        self.close(now, sent, after, random);
     }
 
-    /// The service did not answer, or said that it cannot.
-    pub fn failed(&mut self, now: Instant, after: Option<Duration>, random: f64) {
+    /// The service did not answer a request that was sent at `sent`, or said that it cannot.
+    pub fn failed(&mut self, now: Instant, sent: Instant, after: Option<Duration>, random: f64) {
         self.allowed = 1.0;
-        self.close(now, after, random);
+        self.close(now, sent, after, random);
     }
 
     /// Asks again soon: the agent is stopping, and there is little to lose.
@@ -95,10 +110,21 @@ impl Pace {
         self.closed_until = self.closed_until.map(|until| until.min(now + at_most));
     }
 
-    fn close(&mut self, now: Instant, after: Option<Duration>, random: f64) {
-        self.failures = self.failures.saturating_add(1);
+    /// Requests that were under way together share their fate: the first of them that fails says all that there is to
+    /// learn, so that eight that fail at once back off as one does, and one that succeeds late does not reopen.
+    fn is_news(&self, sent: Instant) -> bool {
+        self.failed_at.is_none_or(|failed_at| failed_at < sent)
+    }
+
+    fn close(&mut self, now: Instant, sent: Instant, after: Option<Duration>, random: f64) {
         let asked = after.map_or(Duration::ZERO, |after| after + after.mul_f64(random / 4.0));
-        let until = now + backoff(self.failures, random).max(asked);
+        let mut wait = asked;
+        if self.is_news(sent) {
+            self.failures = self.failures.saturating_add(1);
+            self.failed_at = Some(now);
+            wait = backoff(self.failures, random).max(asked);
+        }
+        let until = now + wait;
         self.closed_until = Some(self.closed_until.map_or(until, |before| before.max(until)));
     }
 }
@@ -109,17 +135,21 @@ mod tests {
 
     const LINGER: Duration = Duration::from_millis(250);
 
+    fn later(time: Instant) -> Instant {
+        time + Duration::from_millis(1)
+    }
+
     #[test]
     fn a_healthy_service_gets_more_requests_at_a_time_up_to_the_most() {
         let now = Instant::now();
         let mut pace = Pace::new(4, LINGER);
         assert_eq!(pace.allowed(now), 1);
         for _ in 0..3 {
-            pace.succeeded();
+            pace.succeeded(now);
         }
         assert_eq!(pace.allowed(now), 2);
         for _ in 0..100 {
-            pace.succeeded();
+            pace.succeeded(now);
         }
         assert_eq!(pace.allowed(now), 4);
     }
@@ -129,38 +159,60 @@ mod tests {
         let start = Instant::now();
         let mut pace = Pace::new(8, LINGER);
         for _ in 0..100 {
-            pace.succeeded();
+            pace.succeeded(start);
         }
-        pace.failed(start, None, 0.5);
+        pace.failed(start, start, None, 0.5);
         assert_eq!(pace.allowed(start), 0);
         assert_eq!(pace.opens_at(start), Some(start + Duration::from_millis(250)));
         assert_eq!(pace.allowed(start + Duration::from_millis(250)), 1);
         let mut now = start;
         for _ in 0..40 {
-            pace.failed(now, None, 1.0);
+            pace.failed(now, now, None, 1.0);
             now = pace.opens_at(now).expect("closed after a failure");
         }
-        pace.failed(now, None, 1.0);
+        pace.failed(now, now, None, 1.0);
         assert_eq!(pace.opens_at(now), Some(now + Duration::from_secs(60)));
-        pace.succeeded();
+        pace.succeeded(later(now));
         assert_eq!(pace.opens_at(now), None);
     }
 
     #[test]
     fn throttling_makes_records_wait_for_company_and_success_takes_that_back() {
-        let now = Instant::now();
+        let mut now = Instant::now();
         let mut pace = Pace::new(8, LINGER);
-        pace.throttled(now, Some(Duration::from_secs(7)), 0.0);
+        pace.throttled(now, now, Some(Duration::from_secs(7)), 0.0);
         assert_eq!(pace.opens_at(now), Some(now + Duration::from_secs(7)));
         assert_eq!(pace.linger(), Duration::from_millis(375));
         for _ in 0..50 {
-            pace.throttled(now, None, 0.5);
+            now = later(now);
+            pace.throttled(now, now, None, 0.5);
         }
         assert_eq!(pace.linger(), Duration::from_secs(60));
         for _ in 0..1_000 {
-            pace.succeeded();
+            pace.succeeded(later(now));
         }
         assert_eq!(pace.linger(), LINGER);
+    }
+
+    /// Eight requests that fail together once counted as eight failures in a row: a minute of silence for one hiccup.
+    #[test]
+    fn requests_that_fail_together_count_once() {
+        let sent = Instant::now();
+        let mut pace = Pace::new(8, LINGER);
+        for _ in 0..100 {
+            pace.succeeded(sent);
+        }
+        for _ in 0..8 {
+            pace.throttled(later(sent), sent, None, 1.0);
+        }
+        assert_eq!(pace.failures(), 1);
+        assert_eq!(pace.opens_at(later(sent)), Some(later(sent) + Duration::from_millis(500)));
+        assert_eq!(pace.linger(), Duration::from_millis(375));
+        let asked = Some(Duration::from_secs(9));
+        pace.throttled(later(sent), sent, asked, 0.0);
+        assert_eq!(pace.opens_at(later(sent)), Some(later(sent) + Duration::from_secs(9)), "asked is asked");
+        pace.succeeded(sent);
+        assert_eq!(pace.opens_at(later(sent)), Some(later(sent) + Duration::from_secs(9)), "old news");
     }
 
     #[test]

@@ -1,0 +1,27 @@
+//! How an output stands.
+//!
+//! Promises: plain numbers of one moment.
+//! Never: decides whether they are good or bad.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How an output stands, for health and status.
+#[derive(Clone, Debug, Default)]
+pub struct Standing {
+    /// Requests under way.
+    pub flying: usize,
+    /// Batches that wait.
+    pub waiting: usize,
+    /// Bytes of memory in use.
+    pub memory_bytes: u64,
+    /// Failures since the last success.
+    pub failures: u32,
+    /// How long records wait for others now.
+    pub linger: Duration,
+    /// Since when nothing was delivered although something waits.
+    pub stuck_since: Option<Instant>,
+    /// The last failure, for a person.
+    pub last_failure: Option<String>,
+}
