@@ -162,6 +162,42 @@ impl<'a> Cursor<'a> {
         self.take(walk.position)
     }
 
+    /// Passes over one value and returns its bytes, unless it is nested deeper than [`MSGPACK_DEPTH_MAX`].
+    pub fn shallow_value(&mut self) -> Result<&'a [u8], Broken> {
+        let start = self.0;
+        if let values @ 1.. = self.leaf_or_values()? {
+            self.nested(values)?;
+        }
+        Ok(&start[..start.len() - self.0.len()])
+    }
+
+    /// Passes over a value that holds no others, or over the header of one that does; returns how many it holds.
+    fn leaf_or_values(&mut self) -> Result<u64, Broken> {
+        match self.marker()? {
+            Marker::Str(n) | Marker::Bin(n) | Marker::Ext(_, n) => self.take(n).map(|_| 0),
+            Marker::Array(n) => Ok(n as u64),
+            Marker::Map(n) => Ok(n as u64 * 2),
+            _ => Ok(0),
+        }
+    }
+
+    fn nested(&mut self, values: u64) -> Result<(), Broken> {
+        let mut left = [0; MSGPACK_DEPTH_MAX];
+        left[0] = values;
+        let mut depth = 0;
+        loop {
+            while left[depth] == 0 {
+                let Some(outer) = depth.checked_sub(1) else { return Ok(()) };
+                depth = outer;
+            }
+            left[depth] -= 1;
+            if let values @ 1.. = self.leaf_or_values()? {
+                depth += 1;
+                *left.get_mut(depth).ok_or(Broken::Depth)? = values;
+            }
+        }
+    }
+
     fn fixed<const N: usize>(&mut self) -> Result<[u8; N], Broken> {
         let (taken, rest) = self.0.split_first_chunk::<N>().ok_or(Broken::Short)?;
         self.0 = rest;
@@ -251,7 +287,7 @@ fn render_next(body: &mut Body, cursor: &mut Cursor<'_>, depth: usize, bytes_max
         return Err(Broken::Long);
     }
     let marker = cursor.marker()?;
-    if depth == 0 && matches!(marker, Marker::Array(_) | Marker::Map(_)) {
+    if depth == 0 && matches!(marker, Marker::Array(1..) | Marker::Map(1..)) {
         return Err(Broken::Depth);
     }
     match marker {
@@ -404,6 +440,9 @@ mod tests {
         let mut deep = vec![0x91; MSGPACK_DEPTH_MAX + 1];
         deep.push(0xc0);
         assert_eq!(Cursor::new(&deep).value().map(<[u8]>::len), Ok(deep.len()));
+        assert_eq!(Cursor::new(&deep).shallow_value(), Err(Broken::Depth));
+        assert_eq!(Cursor::new(&deep[1..]).shallow_value(), Ok(&deep[1..]));
+        assert!(rendered(&deep[1..]).is_ok(), "what is let in can be shown");
         assert_eq!(rendered(&deep), Err(Broken::Depth));
     }
 
@@ -448,6 +487,10 @@ mod tests {
             }
             prop_assert_eq!(walk.advance(&bytes), Ok(()));
             prop_assert_eq!(walk.position, whole);
+            prop_assert_eq!(Cursor::new(&bytes).shallow_value(), Ok(&bytes[..whole]));
+            for have in 0..whole {
+                prop_assert_eq!(Cursor::new(&bytes[..have]).shallow_value(), Err(Broken::Short));
+            }
             let text = rendered(&bytes[..whole]).expect("well-formed");
             serde_json::from_str::<serde_json::Value>(&text).expect("valid JSON");
         }
@@ -456,7 +499,8 @@ mod tests {
         fn property_garbage_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             if let Ok(value) = Cursor::new(&bytes).value() {
                 let mut body = Body::default();
-                let _ = render(&mut body, value);
+                let shallow = Cursor::new(&bytes).shallow_value();
+                prop_assert_eq!(render(&mut body, value).is_ok(), shallow.is_ok());
             }
         }
     }

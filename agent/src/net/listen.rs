@@ -100,6 +100,9 @@ pub enum Polled {
 enum Accepting {
     Unix(tokio::net::UnixListener),
     Tcp(tokio::net::TcpListener),
+    /// First fails so often for want of file descriptors.
+    #[cfg(test)]
+    Failing(std::sync::atomic::AtomicUsize, tokio::net::UnixListener),
 }
 
 /// Removes the file of a unix socket when it is dropped.
@@ -158,6 +161,15 @@ impl Accepting {
         match self {
             Self::Unix(listener) => listener.accept().await?.0.into_std().map(Socket::Unix),
             Self::Tcp(listener) => listener.accept().await?.0.into_std().map(Socket::Tcp),
+            #[cfg(test)]
+            Self::Failing(left, listener) => {
+                use std::sync::atomic::Ordering::Relaxed;
+                const EMFILE: i32 = 24;
+                match left.try_update(Relaxed, Relaxed, |left| left.checked_sub(1)) {
+                    Ok(_) => Err(io::Error::from_raw_os_error(EMFILE)),
+                    Err(_) => listener.accept().await?.0.into_std().map(Socket::Unix),
+                }
+            }
         }
     }
 }
@@ -225,7 +237,25 @@ where
         Listener::Unix(listener, file) => (Accepting::Unix(tokio::net::UnixListener::from_std(listener)?), Some(file)),
         Listener::Tcp(listener) => (Accepting::Tcp(tokio::net::TcpListener::from_std(listener)?), None),
     };
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    accept_all(&accepting, CONNECTIONS_MAX, &Task { life, name, stopping, closing }, serve).await;
+    Ok(())
+}
+
+/// What is known of the tasks that serve connections.
+struct Task<'a> {
+    life: &'a Life,
+    name: &'static str,
+    stopping: CancellationToken,
+    closing: CancellationToken,
+}
+
+/// At most `most` connections at a time: the next ones wait in the kernel, which closes none.
+async fn accept_all<F>(accepting: &Accepting, most: usize, task: &Task<'_>, serve: impl Fn(Socket) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let Task { life, name, stopping, closing } = task;
+    let places = Arc::new(Semaphore::new(most));
     let warned = RateLimited::new(Duration::from_secs(10));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
@@ -234,7 +264,7 @@ where
             loop {
                 sleep(QUIET).await;
                 // One place is ours.
-                if places.available_permits() == CONNECTIONS_MAX - 1 {
+                if places.available_permits() == most - 1 {
                     return;
                 }
             }
@@ -255,20 +285,126 @@ where
             }
             Err(error) => {
                 if let Some(suppressed) = warned.allow(tokio::time::Instant::now()) {
-                    warn!(listener = name, error = %error, suppressed, "a connection could not be accepted");
+                    warn!(listener = *name, error = %error, suppressed, "a connection could not be accepted");
                 }
                 sleep(ACCEPT_PAUSE).await;
             }
         }
     }
-    let all = u32::try_from(CONNECTIONS_MAX).expect("a few thousand at most");
+    let all = u32::try_from(most).expect("a few thousand at most");
     drop(places.acquire_many(all).await);
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::{
+        io::AsyncReadExt,
+        net::{UnixListener as Listening, UnixStream as Peer},
+    };
+
+    use std::future::poll_fn;
+
+    use tokio::time::timeout;
+
     use super::*;
+
+    /// Accepting on a socket of its own, at most `most` connections, each of which is read to its end.
+    struct Rig {
+        folder: tempfile::TempDir,
+        served: tokio::task::JoinHandle<Option<()>>,
+        stopping: CancellationToken,
+        closing: CancellationToken,
+    }
+
+    impl Rig {
+        fn new(failures: usize, most: usize) -> Self {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let listener = Listening::bind(folder.path().join("socket")).expect("binds");
+            let (stopping, closing) = (CancellationToken::new(), CancellationToken::new());
+            let (stop, close) = (stopping.clone(), closing.clone());
+            let life = Life::default();
+            let lives = life.clone();
+            let served = life.spawn("listener", async move {
+                let accepting = Accepting::Failing(failures.into(), listener);
+                let task = Task { life: &lives, name: "test", stopping: stop, closing: close.clone() };
+                let read = move |socket: Socket| {
+                    let close = close.clone();
+                    async move {
+                        let mut polled = socket.polled().expect("a socket");
+                        polled.write_all(b"!").await.expect("writes");
+                        let mut buffer = [0; 16];
+                        let read = async {
+                            while poll_fn(|cx| polled.poll_read(cx, &mut buffer)).await.is_ok_and(|read| read > 0) {}
+                        };
+                        tokio::select! {
+                            () = read => {}
+                            () = close.cancelled() => {}
+                        }
+                    }
+                };
+                accept_all(&accepting, most, &task, read).await;
+            });
+            Self { folder, served, stopping, closing }
+        }
+
+        async fn peer(&self) -> Peer {
+            Peer::connect(self.folder.path().join("socket")).await.expect("connects")
+        }
+    }
+
+    /// True if the other side serves this connection within a second.
+    async fn is_served(peer: &mut Peer) -> bool {
+        timeout(Duration::from_secs(1), peer.read_exact(&mut [0])).await.is_ok_and(|read| read.is_ok())
+    }
+
+    /// Without file descriptors to spare the listener waits and goes on; a peer only waits a little longer.
+    #[tokio::test(start_paused = true)]
+    async fn accepting_survives_too_many_open_files() {
+        let rig = Rig::new(7, 8);
+        let mut peer = rig.peer().await;
+        assert!(is_served(&mut peer).await, "after seven pauses");
+        drop(peer);
+        rig.stopping.cancel();
+        rig.served.await.expect("not cancelled").expect("no panic");
+    }
+
+    /// One connection too many waits in the kernel until another one ends.
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_too_many_waits_and_is_not_closed() {
+        let rig = Rig::new(0, 2);
+        let (mut first, mut second, mut third) = (rig.peer().await, rig.peer().await, rig.peer().await);
+        assert!(is_served(&mut first).await && is_served(&mut second).await);
+        assert!(!is_served(&mut third).await);
+        drop(first);
+        assert!(is_served(&mut third).await);
+        rig.closing.cancel();
+        rig.served.await.expect("not cancelled").expect("no panic");
+        assert_eq!(second.read(&mut [0]).await.expect("reads"), 0);
+    }
+
+    /// While we stop, a peer that comes late is still served; the listener ends when nobody is left.
+    #[tokio::test(start_paused = true)]
+    async fn a_stopping_listener_serves_who_comes_late() {
+        let rig = Rig::new(0, 8);
+        let mut peer = rig.peer().await;
+        assert!(is_served(&mut peer).await);
+        rig.stopping.cancel();
+        sleep(10 * QUIET).await;
+        let mut late = rig.peer().await;
+        assert!(is_served(&mut late).await && !rig.served.is_finished());
+        drop((peer, late));
+        rig.served.await.expect("not cancelled").expect("no panic");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_listener_can_be_closed() {
+        let rig = Rig::new(0, 1);
+        let mut peer = rig.peer().await;
+        assert!(is_served(&mut peer).await);
+        rig.stopping.cancel();
+        rig.closing.cancel();
+        rig.served.await.expect("not cancelled").expect("no panic");
+    }
 
     #[test]
     fn a_stale_socket_is_replaced_and_nothing_else_is() {

@@ -264,7 +264,7 @@ bad("bad-record-text", array(text("app"), b"\x01", text("hello")), BY_HAND, "The
 bad("bad-option-text", array(text("app"), b"\x01", b"\x80", text("x")), BY_HAND, "The option map is text.")
 bad("bad-entry-one", array(text("app"), array(array(b"\x01"))), BY_HAND, "An entry without a record.")
 bad("bad-entry-record", array(text("app"), array(array(b"\x01", b"\x02"))), BY_HAND, "An entry whose record is a number.")
-bad("bad-packed-cut", array(text("app"), bin8(ENTRIES[:-3])), BY_HAND, "The third of the packed entries is cut. The\nmessage counts as a whole: none of its records is taken, and no ack is sent.")
+bad("bad-packed-cut", array(text("app"), bin8(ENTRIES[:-3])), BY_HAND, "The third of the packed entries is cut. The two\nbefore it came whole and are kept; no ack is sent.", before=2)
 bad("bad-packed-not-entries", array(text("app"), bin8(b"hello")), BY_HAND, "Text instead of packed entries.")
 bad("bad-gzip-cut", array(text("app"), bin8(zipped(ENTRIES)[:-5]), GZIP), "Python gzip", "The gzip trailer is cut.")
 bad("bad-gzip-garbage", array(text("app"), bin8(zipped(ENTRIES) + b"zzz"), GZIP), "Python gzip", "Bytes behind the last member.")

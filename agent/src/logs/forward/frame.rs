@@ -28,6 +28,8 @@ pub enum Malformed {
     NotAMessage,
     /// Not msgpack, or a lying length inside.
     Msgpack,
+    /// A record nested deeper than [`MSGPACK_DEPTH_MAX`](crate::limits::MSGPACK_DEPTH_MAX).
+    TooDeep,
     /// A message larger than the limit, before or after decompression, or a record with more fields than allowed.
     TooLarge,
     /// The tag is not text, or longer than any that makes sense.
@@ -56,6 +58,7 @@ impl Malformed {
         match self {
             Self::NotAMessage => "not_a_message",
             Self::Msgpack => "msgpack",
+            Self::TooDeep => "too_deep",
             Self::TooLarge => "too_large",
             Self::Tag => "tag",
             Self::Time => "time",
@@ -76,8 +79,12 @@ impl Malformed {
 }
 
 impl From<Broken> for Malformed {
-    fn from(_: Broken) -> Self {
-        Self::Msgpack
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Depth => Self::TooDeep,
+            Broken::Long => Self::TooLarge,
+            Broken::Short | Broken::Marker | Broken::Type => Self::Msgpack,
+        }
     }
 }
 
@@ -174,12 +181,13 @@ impl Message<'_> {
     /// The entries if they came compressed, in at most `bytes_max` bytes.
     pub fn inflated(&self, bytes_max: usize) -> Result<Option<Vec<u8>>, Malformed> {
         let inflate = match self.option.compressed {
-            None | Some(b"text") => return Ok(None),
             Some(b"gzip") => gunzip,
             Some(b"zstd") => unzstd,
-            Some(_) => return Err(Malformed::Compression),
+            // A word that nobody knows counts as none, as in Fluentd and Fluent Bit.
+            _ => return Ok(None),
         };
-        let Entries::Packed(packed) = self.entries else { return Err(Malformed::Compression) };
+        // Only packed entries can be compressed.
+        let Entries::Packed(packed) = self.entries else { return Ok(None) };
         match inflate(packed, bytes_max) {
             Ok(entries) => Ok(Some(entries)),
             Err(InflateError::TooLarge { .. }) => Err(Malformed::TooLarge),
@@ -396,7 +404,7 @@ fn value<'a>(cursor: &mut Cursor<'a>) -> Result<Value<'a>, Malformed> {
         Marker::Bin(n) => Value::Bin(next.take(n)?),
         _ => {
             next = *cursor;
-            Value::Raw(next.value()?)
+            Value::Raw(next.shallow_value()?)
         }
     };
     *cursor = next;

@@ -15,7 +15,7 @@ pub mod types;
 
 use std::sync::{Mutex, PoisonError};
 
-use prometheus::{IntCounter, IntCounterVec};
+use prometheus::{IntCounter, IntCounterVec, IntGauge};
 
 use super::settings;
 use crate::{
@@ -57,7 +57,19 @@ pub struct Meters {
     pub records: IntCounter,
     /// Bytes read.
     pub bytes: IntCounter,
+    opened: IntCounter,
+    open: IntGauge,
     errors: IntCounterVec,
+}
+
+/// A connection that is counted as open until this is dropped.
+#[derive(Debug)]
+pub struct Opened(IntGauge);
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 impl Meters {
@@ -66,8 +78,18 @@ impl Meters {
         Self {
             records: counters.logs_received_records.with_label_values(&[input]),
             bytes: counters.logs_received_bytes.with_label_values(&[input]),
+            opened: counters.logs_connections_opened.with_label_values(&[input]),
+            open: counters.logs_connections_open.with_label_values(&[input]),
             errors: counters.logs_forward_errors.clone(),
         }
+    }
+
+    /// A connection was opened. Hold what is returned for as long as it is.
+    #[must_use = "dropping it counts the connection as closed"]
+    pub fn opened(&self) -> Opened {
+        self.opened.inc();
+        self.open.inc();
+        Opened(self.open.clone())
     }
 
     /// A connection ended, or a message was passed over, because it was malformed.

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{Decoder, JsonError};
@@ -36,6 +36,8 @@ use crate::{
 const OBJECT_BYTES_MAX: usize = 1_048_576;
 /// How long a connection must be quiet, while we stop, before it is closed.
 const QUIET: Duration = Duration::from_secs(1);
+/// How long it must be quiet when nothing can be waited for any more. The poll needs a moment to tell what is there.
+const LAST_LOOK: Duration = Duration::from_millis(20);
 
 /// What all connections of a listener share.
 pub struct Context {
@@ -56,8 +58,10 @@ pub struct Context {
 /// Serves `socket` until it ends or, once the agent stops, is quiet.
 pub async fn serve(context: Arc<Context>, socket: Socket) {
     let Ok(mut polled) = socket.polled() else { return };
+    let _opened = context.meters.opened();
     let mut decoder = Decoder::new(OBJECT_BYTES_MAX, MSGPACK_DEPTH_MAX);
     let mut room = None;
+    let mut close_at = None;
     loop {
         let quiet = async {
             context.stopping.cancelled().await;
@@ -69,10 +73,19 @@ pub async fn serve(context: Arc<Context>, socket: Socket) {
                 None => pending().await,
             }
         };
+        let closed = async {
+            context.closing.cancelled().await;
+            sleep(LAST_LOOK).await;
+        };
+        if context.closing.is_cancelled()
+            && Instant::now() >= *close_at.get_or_insert_with(|| Instant::now() + LAST_LOOK)
+        {
+            break;
+        }
         let read = tokio::select! {
             biased;
             read = poll_fn(|cx| context.read(cx, &mut polled, &mut decoder)) => read,
-            () = context.closing.cancelled() => break,
+            () = closed => break,
             () = quiet => break,
             () = stalled => break,
         };

@@ -1,7 +1,8 @@
-//! The handshake at the beginning of a connection, where one is asked for.
+//! The handshake on a connection, before its first message.
 //!
-//! Promises: a peer that is slow or silent is gone after ten seconds, one that sends nonsense at once.
-//! Never: decides who is let in; [`Handshake`] does.
+//! Promises: a peer that is silent or talks too much is let go after a bounded time and number of bytes; what it sent
+//! right behind its PING is not lost.
+//! Never: says which of key, user and password was wrong to more than the counter.
 
 use std::{future::poll_fn, sync::Arc, time::Duration};
 
@@ -32,7 +33,10 @@ impl Session {
         let ping = timeout(HANDSHAKE_TIMEOUT, self.hear_ping(polled)).await.map_err(|_| Malformed::Handshake)??;
         let (pong, outcome) = handshake.ping(&ping);
         write_all(polled, &pong, HANDSHAKE_TIMEOUT).await?;
-        outcome.map_err(|_| Malformed::Handshake)?;
+        if let Err(denied) = outcome {
+            context.meters.broken(denied.label());
+            return Err(End::Closed);
+        }
         let after = std::mem::take(&mut self.tail);
         let taken = self.take_messages(&after)?;
         self.tail.extend_from_slice(&after[taken..]);
