@@ -60,6 +60,12 @@ impl Control {
         call(client, "CreateLogStream", &stream).await
     }
 
+    /// Takes the turn to create.
+    #[cfg(test)]
+    pub(super) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.one_at_a_time.lock().await
+    }
+
     async fn create_group(&self, client: &Client, key: &Key) -> Result<(), Fault> {
         let mut group = json!({"logGroupName": *key.group});
         if self.class == GroupClass::InfrequentAccess {

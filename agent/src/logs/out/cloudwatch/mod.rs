@@ -12,8 +12,10 @@ pub mod control;
 pub mod encode;
 pub mod naming;
 mod settings;
+#[cfg(test)]
+mod tests;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 use prometheus::IntCounter;
@@ -41,6 +43,9 @@ pub(super) const API: &str = "Logs_20140328";
 
 /// The limits of `PutLogEvents` (API reference).
 const LIMITS: Limits = Limits { bytes: 1_048_576, records: 10_000, span_milliseconds: 24 * 3_600 * 1_000 };
+
+/// How long what was just created may take until the service finds it.
+const SETTLING: Duration = Duration::from_secs(2);
 
 /// The service, as one output speaks to it.
 #[derive(Debug)]
@@ -110,7 +115,12 @@ impl Destination for CloudWatch {
         if let Err(fault) = self.control.create(&self.client, &batch.key).await {
             return answer_to(fault);
         }
-        self.put(batch).await.unwrap_or_else(answer_to)
+        match self.put(batch).await {
+            Err(fault) if fault.kind == FaultKind::NotFound => {
+                answer_to(Fault { retry_after: Some(fault.retry_after.unwrap_or(SETTLING)), ..fault })
+            }
+            answer => answer.unwrap_or_else(answer_to),
+        }
     }
 }
 
