@@ -6,7 +6,7 @@
 use pillion::{
     deliver::body::Body,
     logs::{
-        forward::frame::{Entries, EntryReader, Finder, Frame, Malformed},
+        forward::frame::{Entries, EntryReader, Finder, Frame},
         record::Record,
         render,
     },
@@ -17,7 +17,7 @@ use pillion::{
 const BYTES_MAX: usize = 1 << 20;
 
 /// Checks `bytes` as a stream, however it is cut, and as one message.
-pub fn check(bytes: &[u8]) {
+pub(crate) fn check(bytes: &[u8]) {
     let (whole, failed) = found(bytes, &[bytes.len().max(1)], BYTES_MAX);
     assert!(whole.iter().sum::<usize>() <= bytes.len());
     // Cuts that the input itself decides on, so that a run can be repeated.
@@ -30,7 +30,12 @@ pub fn check(bytes: &[u8]) {
     }
     let mut start = 0;
     for length in whole {
-        message(&bytes[start..start + length]);
+        let whole = &bytes[start..start + length];
+        let mut finder = Finder::default();
+        assert_eq!(finder.find(whole, BYTES_MAX), Ok(Some(length)));
+        let parsed = [Frame::parse(whole), Frame::parse_found(whole, finder.last_element())];
+        assert_eq!(format!("{:?}", parsed[0]), format!("{:?}", parsed[1]), "with a walk and without");
+        message(whole);
         start += length;
     }
     message(bytes);
@@ -73,7 +78,7 @@ fn message(bytes: &[u8]) {
 }
 
 /// Reads and renders all of `entries`.
-pub fn entries(entries: Entries<'_>) {
+pub(crate) fn entries(entries: Entries<'_>) {
     let size = match entries {
         Entries::One(bytes) | Entries::Many(_, bytes) | Entries::Packed(bytes) => bytes.len(),
     };
@@ -95,13 +100,4 @@ pub fn entries(entries: Entries<'_>) {
     }
     // A key and a value of a byte each, both `false` or empty text, become up to 15 bytes.
     assert!(rendered <= 64 + 16 * size, "{rendered} bytes were made of {size}");
-}
-
-/// Finds and parses `bytes` as one message, and nothing else. This must not allocate.
-pub fn find_and_parse(bytes: &[u8]) -> Result<usize, Malformed> {
-    let found = Finder::default().find(bytes, BYTES_MAX)?;
-    match Frame::parse(bytes)? {
-        Frame::Heartbeat => Ok(1),
-        Frame::Message(message) => Ok(found.unwrap_or_default() + message.tag.len()),
-    }
 }

@@ -14,7 +14,7 @@ use pillion::logs::{
 };
 
 /// Nobody comes in without the key, everybody gets an answer, and what is read is written and read again.
-pub fn check(bytes: &[u8]) {
+pub(crate) fn check(bytes: &[u8]) {
     let user = settings::User { name: "alice".to_owned(), password: settings::Secret::new("wonderland".to_owned()) };
     let key = Some(settings::Secret::new("s3cr3t-key".to_owned()));
     let settings = settings::Forward { shared_key: key, users: vec![user], ..settings::Forward::default() };

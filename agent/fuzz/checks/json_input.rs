@@ -13,7 +13,7 @@ const OBJECT_BYTES_MAX: usize = 2_048;
 const DEPTH_MAX: usize = 64;
 
 /// Checks `bytes` as a stream, however it is cut, and as one object.
-pub fn check(bytes: &[u8]) {
+pub(crate) fn check(bytes: &[u8]) {
     let whole = outcomes(bytes, bytes.len().max(1));
     for size in [1, 3, 17, 250] {
         assert_eq!(outcomes(bytes, size), whole, "in pieces of {size}");

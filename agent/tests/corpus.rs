@@ -1,0 +1,53 @@
+//! The corpora of the fuzz targets, replayed: what was found once stays mended.
+//!
+//! Promises: each file is checked as the fuzz target checks it, whole and cut at several places.
+//! Never: needs a nightly compiler. The corpora of the configuration readers are replayed beside those readers.
+
+use std::{fs, path::Path};
+
+#[path = "../fuzz/checks/forward_frame.rs"]
+mod forward_frame;
+#[path = "../fuzz/checks/handshake.rs"]
+mod handshake;
+#[path = "../fuzz/checks/inflate.rs"]
+mod inflate;
+#[path = "../fuzz/checks/json_input.rs"]
+mod json_input;
+
+/// Checks all files of `folders`, of which there are at least `least`.
+fn replay(folders: &[&str], least: usize, check: fn(&[u8])) {
+    let mut files = 0;
+    for folder in folders {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        for file in fs::read_dir(&folder).expect("the folder").map(|file| file.expect("a file").path()) {
+            let bytes = fs::read(&file).expect("is read");
+            for part in [&bytes[..], &bytes[..bytes.len() / 2], &bytes[bytes.len() / 3..]] {
+                // A panic says what does not hold; this says of which file.
+                let outcome = std::panic::catch_unwind(|| check(part));
+                assert!(outcome.is_ok(), "{}", file.display());
+            }
+            files += 1;
+        }
+    }
+    assert!(files >= least, "only {files} files");
+}
+
+#[test]
+fn the_corpus_of_forward_is_found_read_and_rendered() {
+    replay(&["fuzz/corpus/forward_frame", "testdata/forward"], 200, forward_frame::check);
+}
+
+#[test]
+fn the_corpus_of_json_is_found_and_read() {
+    replay(&["fuzz/corpus/json_input"], 8, json_input::check);
+}
+
+#[test]
+fn the_corpus_of_compressed_bytes_is_decompressed_or_refused() {
+    replay(&["fuzz/corpus/inflate", "testdata/forward"], 100, inflate::check);
+}
+
+#[test]
+fn the_corpus_of_pings_lets_nobody_in() {
+    replay(&["fuzz/corpus/handshake", "testdata/forward"], 100, handshake::check);
+}
