@@ -3,10 +3,7 @@
 //! Promises: the numbers of one output and container come from one instant, so that the page always balances.
 //! Never: counts anything itself.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::{
     core::{Collector, Desc},
@@ -27,7 +24,13 @@ pub struct Ledger {
     /// What became of every record.
     pub books: Books,
     budget: Option<Budget>,
-    standings: Arc<Mutex<BTreeMap<Arc<str>, Arc<Mutex<Standing>>>>>,
+    outputs: Arc<Mutex<Vec<Entered>>>,
+}
+
+/// An output that is shown.
+struct Entered {
+    name: Arc<str>,
+    standing: Arc<Mutex<Standing>>,
 }
 
 impl Ledger {
@@ -38,14 +41,14 @@ impl Ledger {
 
     /// Shows how the output called `name` stands.
     pub fn enter(&self, name: Arc<str>, standing: Arc<Mutex<Standing>>) {
-        self.standings.lock().unwrap_or_else(PoisonError::into_inner).insert(name, standing);
+        self.outputs.lock().unwrap_or_else(PoisonError::into_inner).push(Entered { name, standing });
     }
 
     /// How each output stands.
     pub fn standings(&self) -> Vec<(Arc<str>, Standing)> {
-        let standings = self.standings.lock().unwrap_or_else(PoisonError::into_inner);
+        let outputs = self.outputs.lock().unwrap_or_else(PoisonError::into_inner);
         let read = |standing: &Mutex<Standing>| standing.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        standings.iter().map(|(name, standing)| (Arc::clone(name), read(standing))).collect()
+        outputs.iter().map(|output| (Arc::clone(&output.name), read(&output.standing))).collect()
     }
 
     /// Bytes of memory in use for data, and how many there are.

@@ -187,7 +187,7 @@ impl Session {
             return Ok(self.gather.in_poll(bytes, elapsed));
         }
         self.full_reads += 1;
-        if self.full_reads % FULL_READS_MAX == 0 {
+        if self.full_reads.is_multiple_of(FULL_READS_MAX) {
             if self.must_close() {
                 return Err(End::Closed);
             }

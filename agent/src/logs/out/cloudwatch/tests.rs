@@ -285,7 +285,7 @@ fn one(record: Record<'_>, message: &Message) -> Result<(i64, String), encode::E
 }
 
 fn record(seconds: i64, pairs: Vec<Pair<'_>>) -> Record<'_> {
-    Record { time: EventTime { seconds, nanos: 0 }, pairs }
+    Record { time: EventTime { seconds, nanos: 0 }, pairs, ..Record::default() }
 }
 
 fn pair<'a>(key: &'a str, value: Value<'a>) -> Pair<'a> {
