@@ -15,6 +15,7 @@ use super::{
     forward::{self, Buffers, Meters, session},
     json_input,
     out::{Sink, cloudwatch, file},
+    record::Uuid,
     route::{Branch, Router},
     settings::{self, Input, Logs},
 };
@@ -167,7 +168,8 @@ impl Job {
         let client = means.access.client("logs", region, config.endpoint.as_deref(), &identity);
         let client = client.map_err(|error| chain(&error).to_string())?;
         let client = client.with_user_agent(config.extra_user_agent.as_deref().unwrap_or_default());
-        let naming = cloudwatch::Naming::new(config, means.task, &unique())?;
+        let unique = String::from_utf8_lossy(&Uuid::random().text()).into_owned();
+        let naming = cloudwatch::Naming::new(config, means.task, &unique)?;
         let message = config.log_key.clone().map_or(cloudwatch::Message::Record, cloudwatch::Message::Field);
         let output = self.output(name, Arc::new(cloudwatch::CloudWatch::new(client, config)), config.rules(), means);
         let truncated = means.counters.logs_truncated_records.with_label_values(&[&**name]);
@@ -262,13 +264,6 @@ fn names(outputs: &[settings::Output]) -> Vec<Arc<str>> {
         name.into()
     };
     outputs.iter().map(name).collect()
-}
-
-/// A random name in the form of a UUID, for the Go plugin's `$(uuid)`.
-fn unique() -> String {
-    let random = fastrand::u128(..);
-    let hex = format!("{random:032x}");
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
 #[cfg(test)]

@@ -41,16 +41,53 @@ pub enum Value<'a> {
     Raw(&'a [u8]),
     /// A constant of the configuration. Rendered beforehand.
     Fixed(&'a Fixed),
+    /// A new name for the record itself.
+    Uuid(Uuid),
 }
 
 impl<'a> Value<'a> {
-    /// The text, if it is text.
+    /// The text, if it is text that stands somewhere.
     pub fn text(&self) -> Option<&'a [u8]> {
         match *self {
             Self::Str(text) | Self::Bin(text) => Some(text),
             Self::Fixed(fixed) => Some(fixed.value.as_bytes()),
-            Self::Raw(_) => None,
+            Self::Raw(_) | Self::Uuid(_) => None,
         }
+    }
+
+    /// Hands the text to `read`, if it is text: also that of a UUID, which is written for this.
+    pub fn with_text<R>(&self, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        match self {
+            Self::Uuid(uuid) => Some(read(&uuid.text())),
+            _ => self.text().map(read),
+        }
+    }
+}
+
+/// A random UUID (version 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Uuid([u8; 16]);
+
+impl Uuid {
+    /// A new one. It is a name, not a secret: the random numbers can be guessed by who has seen some.
+    pub fn random() -> Self {
+        let mut bytes = fastrand::u128(..).to_be_bytes();
+        // RFC 9562: four bits say the version, two the variant.
+        bytes[6] = bytes[6] & 0x0f | 0x40;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        Self(bytes)
+    }
+
+    /// Its 36 characters, for example `9f0c1d52-5b1c-4b3e-8a55-0d6f4a1b2c3d`.
+    pub fn text(&self) -> [u8; 36] {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [b'-'; 36];
+        let places = (0..36).filter(|place| !matches!(place, 8 | 13 | 18 | 23));
+        let nibbles = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        for (place, nibble) in places.zip(nibbles) {
+            text[place] = HEX[usize::from(nibble)];
+        }
+        text
     }
 }
 
@@ -74,7 +111,7 @@ impl<'a> Pair<'a> {
         match self.key {
             Value::Str(text) | Value::Bin(text) => Some(text),
             Value::Fixed(fixed) => Some(fixed.key.as_bytes()),
-            Value::Raw(_) => None,
+            Value::Raw(_) | Value::Uuid(_) => None,
         }
     }
 }
@@ -128,5 +165,25 @@ impl Fixed {
     /// `\"key\":\"value\"`: the same inside a JSON string.
     pub fn twice(&self) -> &[u8] {
         &self.twice
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uuid_is_of_version_4_and_new_each_time() {
+        let texts: Vec<String> =
+            (0..100).map(|_| String::from_utf8_lossy(&Uuid::random().text()).into_owned()).collect();
+        for (place, text) in texts.iter().enumerate() {
+            let groups: Vec<&str> = text.split('-').collect();
+            assert_eq!(groups.iter().map(|group| group.len()).collect::<Vec<_>>(), [8, 4, 4, 4, 12], "{text}");
+            assert!(groups[2].starts_with('4') && groups[3].starts_with(['8', '9', 'a', 'b']), "{text}");
+            assert!(
+                text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit()) && !texts[..place].contains(text)
+            );
+        }
+        assert_eq!(&Uuid([0xab; 16]).text(), b"abababab-abab-abab-abab-abababababab");
     }
 }

@@ -160,7 +160,9 @@ fn write_key<P: Place>(body: &mut Body, key: &Value<'_>, scratch: &mut Body) -> 
 }
 
 fn write_value<P: Place>(body: &mut Body, value: &Value<'_>, scratch: &mut Body) -> usize {
-    let Value::Raw(raw) = value else { return quoted::<P>(body, value.text().unwrap_or_default()) };
+    let Value::Raw(raw) = value else {
+        return value.with_text(|text| quoted::<P>(body, text)).unwrap_or_default();
+    };
     scratch.truncate(0);
     render_or_null(scratch, raw);
     from_scratch::<P>(body, scratch)
@@ -243,6 +245,7 @@ fn repeated(pairs: &[Pair<'_>]) -> Vec<bool> {
 mod tests {
     use super::*;
     use crate::limits::RECORD_FIELDS_MAX;
+    use crate::logs::record::Uuid;
 
     fn both(pairs: Vec<Pair<'_>>) -> (String, String) {
         let record = Record { pairs, ..Record::default() };
@@ -275,6 +278,10 @@ mod tests {
             Pair { key: Value::Str(b"nil"), value: Value::Raw(&[0xc0]) },
             Pair::fixed(&fixed),
         ];
+        let uuid = Uuid::random();
+        let (plain, inside) = both(vec![Pair { key: Value::Str(b"id"), value: Value::Uuid(uuid) }]);
+        assert_eq!(plain, format!("{{\"id\":\"{}\"}}", String::from_utf8_lossy(&uuid.text())));
+        assert_eq!(plain, inside);
         let (plain, inside) = both(pairs);
         assert_eq!(plain, inside);
         assert_eq!(

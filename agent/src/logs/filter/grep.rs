@@ -132,8 +132,8 @@ impl Check {
 
     fn matches(&self, record: &Record<'_>) -> bool {
         match self.field.resolve(record) {
-            Some(value @ (Value::Str(_) | Value::Fixed(_))) => {
-                value.text().is_some_and(|text| self.regex.is_match(text))
+            Some(value @ (Value::Str(_) | Value::Fixed(_) | Value::Uuid(_))) => {
+                value.with_text(|text| self.regex.is_match(text)).unwrap_or(false)
             }
             _ => false,
         }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::Verdict;
 use crate::logs::{
     pattern::Pattern,
-    record::{Fixed, Pair, Record},
+    record::{Fixed, Pair, Record, Uuid, Value},
 };
 
 /// Settings of a `record_modifier` filter.
@@ -34,6 +34,7 @@ pub struct Config {
 #[derive(Debug)]
 pub struct Modifier {
     added: Vec<Fixed>,
+    uuid_key: Option<String>,
     names: Vec<Name>,
     named: Named,
 }
@@ -60,14 +61,13 @@ impl Modifier {
             ([], names) => (names, Named::Stays),
             _ => return Err("`remove_keys` and `allowlist_keys` exclude each other; give one of them".to_owned()),
         };
-        if config.uuid_key.is_some() {
-            return Err("`uuid_key` is not supported yet; the records would be sent without it".to_owned());
-        }
-        if names.iter().any(String::is_empty) || config.records.iter().any(|(key, _)| key.is_empty()) {
+        let keys = config.records.iter().map(|(key, _)| key).chain(&config.uuid_key).chain(names);
+        if keys.into_iter().any(String::is_empty) {
             return Err("a field without a name".to_owned());
         }
         let added = config.records.iter().map(|(key, value)| Fixed::new(key, value)).collect();
-        Ok(Self { added, names: names.iter().map(|name| Name::new(name)).collect(), named })
+        let names = names.iter().map(|name| Name::new(name)).collect();
+        Ok(Self { added, uuid_key: config.uuid_key.clone(), names, named })
     }
 
     /// Changes the record.
@@ -79,11 +79,14 @@ impl Modifier {
                 Named::Goes => !self.names(pair),
                 Named::Stays => self.names(pair),
             });
-            if record.pairs.is_empty() && before > 0 && self.added.is_empty() {
+            if record.pairs.is_empty() && before > 0 && self.added.is_empty() && self.uuid_key.is_none() {
                 return Verdict::Drop;
             }
         }
         record.pairs.extend(self.added.iter().map(Pair::fixed));
+        if let Some(key) = &self.uuid_key {
+            record.pairs.push(Pair { key: Value::Str(key.as_bytes()), value: Value::Uuid(Uuid::random()) });
+        }
         Verdict::Keep
     }
 
@@ -109,7 +112,6 @@ impl Name {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::logs::record::Value;
 
     fn strings(list: &[&str]) -> Vec<String> {
         list.iter().map(|&text| text.to_owned()).collect()
@@ -176,13 +178,32 @@ mod tests {
     }
 
     #[test]
+    fn each_record_gets_a_uuid_of_its_own() {
+        let config = Config { uuid_key: Some("id".to_owned()), ..Config::default() };
+        assert_eq!(names(&config, &["log"]), Some(strings(&["log", "7", "id"])));
+        assert_eq!(
+            names(&Config { allowlist_keys: strings(&["x"]), ..config.clone() }, &["log"]),
+            Some(strings(&["id"]))
+        );
+        let modifier = Modifier::new(&config).expect("is valid");
+        let ids: Vec<Vec<u8>> = (0..2)
+            .map(|_| {
+                let mut record = Record::default();
+                assert_eq!(modifier.apply(&mut record), Verdict::Keep);
+                record.get(b"id").and_then(|value| value.with_text(<[u8]>::to_vec)).expect("a UUID")
+            })
+            .collect();
+        assert!(ids[0] != ids[1] && ids[0].len() == 36, "{ids:?}");
+    }
+
+    #[test]
     fn what_cannot_be_done_is_told() {
         for (config, reason) in [
             (
                 Config { remove_keys: strings(&["a"]), allowlist_keys: strings(&["b"]), ..Config::default() },
                 "exclude each other",
             ),
-            (Config { uuid_key: Some("id".to_owned()), ..Config::default() }, "not supported yet"),
+            (Config { uuid_key: Some(String::new()), ..Config::default() }, "without a name"),
             (Config { remove_keys: strings(&[""]), ..Config::default() }, "without a name"),
             (Config { records: vec![(String::new(), "x".to_owned())], ..Config::default() }, "without a name"),
         ] {

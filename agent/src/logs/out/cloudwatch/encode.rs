@@ -107,20 +107,18 @@ fn refuse<D: Destination>(to: &mut Appending<'_, D>, reason: Refused) -> Encoded
 /// The field's text, or its JSON if it is not text. Returns what the escaping added.
 fn field(body: &mut Body, value: &Value<'_>, scratch: &mut Body) -> usize {
     let before = body.len();
-    match value.text() {
-        Some(text) => {
-            json::once(body, text);
-            // Only the length of broken text changes when it is mended, and then we count what we send.
-            let counted = std::str::from_utf8(text).map_or_else(|_| String::from_utf8_lossy(text).len(), str::len);
-            body.len() - before - counted
-        }
-        None => {
-            let mut inner = Body::default();
-            render::value_beginning(&mut inner, value, scratch, usize::MAX);
-            json::once(body, inner.as_slice());
-            body.len() - before - inner.len()
-        }
-    }
+    let counted = value.with_text(|text| {
+        json::once(body, text);
+        // Only the length of broken text changes when it is mended, and then we count what we send.
+        std::str::from_utf8(text).map_or_else(|_| String::from_utf8_lossy(text).len(), str::len)
+    });
+    let counted = counted.unwrap_or_else(|| {
+        let mut inner = Body::default();
+        render::value_beginning(&mut inner, value, scratch, usize::MAX);
+        json::once(body, inner.as_slice());
+        inner.len()
+    });
+    body.len() - before - counted
 }
 
 /// Writes the message, or the longest part of it that the service takes and the mark. Returns its length as counted.
