@@ -30,10 +30,16 @@ const BOUND_MAX: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(1);
 /// The environment variable that names the binary; `tests/run` sets it.
 const BINARY: &str = "PILLION_BIN";
+/// The word of [`Setup::command`] that stands for the binary.
+pub const PILLION: &str = "{pillion}";
+/// Runs what follows in namespaces of its own (util-linux).
+const UNSHARE: &str = "unshare";
 
 /// How an agent is started.
 #[derive(Clone, Debug)]
 pub struct Setup {
+    /// The words before `-c FILE`. `{pillion}` stands for the binary.
+    pub command: Vec<String>,
     /// The configuration file. `{socket}` and `{folder}` in it stand for the agent's own paths.
     pub config: String,
     /// `pillion.conf` for Fluent Bit's classic form, `pillion.yaml` for ours.
@@ -42,13 +48,21 @@ pub struct Setup {
     pub arguments: Vec<String>,
     /// The environment besides `PATH`, `PILLION__ADMIN__LISTEN` and credentials; an empty value removes one of those.
     pub environment: Vec<(String, String)>,
+    /// Other files in the agent's folder: name and text, filled as the configuration is.
+    pub files: Vec<(String, String)>,
 }
 
 impl Setup {
     /// With a file in Fluent Bit's classic form.
     pub fn classic(config: impl Into<String>) -> Self {
-        let (arguments, environment) = (Vec::new(), Vec::new());
-        Self { config: config.into(), file: "pillion.conf", arguments, environment }
+        Self {
+            command: vec![PILLION.to_owned()],
+            config: config.into(),
+            file: "pillion.conf",
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            files: Vec::new(),
+        }
     }
 
     /// With a file in our own form.
@@ -79,6 +93,26 @@ impl Setup {
         self
     }
 
+    /// Adds a file.
+    #[must_use]
+    pub fn with_file(mut self, name: &str, text: impl Into<String>) -> Self {
+        self.files.push((name.to_owned(), text.into()));
+        self
+    }
+
+    /// Starts the agent by this command.
+    #[must_use]
+    pub fn by(mut self, command: &[&str]) -> Self {
+        self.command = command.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
+    /// Starts the agent as process 1 of a PID namespace, as a container runtime does. Needs root.
+    #[must_use]
+    pub fn as_process_1(self) -> Self {
+        self.by(&[UNSHARE, "--pid", "--fork", "--kill-child", PILLION])
+    }
+
     /// Takes the credentials from an ECS endpoint and not from variables.
     #[must_use]
     pub fn with_credentials_from(self, uri: String) -> Self {
@@ -91,6 +125,8 @@ impl Setup {
 #[derive(Debug)]
 pub struct Agent {
     child: Child,
+    /// The agent's own process id, which is not the child's if that one is `unshare`.
+    id: u32,
     folder: TempDir,
     admin: SocketAddr,
     /// From exec to the first accepted connection.
@@ -136,9 +172,16 @@ impl Agent {
         };
         let config = folder.path().join(setup.file);
         fs::write(&config, fill(&setup.config)).context("cannot write the configuration")?;
+        for (name, text) in &setup.files {
+            fs::write(folder.path().join(name), fill(text)).context("cannot write a file")?;
+        }
         let log = fs::File::create(folder.path().join("log")).context("cannot create the log")?;
-        let mut command = Command::new(binary()?);
+        let binary = binary()?;
+        let word = |word: &String| fill(word).replace(PILLION, &binary.to_string_lossy());
+        let mut words = setup.command.iter().map(word);
+        let mut command = Command::new(words.next().context("the command is empty")?);
         command
+            .args(words)
             .arg("-c")
             .arg(&config)
             .args(setup.arguments.iter().map(|word| fill(word)))
@@ -161,7 +204,10 @@ impl Agent {
         }
         let begun = Instant::now();
         let child = command.spawn().context("cannot start the agent")?;
-        let mut agent = Self { child, folder, admin, start_to_bound: Duration::ZERO };
+        let mut agent = Self { id: child.id(), child, folder, admin, start_to_bound: Duration::ZERO };
+        if setup.command.first().is_some_and(|first| first == UNSHARE) {
+            wait::until(BOUND_MAX, || "a child of unshare".to_owned(), || agent.find_own_id());
+        }
         if setup.config.contains("{socket}") {
             agent.wait_until_bound(begun)?;
         }
@@ -181,7 +227,12 @@ impl Agent {
 
     /// The process id.
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.id
+    }
+
+    /// Where `/metrics`, `/healthz`, `/readyz` and `/status` are.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
     }
 
     /// Status and body of an answer of the admin address. Waits for it to answer at all.
@@ -263,6 +314,14 @@ impl Agent {
             thread::sleep(LOOK);
         };
         self.ended(status, begun.elapsed())
+    }
+
+    /// Looks for the child of the child.
+    fn find_own_id(&mut self) -> bool {
+        let parent = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+        self.id = children.split_whitespace().next().and_then(|id| id.parse().ok()).unwrap_or(parent);
+        self.id != parent
     }
 
     fn ended(&self, status: ExitStatus, took: Duration) -> Ended {

@@ -105,6 +105,7 @@ pub(super) fn misbehave(mut stream: &TcpStream, head: &Head, action: &Action) ->
                 .and(Ok(After::Close))
         }
         Action::Serve
+        | Action::Poisoned(_)
         | Action::Hang
         | Action::SlowBody(_)
         | Action::ResetMidBody

@@ -56,6 +56,9 @@ pub enum Action {
     Denied,
     /// 400 `ExpiredTokenException`.
     ExpiredToken,
+    /// Serve it, unless this text is in its body: then 400 `InvalidParameterException`, as for a record that the service
+    /// does not like.
+    Poisoned(&'static str),
     /// 413 without a useful body.
     TooLarge,
     /// 502 with a page of HTML, as a load balancer sends it.

@@ -76,6 +76,13 @@ fn one(shared: &Shared, connection: &mut Connection, from: SocketAddr) -> io::Re
             return Ok(After::Close);
         }
     }
+    if let Action::Poisoned(marker) = action
+        && memchr::memmem::find(connection.body(), marker.as_bytes()).is_some()
+    {
+        shared.state().requests[number].outcome = "InvalidParameterException".to_owned();
+        let refused = Answer::error(400, "InvalidParameterException", "Log event is not valid");
+        return answer::write(connection.stream(), &head, &refused);
+    }
     if let Some(outcome) = answer::misbehave(connection.stream(), &head, &action) {
         // Written down before the client can see the answer would be better, but the outcome is what was written.
         shared.state().requests[number].outcome = format!("{action:?}");
