@@ -1,0 +1,21 @@
+//! Stories: the real binary against the fake AWS, from the first byte on its socket to its last word.
+//!
+//! Every story ends with [`Story::end`](story::Story::end): the books balance, what they call delivered is what the fake
+//! has, no request was wrong, and the agent stops in good order and says the same numbers.
+//!
+//! Promises: no story depends on another, on a fixed port, or on how fast the machine is, deadlines aside.
+//! Never: sleeps; waits are for conditions.
+
+#![expect(clippy::unwrap_used, reason = "a test: what fails here is a failed test")]
+
+mod books;
+mod command_line;
+mod configuration;
+mod delivery;
+mod faults;
+mod generated;
+mod limits;
+mod overload;
+mod stop;
+mod story;
+mod wire;

@@ -1,0 +1,113 @@
+//! More than the service takes (T32): the sender is never held up or closed, memory stays in its bound, and what does not
+//! fit is the oldest, to the last record.
+//!
+//! Promises: the books' `memory_full` is exactly the set of lines that are missing.
+//! Never: measures speed; the bench does.
+
+use std::{collections::BTreeSet, time::Instant};
+
+use tests::{
+    agent::Setup,
+    fake_aws::{Action, FakeAws, Operation},
+    forward_client::{Time, docker_line},
+};
+
+use crate::story::{SOON, Story, WEB, WEB_STREAM, line, record};
+
+const LINES: usize = 150_000;
+const MIB: u64 = 1 << 20;
+
+#[test]
+fn what_is_too_much_is_dropped_oldest_first_and_counted_to_the_record() {
+    let aws = FakeAws::start();
+    let config = format!(
+        "memory: 8 MiB\nlogs:\n  inputs:\n    - forward: {{unix: '{{socket}}'}}\n  outputs:\n    - name: slow\n      \
+         to:\n        cloudwatch: {{group: bench, stream_prefix: s-, auto_create_group: true, region: us-east-1, \
+         endpoint: '{}'}}\n",
+        aws.url()
+    );
+    let story = Story::with(aws, &Setup::yaml(config));
+    story.send_lines(0..1);
+    story.settled(1);
+    // An answer of some 70 bytes that takes nearly a second: about 1 MB/s are taken.
+    story.aws.always(Operation::PutLogEvents, Action::SlowBody(10));
+    let mut client = story.connect();
+    let padding = "x".repeat(150);
+    let begun = Instant::now();
+    for first in (1..=LINES).step_by(100) {
+        let mut bytes = Vec::new();
+        for number in first..(first + 100).min(LINES + 1) {
+            bytes.extend(docker_line(WEB, Time::now(), format!("{} {padding}", line(number)).as_bytes()));
+        }
+        // Fails if the agent closed the connection.
+        client.send(&bytes).unwrap();
+    }
+    let took = begun.elapsed();
+    story.accepted(LINES as u64 + 1);
+    let peak = story.agent.status_kb("VmHWM") * 1_024;
+    assert!(peak <= 8 * MIB + 24 * MIB, "VmHWM is {peak} bytes");
+    let memory = &story.agent.status()["memory"];
+    assert!(memory["used_bytes"].as_u64().unwrap() <= 8 * MIB, "{memory}");
+    client.line(WEB, &line(LINES + 1)).unwrap();
+    story.aws.heal(Operation::PutLogEvents);
+    let total = story.settled(LINES as u64 + 2);
+
+    let arrived: Vec<usize> = story
+        .aws
+        .messages("bench", WEB_STREAM)
+        .iter()
+        .map(|message| record(message)["log"].as_str().unwrap()["line ".len()..][..6].parse().unwrap())
+        .collect();
+    let set: BTreeSet<_> = arrived.iter().copied().collect();
+    assert_eq!(set.len(), arrived.len(), "nothing twice");
+    assert!(arrived.is_sorted(), "in order");
+    let missing: Vec<_> = (0..=LINES + 1).filter(|number| !set.contains(number)).collect();
+    assert!(missing.len() > LINES / 20, "{} missing of {LINES} sent in {took:?}: that was no overload", missing.len());
+    assert_eq!(total.lost["memory_full"], missing.len() as u64);
+    assert_eq!(total.lost.len(), 1, "{:?}", total.lost);
+    // Oldest first: what was on its way when memory ran out arrived, and so did the newest, all that memory holds.
+    let newest = (0..=LINES + 1).rev().take_while(|number| set.contains(number)).count();
+    let held = newest as u64 * 250;
+    assert!(held > 3 * MIB, "only {newest} of the newest lines were kept");
+    story.end();
+}
+
+/// One output's backlog takes its own share and what is common, never another's share.
+#[test]
+fn the_backlog_of_a_dead_output_costs_the_other_nothing() {
+    let (dead, aws) = (FakeAws::start(), FakeAws::start());
+    dead.always(Operation::PutLogEvents, Action::Hang);
+    let to = |name: &str, url: String| {
+        format!(
+            "    - name: {name}\n      to:\n        cloudwatch: {{group: bench, stream_prefix: s-, auto_create_group: \
+             true, region: us-east-1, endpoint: '{url}'}}\n"
+        )
+    };
+    let config = format!(
+        "memory: 8 MiB\nlogs:\n  inputs:\n    - forward: {{unix: '{{socket}}'}}\n  outputs:\n{}{}",
+        to("dead", dead.url()),
+        to("well", aws.url())
+    );
+    let setup = Setup::yaml(config).with("PILLION_STOP_TIMEOUT", "2");
+    let story = Story::with(aws, &setup);
+    let mut client = story.connect();
+    let padding = "x".repeat(1_000);
+    for first in (0..20_000).step_by(500) {
+        let mut bytes = Vec::new();
+        for number in first..first + 500 {
+            bytes.extend(docker_line(WEB, Time::now(), format!("{} {padding}", line(number)).as_bytes()));
+        }
+        client.send(&bytes).unwrap();
+        story.aws.wait_for_events(first + 500, SOON);
+    }
+    let books = story.agent.books();
+    let well = &books.0[&("well".to_owned(), "web".to_owned())];
+    assert_eq!((well.delivered, well.lost.len()), (20_000, 0));
+    let dead = &books.0[&("dead".to_owned(), "web".to_owned())];
+    assert!(dead.lost["memory_full"] > 10_000 && dead.delivered == 0, "{dead:?}");
+    assert!(story.agent.status()["memory"]["used_bytes"].as_u64().unwrap() <= 8 * MIB);
+    let Story { aws, agent } = story;
+    drop(client);
+    agent.stop(SOON).assert_clean();
+    aws.assert_no_violations();
+}

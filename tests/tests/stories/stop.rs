@@ -1,0 +1,230 @@
+//! The end: SIGTERM is the way in which every agent ends, so it is played more than anything else.
+//!
+//! Promises: what a peer wrote before it closed is delivered, what could not be is counted, the exit code is 0, and all of
+//! it happens in time.
+//! Never: kills an agent that should end by itself.
+
+use std::{
+    net::TcpListener,
+    thread,
+    time::{Duration, Instant},
+};
+
+use tests::{
+    agent::{Agent, Ended, Setup},
+    fake_aws::{Action, FakeAws, Operation},
+    forward_client::{Time, docker_line},
+    wait,
+};
+
+use crate::story::{FIRELENS, SOON, Story, WEB, last_number, line, logs, output};
+
+const PUT: Operation = Operation::PutLogEvents;
+
+fn wait_for_log(agent: &Agent, text: &str) {
+    wait::until(SOON, || format!("`{text}` in\n{}", agent.log()), || agent.log().contains(text));
+}
+
+/// A port that nobody listens on.
+fn closed_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// The last line of an agent whose books nobody could ask any more.
+#[track_caller]
+fn assert_last(ended: &Ended, accepted: u64, delivered: u64, lost: u64, reason: &str) {
+    ended.assert_clean();
+    let numbers = ["accepted", "delivered", "lost", "unsettled"].map(|name| last_number(ended, name));
+    assert_eq!(numbers, [accepted, delivered, lost, 0], "{}", ended.log);
+    assert_eq!(ended.final_line().unwrap()["lost_by_reason"], reason);
+}
+
+/// Issue aws-for-fluent-bit#201: the last words of an app, written while the router is already told to stop, were lost.
+#[test]
+fn what_peers_write_until_they_close_is_delivered_also_after_the_signal() {
+    let story = Story::begin("");
+    let mut writer = story.connect();
+    let mut other = story.connect();
+    for number in 0..100 {
+        writer.line(WEB, &line(number)).unwrap();
+    }
+    let Story { aws, agent } = story;
+    agent.signal("TERM");
+    wait_for_log(&agent, "\"stopping\"");
+    for number in 100..400 {
+        writer.line(WEB, &line(number)).unwrap();
+    }
+    // Someone who comes only now is heard too, as long as somebody else is there.
+    let mut late = tests::forward_client::ForwardClient::unix(&agent.socket()).unwrap();
+    late.line("late", "late words").unwrap();
+    other.line("other", "other words").unwrap();
+    for number in 400..500 {
+        writer.line(WEB, &line(number)).unwrap();
+    }
+    drop((writer, other, late));
+    let ended = agent.wait_for_end(SOON);
+    assert_last(&ended, 502, 502, 0, "");
+    assert_eq!(logs(&aws, "bench", crate::story::WEB_STREAM), (0..500).map(line).collect::<Vec<_>>());
+    assert_eq!(logs(&aws, "bench", "s-late"), ["late words"]);
+    assert_eq!(logs(&aws, "bench", "s-other"), ["other words"]);
+    aws.assert_no_violations();
+}
+
+/// What lies in the socket when the signal comes has no reader yet, and is read all the same.
+#[test]
+fn a_burst_and_an_exit_at_the_moment_of_the_signal_lose_nothing() {
+    let story = Story::begin("");
+    let bytes: Vec<u8> = (0..3_000).flat_map(|number| docker_line(WEB, Time::now(), line(number).as_bytes())).collect();
+    let mut client = story.connect();
+    let writer = thread::spawn(move || client.send(&bytes).unwrap());
+    let Story { aws, agent } = story;
+    agent.signal("TERM");
+    writer.join().unwrap();
+    let ended = agent.wait_for_end(SOON);
+    assert_last(&ended, 3_000, 3_000, 0, "");
+    assert_eq!(aws.count(), 3_000);
+    aws.assert_no_violations();
+}
+
+#[test]
+fn connections_that_are_open_and_quiet_delay_the_end_by_a_second_or_two() {
+    for signal in ["TERM", "INT"] {
+        let story = Story::begin("");
+        let idle: Vec<_> = (0..20).map(|_| story.connect()).collect();
+        story.send_lines(0..10);
+        story.settled(10);
+        let Story { aws, agent } = story;
+        let begun = Instant::now();
+        agent.signal(signal);
+        let ended = agent.wait_for_end(SOON);
+        assert!(begun.elapsed() < Duration::from_secs(4), "it took {:?}", begun.elapsed());
+        assert_last(&ended, 10, 10, 0, "");
+        aws.assert_no_violations();
+        drop(idle);
+    }
+}
+
+/// As process 1 a signal without a handler does not exist (T22), and nobody reaps or forwards anything.
+#[test]
+fn as_process_1_the_agent_stops_as_anywhere() {
+    let aws = FakeAws::start();
+    let setup = Setup::cloudwatch(aws.port(), "").as_process_1();
+    let story = Story::with(aws, &setup);
+    let stat = std::fs::read_to_string(format!("/proc/{}/status", story.agent.id())).unwrap();
+    let inside = stat.lines().find(|line| line.starts_with("NSpid:")).unwrap();
+    assert!(inside.ends_with("\t1"), "{inside}");
+    story.send_lines(0..100);
+    story.accepted(100);
+    let Story { aws, agent } = story;
+    let ended = agent.stop(SOON);
+    assert_last(&ended, 100, 100, 0, "");
+    assert_eq!(logs(&aws, "bench", crate::story::WEB_STREAM), (0..100).map(line).collect::<Vec<_>>());
+    aws.assert_no_violations();
+}
+
+/// The signal can come before the agent has read a byte, or heard from the task's metadata.
+#[test]
+fn a_signal_right_after_the_start_is_heard() {
+    let aws = FakeAws::start();
+    aws.always(Operation::Metadata, Action::Hang);
+    let out = "[OUTPUT]\n    Name cloudwatch\n    Match *\n    region us-east-1\n    endpoint http://127.0.0.1:1\n    \
+               log_group_name $(ecs_cluster)\n    log_stream_name s\n";
+    let setup = Setup::classic(format!("{FIRELENS}{out}")).with("ECS_CONTAINER_METADATA_URI_V4", aws.metadata_uri());
+    let agent = Agent::start(&setup.as_process_1()).unwrap();
+    let ended = agent.stop(Duration::from_secs(5));
+    assert_last(&ended, 0, 0, 0, "");
+}
+
+#[test]
+fn a_second_signal_hurries() {
+    let story = Story::begin("");
+    story.send_lines(0..10);
+    story.settled(10);
+    story.aws.always(PUT, Action::Hang);
+    let _idle = story.connect();
+    story.send_lines(10..50);
+    story.aws.wait_for_requests("PutLogEvents", 2, SOON);
+    let Story { aws, agent } = story;
+    agent.signal("TERM");
+    wait_for_log(&agent, "\"stopping\"");
+    let begun = Instant::now();
+    agent.signal("TERM");
+    let ended = agent.wait_for_end(SOON);
+    assert!(begun.elapsed() < Duration::from_secs(2), "it took {:?}", begun.elapsed());
+    assert_last(&ended, 50, 10, 40, "stopped 40");
+    assert_eq!(aws.count(), 10);
+    aws.assert_no_violations();
+}
+
+/// T22: a sink that is not there, one that hangs, and one that refuses everything: in time, code 0, all counted.
+#[test]
+fn with_a_dead_service_the_end_comes_in_time_and_the_rest_is_counted() {
+    let hanging = FakeAws::start();
+    hanging.always(PUT, Action::Hang);
+    let refusing = FakeAws::start();
+    refusing.always(PUT, Action::Status(503, None));
+    for port in [closed_port(), hanging.port(), refusing.port()] {
+        let setup = Setup::cloudwatch(port, "").with("PILLION_STOP_TIMEOUT", "3");
+        let agent = Agent::start(&setup).unwrap();
+        let mut client = tests::forward_client::ForwardClient::unix(&agent.socket()).unwrap();
+        for number in 0..2_500 {
+            client.line(WEB, &line(number)).unwrap();
+        }
+        agent.wait_for_metrics(SOON, "all records", |metrics| metrics.books().total().accepted == 2_500);
+        let begun = Instant::now();
+        agent.signal("TERM");
+        let ended = agent.wait_for_end(SOON);
+        assert!(begun.elapsed() < Duration::from_secs(3), "it took {:?}", begun.elapsed());
+        assert_last(&ended, 2_500, 0, 2_500, "stopped 2500");
+    }
+}
+
+/// A peer that never stops is waited for half of the time; then there is time to send what it wrote.
+#[test]
+fn a_peer_that_never_stops_does_not_keep_the_agent() {
+    let aws = FakeAws::start();
+    let setup = Setup::cloudwatch(aws.port(), "").with("PILLION_STOP_TIMEOUT", "4");
+    let story = Story::with(aws, &setup);
+    let mut client = story.connect();
+    let writer = thread::spawn(move || {
+        let mut sent = 0;
+        // Ends when the agent closes the connection.
+        while client.line(WEB, &line(sent)).is_ok() {
+            sent += 1;
+            thread::yield_now();
+        }
+        sent
+    });
+    story.accepted(1);
+    let Story { aws, agent } = story;
+    let begun = Instant::now();
+    agent.signal("TERM");
+    let ended = agent.wait_for_end(SOON);
+    assert!(begun.elapsed() < Duration::from_secs(4), "it took {:?}", begun.elapsed());
+    ended.assert_clean();
+    let sent = writer.join().unwrap() as u64;
+    let delivered = last_number(&ended, "delivered");
+    assert_eq!((last_number(&ended, "accepted"), last_number(&ended, "lost")), (delivered, 0), "{}", ended.log);
+    assert!(delivered <= sent && delivered > 0);
+    // In order and without a hole, as far as it goes.
+    let there = logs(&aws, "bench", crate::story::WEB_STREAM);
+    assert_eq!(there, (0..delivered as usize).map(line).collect::<Vec<_>>());
+    aws.assert_no_violations();
+}
+
+/// One output that cannot deliver takes all the time there is; the others have long delivered.
+#[test]
+fn a_dead_output_does_not_cost_the_records_of_another_at_the_end() {
+    let aws = FakeAws::start();
+    let dead = output(closed_port(), "*", "log_group_name g\nlog_stream_prefix s-");
+    let out = output(aws.port(), "*", "log_group_name bench\nlog_stream_prefix s-");
+    let setup = Setup::classic(format!("{FIRELENS}{dead}{out}")).with("PILLION_STOP_TIMEOUT", "2");
+    let story = Story::with(aws, &setup);
+    story.send_lines(0..30);
+    story.accepted(60);
+    let Story { aws, agent } = story;
+    let ended = agent.stop(Duration::from_secs(3));
+    assert_last(&ended, 60, 30, 30, "stopped 30");
+    assert_eq!(aws.count(), 30);
+    aws.assert_no_violations();
+}
