@@ -132,9 +132,12 @@ impl<R: Serialize> Message<R> {
         Self { tag: tag.into(), time: time.into(), record, options: None }
     }
 
-    /// The bytes to send. The error is one of the record's own `Serialize`.
+    /// The bytes to send. A record that is a struct becomes a map. The error is one of the record's own `Serialize`.
     pub fn to_msgpack(&self) -> Result<Vec<u8>, Error> {
-        rmp_serde::to_vec(self)
+        match &self.options {
+            None => rmp_serde::to_vec_named(&(&self.tag, &self.time, &self.record)),
+            Some(options) => rmp_serde::to_vec_named(&(&self.tag, &self.time, &self.record, options)),
+        }
     }
 }
 
@@ -144,9 +147,12 @@ impl<R: Serialize> Forward<R> {
         Self { tag: tag.into(), entries, options: None }
     }
 
-    /// The bytes to send. The error is one of the record's own `Serialize`.
+    /// The bytes to send. Records that are structs become maps. The error is one of a record's own `Serialize`.
     pub fn to_msgpack(&self) -> Result<Vec<u8>, Error> {
-        rmp_serde::to_vec(self)
+        match &self.options {
+            None => rmp_serde::to_vec_named(&(&self.tag, &self.entries)),
+            Some(options) => rmp_serde::to_vec_named(&(&self.tag, &self.entries, options)),
+        }
     }
 }
 
@@ -156,9 +162,9 @@ impl PackedForward {
         Self { tag: tag.into(), ..Self::default() }
     }
 
-    /// Adds a record. The error is one of the record's own `Serialize`.
+    /// Adds a record; a struct becomes a map. The error is one of the record's own `Serialize`.
     pub fn push(&mut self, time: impl Into<Time>, record: &impl Serialize) -> Result<(), Error> {
-        rmp_serde::encode::write(&mut self.entries.0, &(time.into(), record))
+        rmp_serde::encode::write_named(&mut self.entries.0, &(time.into(), record))
     }
 
     /// The bytes to send.
@@ -285,6 +291,24 @@ mod tests {
         let options = b"\x82\xa5chunk\xa3abc\xa4size\x01";
         assert_eq!(packed.to_msgpack().expect("encodes"), [b"\x93\xa3app\xc4\x13", ENTRY, options].concat());
         assert_eq!(rmp_serde::to_vec(&Ack { ack: "abc".into() }).expect("encodes"), b"\x81\xa3ack\xa3abc");
+    }
+
+    /// By default rmp-serde writes a struct as an array, which is no record.
+    #[test]
+    fn a_record_may_be_a_struct() {
+        #[derive(Clone, Serialize)]
+        struct Line {
+            log: &'static str,
+        }
+        let line = Line { log: "hi" };
+        let options = Some(Options::default());
+        let message = Message { options: options.clone(), ..Message::new("app", TIME, line.clone()) };
+        assert_eq!(message.to_msgpack().expect("encodes"), [b"\x94\xa3app", &ENTRY[1..], b"\x80"].concat());
+        let forward = Forward { options, ..Forward::new("app", vec![Entry(TIME.into(), line.clone())]) };
+        assert_eq!(forward.to_msgpack().expect("encodes"), [b"\x93\xa3app\x91", ENTRY, b"\x80"].concat());
+        let mut packed = PackedForward::new("app");
+        packed.push(TIME, &line).expect("encodes");
+        assert_eq!(packed.entries.0, ENTRY);
     }
 
     #[test]
