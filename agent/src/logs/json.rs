@@ -17,10 +17,13 @@ const BLOCK: usize = 16;
 /// Two blocks: an unaligned block can be read at any place of the first.
 const WINDOW: usize = 2 * BLOCK;
 
+/// Bytes that one byte may become. The longest escape has seven; eight are stored at once.
+const LONGEST: usize = 8;
+
 /// What a byte becomes.
 #[derive(Clone, Copy)]
 struct Escape {
-    text: [u8; 8],
+    text: [u8; LONGEST],
     len: u8,
     /// How many of these bytes the second escaping added.
     added: u8,
@@ -29,8 +32,6 @@ struct Escape {
 /// How often the text is escaped.
 trait Level {
     const TABLE: &'static [Escape; 256];
-    /// The longest escape of one byte.
-    const LONGEST: usize;
 }
 
 /// Text in JSON.
@@ -40,12 +41,10 @@ struct Twice;
 
 impl Level for Once {
     const TABLE: &'static [Escape; 256] = &ONCE;
-    const LONGEST: usize = 6;
 }
 
 impl Level for Twice {
     const TABLE: &'static [Escape; 256] = &TWICE;
-    const LONGEST: usize = 7;
 }
 
 static ONCE: [Escape; 256] = table(false);
@@ -62,56 +61,57 @@ pub fn twice(body: &mut Body, text: &[u8]) -> usize {
     escape::<Twice>(body, text)
 }
 
+#[inline]
 fn escape<L: Level>(body: &mut Body, text: &[u8]) -> usize {
     let mut rest = text;
     let mut added = 0;
     let mut checked = false;
-    while let Some(window) = rest.first_chunk::<WINDOW>() {
-        let (special, high) = classes(first_block(window));
+    while let Some((block, after)) = rest.split_first_chunk::<BLOCK>() {
+        let (special, high) = classes(block);
         if high != 0 && !checked {
-            checked = true;
             if std::str::from_utf8(rest).is_err() {
                 return added + escape_broken::<L>(body, rest);
             }
+            checked = true;
         }
-        body.reserve(BLOCK * 8);
+        body.reserve(BLOCK * LONGEST);
         if special == 0 {
-            body.put_block(first_block(window), BLOCK);
+            body.put_block(block, BLOCK);
         } else {
-            added += walk::<L>(body, window, special, BLOCK);
+            added += walk::<L>(body, &padded(block), special, 0, BLOCK);
         }
-        rest = &rest[BLOCK..];
+        rest = after;
     }
-    added + escape_tail::<L>(body, rest, checked)
+    if rest.is_empty() { added } else { added + escape_tail::<L>(body, text, rest, checked) }
 }
 
-/// The last bytes, fewer than a window.
-fn escape_tail<L: Level>(body: &mut Body, rest: &[u8], checked: bool) -> usize {
-    if !checked && !rest.is_ascii() && std::str::from_utf8(rest).is_err() {
+/// The `rest` of `text`, shorter than a block.
+#[inline]
+fn escape_tail<L: Level>(body: &mut Body, text: &[u8], rest: &[u8], checked: bool) -> usize {
+    // The last block of the text overlaps what is written already, but is copied in one piece.
+    let (window, from) = match text.last_chunk::<BLOCK>() {
+        Some(last) => (padded(last), BLOCK - rest.len()),
+        None => {
+            let mut window = [0; WINDOW];
+            window[..rest.len()].copy_from_slice(rest);
+            (window, 0)
+        }
+    };
+    let (special, high) = classes(block_at(&window, 0));
+    let end = from + rest.len();
+    let here = mask_of(end) & !mask_of(from);
+    if high & here != 0 && !checked && std::str::from_utf8(rest).is_err() {
         return escape_broken::<L>(body, rest);
     }
-    let mut added = 0;
-    let mut padded = [0; WINDOW + BLOCK];
-    padded[..rest.len()].copy_from_slice(rest);
-    let mut from = 0;
-    while from < rest.len() {
-        let here = (rest.len() - from).min(BLOCK);
-        let window: &[u8; WINDOW] = padded[from..from + WINDOW].try_into().expect("a window's length is a constant");
-        let (special, _) = classes(first_block(window));
-        body.reserve(BLOCK * 8);
-        added += walk::<L>(body, window, special & mask_of(here), here);
-        from += here;
-    }
-    added
+    body.reserve(BLOCK * LONGEST);
+    walk::<L>(body, &window, special & here, from, end)
 }
 
-/// Appends the first `here` bytes of `window`, of which those in `special` need an escape. The caller has reserved
-/// eight bytes for each.
+/// Appends the bytes of `window` from `start` to `end`, of which those in `special` need an escape. The caller has reserved
+/// [`LONGEST`] bytes for each.
 #[inline]
-fn walk<L: Level>(body: &mut Body, window: &[u8; WINDOW], mut special: u16, here: usize) -> usize {
-    const { assert!(L::LONGEST <= 8) };
+fn walk<L: Level>(body: &mut Body, window: &[u8; WINDOW], mut special: u16, mut start: usize, end: usize) -> usize {
     let mut added = 0;
-    let mut start = 0;
     while special != 0 {
         let at = special.trailing_zeros() as usize;
         body.put_block(block_at(window, start), at - start);
@@ -121,7 +121,7 @@ fn walk<L: Level>(body: &mut Body, window: &[u8; WINDOW], mut special: u16, here
         start = at + 1;
         special &= special - 1;
     }
-    body.put_block(block_at(window, start), here - start);
+    body.put_block(block_at(window, start), end - start);
     added
 }
 
@@ -136,9 +136,12 @@ fn mask_of(n: usize) -> u16 {
     ((1u32 << n) - 1) as u16
 }
 
+/// A block with zeros behind it.
 #[inline]
-fn first_block(window: &[u8; WINDOW]) -> &[u8; BLOCK] {
-    block_at(window, 0)
+fn padded(block: &[u8; BLOCK]) -> [u8; WINDOW] {
+    let mut window = [0; WINDOW];
+    window[..BLOCK].copy_from_slice(block);
+    window
 }
 
 #[inline]

@@ -128,6 +128,20 @@ impl<'a> Cursor<'a> {
         Ok(taken)
     }
 
+    /// Reads text of the three usual lengths, or nothing if something else comes next.
+    #[inline]
+    pub fn usual_text(&mut self) -> Option<&'a [u8]> {
+        let (length, after) = match self.0 {
+            [first @ 0xa0..=0xbf, after @ ..] => (usize::from(first & 0x1f), after),
+            [0xd9, length, after @ ..] => (usize::from(*length), after),
+            [0xda, high, low, after @ ..] => (usize::from(u16::from_be_bytes([*high, *low])), after),
+            _ => return None,
+        };
+        let (text, rest) = after.split_at_checked(length)?;
+        self.0 = rest;
+        Some(text)
+    }
+
     /// Reads text or binary.
     #[inline]
     pub fn text(&mut self) -> Result<&'a [u8], Broken> {
@@ -238,27 +252,22 @@ impl Walk {
     /// [`needs`](Self::needs) of them.
     pub fn advance(&mut self, bytes: &[u8]) -> Result<(), Broken> {
         while self.left > 0 {
-            let mut cursor = Cursor(bytes.get(self.position..).unwrap_or_default());
-            let before = cursor.0.len();
-            let marker = match cursor.marker() {
-                Ok(marker) => marker,
-                Err(broken) => {
-                    self.needs = bytes.len() + 1;
-                    return Err(broken);
-                }
+            // What records are made of, without a detour: short text, small numbers, small arrays and maps.
+            let (passed, values) = match bytes.get(self.position..) {
+                Some(&[first @ 0xa0..=0xbf, ..]) => (1 + usize::from(first & 0x1f), 0),
+                Some(&[0xd9, length, ..]) => (2 + usize::from(length), 0),
+                Some(&[0xda, high, low, ..]) => (3 + usize::from(u16::from_be_bytes([high, low])), 0),
+                Some(&[0x00..=0x7f | 0xe0..=0xff, ..]) => (1, 0),
+                Some(&[first @ 0x80..=0x8f, ..]) => (1, 2 * u64::from(first & 0x0f)),
+                Some(&[first @ 0x90..=0x9f, ..]) => (1, u64::from(first & 0x0f)),
+                rest => Self::any(rest.unwrap_or_default()).inspect_err(|_| self.needs = bytes.len() + 1)?,
             };
-            let header = before - cursor.0.len();
-            let (bytes_after, values) = match marker {
-                Marker::Str(n) | Marker::Bin(n) | Marker::Ext(_, n) => (n, 0),
-                Marker::Array(n) => (0, n as u64),
-                Marker::Map(n) => (0, n as u64 * 2),
-                _ => (0, 0),
-            };
-            if bytes_after > cursor.0.len() {
-                self.needs = self.position + header + bytes_after;
+            let position = self.position + passed;
+            if position > bytes.len() {
+                self.needs = position;
                 return Err(Broken::Short);
             }
-            self.position += header + bytes_after;
+            self.position = position;
             // At most 2^33 a step and one step a byte received: this cannot overflow.
             self.left = self.left - 1 + values;
             if self.left == 1 && self.last == 0 {
@@ -267,6 +276,19 @@ impl Walk {
             }
         }
         Ok(())
+    }
+
+    /// How many bytes the value at the beginning of `rest` takes without what is nested in it, and how many values are.
+    fn any(rest: &[u8]) -> Result<(usize, u64), Broken> {
+        let mut cursor = Cursor(rest);
+        let marker = cursor.marker()?;
+        let header = rest.len() - cursor.0.len();
+        Ok(match marker {
+            Marker::Str(n) | Marker::Bin(n) | Marker::Ext(_, n) => (header + n, 0),
+            Marker::Array(n) => (header, n as u64),
+            Marker::Map(n) => (header, n as u64 * 2),
+            _ => (header, 0),
+        })
     }
 }
 

@@ -398,6 +398,9 @@ fn fields<'a>(cursor: &mut Cursor<'a>, record: &mut Record<'a>) -> Result<(), Ma
 
 #[inline]
 fn value<'a>(cursor: &mut Cursor<'a>) -> Result<Value<'a>, Malformed> {
+    if let Some(text) = cursor.usual_text() {
+        return Ok(Value::Str(text));
+    }
     let mut next = *cursor;
     let value = match next.marker()? {
         Marker::Str(n) => Value::Str(next.take(n)?),

@@ -170,16 +170,26 @@ fn put_number(body: &mut Body, number: u64) {
     let mut digits = [b'0'; 20];
     let mut place = digits.len();
     let mut rest = number;
-    loop {
-        place -= 1;
-        digits[place] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
+    while rest >= 100 {
+        place -= 2;
+        digits[place..place + 2].copy_from_slice(&PAIRS[(rest % 100) as usize]);
+        rest /= 100;
     }
-    body.put(&digits[place..]);
+    place -= 2;
+    digits[place..place + 2].copy_from_slice(&PAIRS[rest as usize]);
+    body.put(&digits[place + usize::from(rest < 10)..]);
 }
+
+/// `00` to `99`.
+static PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let mut number = 0;
+    while number < 100 {
+        pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+        number += 1;
+    }
+    pairs
+};
 
 #[cfg(test)]
 mod tests {
