@@ -218,8 +218,9 @@ impl Open {
         }
         done.body.put(frame.tail);
         let mut body = done.body.into_bytes();
-        if body.capacity() / 2 > body.len() {
-            // Room for a full batch that did not become one.
+        if body.capacity() - body.len() > body.len() / 4 {
+            // Room for a full batch that did not become one, or what doubling left over: while memory is short, it would
+            // cost a third of the records that could wait.
             body.shrink_to_fit();
             done.entries.shrink_to_fit();
         }
