@@ -195,8 +195,14 @@ fn push_text(parts: &mut Vec<Part>, text: &str) {
     }
 }
 
-/// The length of the variable at the beginning of `text`, `$` and brackets included.
+/// The length of the variable at the beginning of `text`, `$` and brackets included. The tag ends by itself: in
+/// `$TAG[0]/web` and `$TAG-web` the text behind it is text, as in Fluent Bit.
 fn variable_length(text: &str) -> usize {
+    const TAG: &str = "$TAG";
+    if let Some(after) = text.strip_prefix(TAG) {
+        let brackets = after.starts_with('[').then(|| after.find(']')).flatten();
+        return TAG.len() + brackets.map_or(0, |end| end + 1);
+    }
     let mut in_brackets = false;
     for (place, c) in text.char_indices().skip(1) {
         match c {
@@ -270,6 +276,12 @@ mod tests {
         for (group, stream, expected) in [
             ("/ecs/$ecs_cluster", "$TAG", ("/ecs/shop", TAG)),
             ("/x.$kubernetes['name'],y", "$kubernetes['name'].$ecs_cluster", ("/x.web.y", "web.shop")),
+            ("/ecs/$ecs_cluster", "$TAG[0]/$ecs_cluster", ("/ecs/shop", "app-firelens-0123/shop")),
+            (
+                "/ecs/$TAG-$ecs_cluster",
+                "$TAG$TAG",
+                ("/ecs/app-firelens-0123-shop", "app-firelens-0123app-firelens-0123"),
+            ),
             ("/ecs/$missing", "$kubernetes['none']", ("fallback", "stream")),
             ("$odd", "$odd", ("a.b.c.......--%.".get(..0).unwrap_or(""), "")),
         ] {
