@@ -134,6 +134,9 @@ impl Check<'_> {
         if forward.unix.is_none() && forward.tcp.is_none() && self.is_whole(path) {
             self.error(path, "listens nowhere", "give `unix`, `tcp` or both");
         }
+        if let Some(unix) = &forward.unix {
+            self.not_empty(&unix.to_string_lossy(), &path.key("unix"));
+        }
         let protection = if forward.shared_key.is_some() { Protection::Key } else { Protection::None };
         self.listener(forward.tcp, &path.key("tcp"), protection);
         if let Some(unix) = &forward.unix
