@@ -67,8 +67,8 @@ fn what_is_too_much_is_dropped_oldest_first_and_counted_to_the_record() {
     assert_eq!(total.lost.len(), 1, "{:?}", total.lost);
     // Oldest first: what was on its way when memory ran out arrived, and so did the newest, all that memory holds.
     let newest = (0..=LINES + 1).rev().take_while(|number| set.contains(number)).count();
-    let held = newest as u64 * 250;
-    assert!(held > 3 * MIB, "only {newest} of the newest lines were kept");
+    // The service counts about 350 bytes for each. The rest of the 8 MiB is what was on its way, and JSON's escapes.
+    assert!(newest as u64 * 350 > 3 * MIB, "only {newest} of the newest lines were kept");
     story.end();
 }
 
@@ -100,6 +100,10 @@ fn the_backlog_of_a_dead_output_costs_the_other_nothing() {
         client.send(&bytes).unwrap();
         story.aws.wait_for_events(first + 500, SOON);
     }
+    // The service takes a batch a moment before its answer is heard.
+    story.agent.wait_for_metrics(SOON, "the last answer", |metrics| {
+        metrics.sum("pillion_deliver_delivered_records_total", &[("output", "well")]) == 20_000.0
+    });
     let books = story.agent.books();
     let well = &books.0[&("well".to_owned(), "web".to_owned())];
     assert_eq!((well.delivered, well.lost.len()), (20_000, 0));
