@@ -6,8 +6,10 @@
 use pillion::{
     deliver::body::Body,
     logs::{
+        accessor::{Accessor, NAME_BYTES_MAX},
         forward::frame::{Entries, EntryReader, Finder, Frame},
-        record::Record,
+        msgpack,
+        record::{Record, Value},
         render,
     },
     net::inflate::{gunzip, unzstd},
@@ -97,7 +99,31 @@ pub(crate) fn entries(entries: Entries<'_>) {
         assert_eq!(decoded.as_bytes(), plain.as_slice(), "the same, plain and in a string");
         assert_eq!(inside.len(), plain.len() + added + 2, "what the escaping added");
         rendered += inside.len();
+        for bytes_max in [40, usize::MAX] {
+            let mut beginning = Body::default();
+            render::object_beginning(&mut beginning, &record, &mut scratch, bytes_max);
+            // A value that is nested too deeply is `null`, unless the beginning ends before that shows.
+            if bytes_max == usize::MAX || !too_deep(&record) {
+                let same = plain.len().min(bytes_max);
+                assert_eq!(
+                    beginning.as_slice()[..same],
+                    plain.as_slice()[..same],
+                    "the beginning is that of the whole"
+                );
+                assert_eq!(beginning.len() > bytes_max, plain.len() > bytes_max, "and as long as asked for");
+            }
+        }
+        for accessor in ["$log", "$a['b'][1]['c']", "$k['x']"] {
+            let accessor = Accessor::parse(accessor).expect("names a field");
+            let name = accessor.text("tag", &record).unwrap_or_default().len();
+            assert!(name <= NAME_BYTES_MAX, "a name of {name} bytes");
+        }
     }
     // A key and a value of a byte each, both `false` or empty text, become up to 15 bytes.
     assert!(rendered <= 64 + 16 * size, "{rendered} bytes were made of {size}");
+}
+
+fn too_deep(record: &Record<'_>) -> bool {
+    let fails = |value| matches!(value, Value::Raw(raw) if msgpack::render(&mut Body::default(), raw).is_err());
+    record.pairs.iter().any(|pair| fails(pair.value))
 }
