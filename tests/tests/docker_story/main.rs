@@ -5,28 +5,23 @@
 //! books. It does not prove what ECS itself does (metadata, credentials), nor TLS: moto is reached in the clear.
 //! Never: runs without its parts. `tests/run` starts them and says where they are.
 
+mod burst;
 mod cloud;
 mod docker;
+mod task;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
-    os::unix::fs::PermissionsExt,
-    path::PathBuf,
     process::Command,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result, ensure};
-use tempfile::TempDir;
 
-use cloud::{Event, python, read_back, relay};
-use docker::{Container, Network, docker, until};
+use cloud::{Event, python};
+use docker::{Container, docker};
+use task::{TASK_ARN, Task, tag};
 
-/// The task id in the tags, as ECS makes them.
-const TASK: &str = "0123456789abcdef0123456789abcdef";
-/// The ECS fields that the generated configuration adds to every record.
-const TASK_ARN: &str = "arn:aws:ecs:us-east-1:123456789012:task/story/0123456789abcdef0123456789abcdef";
 /// The largest image we promise, in bytes (design, budgets).
 const IMAGE_BYTES_MAX: u64 = 16_000_000;
 
@@ -40,205 +35,10 @@ const APP: &str = r#"
 "#;
 /// Numbered lines until it is killed.
 const ENDLESS: &str = r#"$| = 1; for (my $i = 1; ; $i++) { print "tick $i\n"; select undef, undef, undef, 0.001; }"#;
-/// Many lines at once, then the end: what is still in Docker's queue then is lost by Docker.
-const BURST: &str =
-    r#"for my $i (1..20000) { print "burst $i of a container that exits right after its last line\n"; }"#;
-/// Reads one connection to its end, and only then counts the lines of [`BURST`] in it. The socket gets its name when it is
-/// listened on already.
-const BARE_READER: &str = r#"
-    use Socket; my $path = "/var/run/fluent.sock";
-    socket my $listener, PF_UNIX, SOCK_STREAM, 0 or die; bind $listener, sockaddr_un "$path.new" or die;
-    listen $listener, 1 or die; rename "$path.new", $path or die; accept my $connection, $listener or die;
-    my $all = ""; vec($all, 1 << 24, 8) = 0; my $length = 0;
-    while (my $read = sysread $connection, $all, 1 << 18, $length) { $length += $read; }
-    my $lines = () = substr($all, 0, $length) =~ / of a container that exits/g; print "$lines\n";
-"#;
-/// How many lines [`BURST`] writes.
-const BURST_LINES: usize = 20_000;
-
 /// What `tests/run` tells the stories.
 #[expect(clippy::disallowed_methods, reason = "the stories are told by tests/run where their parts are")]
 fn environment(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run this story by tests/run"))
-}
-
-/// One task: a network, our container with the generated configuration, and a socket directory for the apps' driver.
-struct Task {
-    // Dropped in this order: Docker cannot end an app whose log receiver is gone.
-    apps: Vec<Container>,
-    agent: Container,
-    /// Held until the containers in it are gone.
-    _network: Network,
-    group: String,
-    folder: TempDir,
-}
-
-impl Task {
-    /// Starts the agent as ECS does and waits until its socket is bound. `containers` are those with an output;
-    /// `user` are the arguments of `docker run` that decide as whom, and how confined, it runs.
-    fn start(story: &str, containers: &[&str], user: &[&str], command: &[&str]) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("pillion-").tempdir()?;
-        let network = Network::create(story)?;
-        let moto = relay(&network.gateway)?;
-        let group = format!("/pillion/{story}-{}", std::process::id());
-        let configuration = folder.path().join("fluent.conf");
-        fs::write(&configuration, generated(containers, &group, &network.gateway, moto.port()))?;
-        fs::set_permissions(&configuration, PermissionsExt::from_mode(0o644))?;
-        let sockets = folder.path().join("socket");
-        fs::create_dir(&sockets)?;
-        // ECS gives the directory to the user of the container; who runs the tests may not be able to.
-        fs::set_permissions(&sockets, PermissionsExt::from_mode(0o777))?;
-        let mounts = [
-            format!("{}:/fluent-bit/etc/fluent-bit.conf", configuration.display()),
-            format!("{}:/var/run/", sockets.display()),
-        ];
-        let image = environment("PILLION_IMAGE");
-        let mut arguments = vec!["--network", network.id(), "--memory", "100m"];
-        arguments.extend(["--volume", &mounts[0], "--volume", &mounts[1]]);
-        arguments.extend(["--env", "AWS_ACCESS_KEY_ID=story", "--env", "AWS_SECRET_ACCESS_KEY=story"]);
-        arguments.extend(["--env", "AWS_REGION=us-east-1"]);
-        arguments.extend(user);
-        arguments.push(&image);
-        arguments.extend(command);
-        let agent = Container::run(&arguments)?;
-        let task = Self { apps: Vec::new(), agent, _network: network, group, folder };
-        let running = || task.agent.inspect("{{.State.Running}}").is_ok_and(|running| running == "true");
-        until("the socket is bound", || task.socket().exists() || !running())?;
-        ensure!(task.socket().exists(), "the agent ended at once: {}", task.told());
-        Ok(task)
-    }
-
-    /// The FireLens socket as this machine sees it.
-    fn socket(&self) -> PathBuf {
-        self.folder.path().join("socket/fluent.sock")
-    }
-
-    /// What the agent said so far, for the report of a failed story.
-    fn told(&self) -> String {
-        self.agent.told().unwrap_or_default()
-    }
-
-    /// Starts an app whose driver sends to our socket. Gives its place in `apps`.
-    fn app(&mut self, name: &str, script: &str) -> Result<usize> {
-        self.apps.push(app(name, script, &self.socket().display().to_string())?);
-        Ok(self.apps.len() - 1)
-    }
-
-    /// Waits until a container's stream holds that many events.
-    fn read_back(&self, name: &str, count: usize) -> Result<Vec<Event>> {
-        read_back(&self.group, &format!("story/{}", tag(name)), count).with_context(|| self.told())
-    }
-
-    /// Stops the agent as ECS does, after all apps, and balances its books against what stands in CloudWatch Logs.
-    fn stop(&self) -> Result<()> {
-        ensure!(self.agent.stop(30)? == 0, "the agent did not end with 0: {}", self.told());
-        let told = self.told();
-        let books = Books::last(&told).with_context(|| format!("no final books in: {told}"))?;
-        let settled = books.delivered + books.refused + books.lost + books.spooled;
-        ensure!(books.accepted == settled && books.unsettled == 0, "the books do not balance: {books:?}");
-        ensure!(books.lost == 0 && books.refused == 0, "something was lost or refused: {books:?}");
-        let stand = read_back(&self.group, "", 0)?.len() as u64;
-        ensure!(books.delivered == stand, "{books:?}, but {stand} events stand in CloudWatch Logs");
-        Ok(())
-    }
-}
-
-/// A container with Docker's fluentd driver set up as ECS does it.
-fn app(name: &str, script: &str, socket: &str) -> Result<Container> {
-    let unique = format!("{name}-{}", std::process::id());
-    let image = environment("PILLION_APP_IMAGE");
-    let (address, tag) = (format!("fluentd-address=unix://{socket}"), format!("tag={}", tag(name)));
-    let mut arguments = vec!["--name", &unique, "--network", "none", "--log-driver", "fluentd"];
-    for option in [&address, &tag, "fluentd-sub-second-precision=true", "fluentd-async=true"] {
-        arguments.extend(["--log-opt", option]);
-    }
-    Container::run(&[arguments.as_slice(), &[&image, "perl", "-e", script]].concat())
-}
-
-/// The tag that ECS gives a container of the task.
-fn tag(name: &str) -> String {
-    format!("{name}-firelens-{TASK}")
-}
-
-/// The file that ECS generates for a task in bridge mode whose containers log to `cloudwatch_logs`: an empty first
-/// line, four spaces, options sorted by key.
-fn generated(containers: &[&str], group: &str, endpoint: &str, port: u16) -> String {
-    let mut text = format!(
-        "
-[INPUT]
-    Name forward
-    Mem_Buf_Limit 50MB
-    unix_path /var/run/fluent.sock
-
-[INPUT]
-    Name forward
-    Listen 0.0.0.0
-    Port 24224
-
-[INPUT]
-    Name tcp
-    Tag firelens-healthcheck
-    Listen 127.0.0.1
-    Port 8877
-
-[FILTER]
-    Name record_modifier
-    Match *
-    Record ecs_cluster story
-    Record ecs_task_arn {TASK_ARN}
-    Record ecs_task_definition web:7
-
-[OUTPUT]
-    Name null
-    Match firelens-healthcheck
-"
-    );
-    for name in containers {
-        text.push_str(&format!(
-            "
-[OUTPUT]
-    Name cloudwatch_logs
-    Match {name}-firelens*
-    auto_create_group true
-    endpoint {endpoint}
-    log_group_name {group}
-    log_stream_prefix story/
-    port {port}
-    region us-east-1
-    tls off
-"
-        ));
-    }
-    text
-}
-
-/// The numbers of the agent's last line.
-#[derive(Debug, Default)]
-struct Books {
-    accepted: u64,
-    delivered: u64,
-    refused: u64,
-    lost: u64,
-    spooled: u64,
-    unsettled: u64,
-}
-
-impl Books {
-    /// The last line in which the agent says what became of the records.
-    fn last(told: &str) -> Option<Self> {
-        let lines = told.lines().rev().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        for line in lines {
-            let fields = line.get("fields").unwrap_or(&line);
-            let number = |name: &str| fields.get(name).and_then(serde_json::Value::as_u64);
-            let (Some(accepted), Some(delivered)) = (number("accepted"), number("delivered")) else {
-                continue;
-            };
-            let [refused, lost, spooled, unsettled] =
-                ["refused", "lost", "spooled", "unsettled"].map(|name| number(name).unwrap_or(0));
-            return Some(Self { accepted, delivered, refused, lost, spooled, unsettled });
-        }
-        None
-    }
 }
 
 fn milliseconds_now() -> Result<i64> {
@@ -431,52 +231,4 @@ fn the_image_holds_the_binary_the_roots_and_nothing_else() -> Result<()> {
     let expected: BTreeSet<String> = expected.map(str::to_owned).into();
     ensure!(found == expected, "the image holds {found:#?}");
     Ok(())
-}
-
-/// A container that writes 20,000 lines and exits loses in Docker's queue what its reader was too slow for. With us it
-/// loses no more than with a reader that does nothing but read.
-///
-/// How much Docker loses differs wildly from run to run, so rounds of both kinds alternate and their sums are compared,
-/// after three rounds at the earliest, and after twelve for good.
-#[test]
-fn a_burst_before_the_exit_arrives_as_with_a_bare_reader() -> Result<()> {
-    const ROUNDS_MAX: usize = 12;
-    let (mut ours, mut bare) = (0, 0);
-    let mut rounds = 0;
-    while rounds < 3 || (rounds < ROUNDS_MAX && ours * 100 < bare * 98) {
-        let reference = bare_round(&format!("bare{rounds}"))?;
-        let delivered = our_round(&format!("burst{rounds}"))?;
-        println!("round {rounds}: ours {delivered}, bare reader {reference}");
-        (ours, bare) = (ours + delivered, bare + reference);
-        rounds += 1;
-    }
-    println!("burst then exit, {rounds} rounds of {BURST_LINES} lines: ours {ours}, bare reader {bare}");
-    ensure!(ours * 100 >= bare * 98, "{ours} lines arrived where a bare reader got {bare} in {rounds} rounds");
-    Ok(())
-}
-
-/// One round with our image. Gives the number of lines that stand in CloudWatch Logs in the end.
-fn our_round(name: &str) -> Result<usize> {
-    let mut task = Task::start(name, &[name], &[], &[])?;
-    let app = task.app(name, BURST)?;
-    ensure!(task.apps[app].wait()? == 0);
-    task.stop()?;
-    Ok(task.read_back(name, 0)?.len())
-}
-
-/// One round with a reader that does nothing else, in a container like ours: only so do both get the same share of a busy
-/// machine. Gives the number of lines it got.
-fn bare_round(name: &str) -> Result<usize> {
-    let folder = tempfile::Builder::new().prefix("pillion-").tempdir()?;
-    fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o777))?;
-    let socket = folder.path().join("fluent.sock");
-    let mount = format!("{}:/var/run/", folder.path().display());
-    let image = environment("PILLION_APP_IMAGE");
-    let arguments = ["--network", "none", "--memory", "100m", "--volume", &mount, &image, "perl", "-e", BARE_READER];
-    let reader = Container::run(&arguments)?;
-    until("the bare reader listens", || socket.exists())?;
-    let container = app(name, BURST, &socket.display().to_string())?;
-    ensure!(container.wait()? == 0);
-    ensure!(reader.wait()? == 0);
-    Ok(docker(&["logs", reader.id()])?.trim().parse()?)
 }
