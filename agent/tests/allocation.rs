@@ -152,6 +152,7 @@ fn a_length_that_a_stranger_wrote_allocates_nothing() {
 
 #[test]
 fn what_a_stranger_says_about_sizes_allocates_little() {
+    type Case<'a> = (&'a str, &'a dyn Fn(&[u8]), &'a [u8]);
     let entries = |bytes: &[u8]| {
         let mut reader = EntryReader::new(pillion::logs::forward::frame::Entries::Packed(bytes));
         let mut record = Record::default();
@@ -167,7 +168,7 @@ fn what_a_stranger_says_about_sizes_allocates_little() {
     let zstd = |bytes: &[u8]| drop(unzstd(bytes, 6 << 20));
     let single_segment = [&b"\x28\xb5\x2f\xfd\xa0"[..], &(6_000_000u32).to_le_bytes(), b"\x01\x00\x00"].concat();
     let window = [&b"\x28\xb5\x2f\xfd\x00\x68"[..], b"\x01\x00\x00"].concat();
-    let read: &[(&str, &dyn Fn(&[u8]), &[u8])] = &[
+    let read: &[Case<'_>] = &[
         ("a record of 4 G fields", &entries, b"\x92\x01\xdf\xff\xff\xff\xff\xa1k"),
         ("a text of 4 GiB", &entries, b"\x92\x01\x81\xa1k\xdb\xff\xff\xff\xff"),
         ("a PING of 4 G elements", &ping, b"\xdd\xff\xff\xff\xff\xa4PING"),

@@ -2,7 +2,7 @@
 //!
 //! Promises: a record is parsed once and passes each filter once, whatever the number of outputs; what a filter drops is
 //! counted as filtered, what reaches no output as unrouted.
-//! Never: looks at a pattern per record; remembers more than [`TAGS_MAX`](crate::limits::TAGS_MAX) tags.
+//! Never: looks at a pattern per record; remembers more than [`TAGS_MAX`] tags.
 
 use std::{
     collections::{HashMap, HashSet},

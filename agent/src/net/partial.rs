@@ -3,7 +3,7 @@
 //! A connection may hold a small beginning of a message, always. One that needs more takes a room first. There are few:
 //! without them a thousand connections, each in the middle of a large message, would hold gigabytes.
 //!
-//! Promises: at most [`PARTIAL_MESSAGES_MAX`] connections hold more than [`PARTIAL_BYTES_FREE`] and one read; when all
+//! Promises: at most [`PARTIAL_MESSAGES_MAX`] connections hold more than [`PARTIAL_BYTES_FREE`](crate::limits::PARTIAL_BYTES_FREE) and one read; when all
 //! rooms are taken the next wait unread, [`PARTIAL_WAITING_MAX`] of them for [`PARTIAL_WAIT`]; nobody else waits.
 //! Never: knows what a message is.
 

@@ -435,8 +435,11 @@ mod tests {
         Tree::Ext(0, vec![0x65, 0x53, 0xf1, 0x00, 0x07, 0x5b, 0xcd, 0x15])
     }
 
-    /// Everything a reader takes out of a message: the tag, each record's time and fields, the chunk id.
-    fn read(bytes: &[u8]) -> Result<(String, Vec<(i64, u32, usize)>, Option<String>), Malformed> {
+    /// The tag, each record's seconds, nanoseconds and number of fields, the chunk id.
+    type Taken = (String, Vec<(i64, u32, usize)>, Option<String>);
+
+    /// Everything a reader takes out of a message.
+    fn read(bytes: &[u8]) -> Result<Taken, Malformed> {
         let length = Finder::default().find(bytes, 1 << 20)?.ok_or(Malformed::Truncated)?;
         assert_eq!(length, bytes.len());
         let Frame::Message(message) = Frame::parse(bytes)? else { return Ok(("nil".to_owned(), Vec::new(), None)) };

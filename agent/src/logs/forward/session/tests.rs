@@ -56,6 +56,7 @@ impl Rig {
     }
 
     /// A connection that is served, our end of it, and what tells that it ended.
+    #[expect(clippy::disallowed_methods, reason = "a test has no Life")]
     fn connect(&self) -> (UnixStream, tokio::task::JoinHandle<()>) {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a pair of sockets");
         ours.set_nonblocking(true).expect("a socket");
@@ -310,6 +311,7 @@ async fn an_idle_connection_is_kept() {
 
 /// A peer that never stops writing cannot hold up the end.
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "a test has no Life")]
 async fn closing_ends_a_connection_that_never_pauses() {
     let rig = Rig::new();
     let (mut ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a pair of sockets");
