@@ -45,6 +45,7 @@ fn what_is_too_much_is_dropped_oldest_first_and_counted_to_the_record() {
     let took = begun.elapsed();
     story.accepted(LINES as u64 + 1);
     let peak = story.agent.status_kb("VmHWM") * 1_024;
+    // 16 MiB besides the data, and 8 more for the pages of a binary that was not optimised (measured: 12 MiB when idle).
     assert!(peak <= 8 * MIB + 24 * MIB, "VmHWM is {peak} bytes");
     let memory = &story.agent.status()["memory"];
     assert!(memory["used_bytes"].as_u64().unwrap() <= 8 * MIB, "{memory}");
