@@ -10,6 +10,8 @@ use std::fmt;
 pub enum Severity {
     /// The agent does not start with it.
     Error,
+    /// The agent starts, and loses records because of it. `pillion check` takes it for an error.
+    Loss,
     /// The agent starts, and does something other than was written.
     Warning,
 }
@@ -32,8 +34,8 @@ pub struct Problem {
 #[derive(Debug, Default)]
 pub struct Problems {
     kept: Vec<Problem>,
-    errors: usize,
-    warnings: usize,
+    /// How many there are of each severity.
+    counts: [usize; 3],
 }
 
 /// Problems of one severity that are kept.
@@ -45,6 +47,11 @@ impl Problem {
         Self { severity: Severity::Error, place: place.into(), what: what.into(), hint: hint.into() }
     }
 
+    /// A problem the agent starts with, and which loses records.
+    pub fn loss(place: impl Into<String>, what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { severity: Severity::Loss, place: place.into(), what: what.into(), hint: hint.into() }
+    }
+
     /// A problem the agent can live with.
     pub fn warning(place: impl Into<String>, what: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, place: place.into(), what: what.into(), hint: hint.into() }
@@ -54,10 +61,7 @@ impl Problem {
 impl Problems {
     /// Adds one.
     pub fn push(&mut self, problem: Problem) {
-        let count = match problem.severity {
-            Severity::Error => &mut self.errors,
-            Severity::Warning => &mut self.warnings,
-        };
+        let count = &mut self.counts[problem.severity as usize];
         *count += 1;
         if *count <= KEPT_MAX {
             self.kept.push(problem);
@@ -66,16 +70,19 @@ impl Problems {
 
     /// True if one of them stops the start.
     pub fn has_errors(&self) -> bool {
-        self.errors > 0
+        self.counts[Severity::Error as usize] > 0
     }
 
     /// All of them: errors first, otherwise in the order in which they were found.
     pub fn into_sorted(mut self) -> Vec<Problem> {
-        if let Some(more) = self.errors.checked_sub(KEPT_MAX).filter(|&more| more > 0) {
-            self.kept.push(Problem::error("and", format!("{more} more errors"), ""));
-        }
-        if let Some(more) = self.warnings.checked_sub(KEPT_MAX).filter(|&more| more > 0) {
-            self.kept.push(Problem::warning("and", format!("{more} more warnings"), ""));
+        for (severity, what) in
+            [(Severity::Error, "errors"), (Severity::Loss, "losses"), (Severity::Warning, "warnings")]
+        {
+            let count = self.counts[severity as usize];
+            if count > KEPT_MAX {
+                let what = format!("{} more {what}", count - KEPT_MAX);
+                self.kept.push(Problem { severity, place: "and".to_owned(), what, hint: String::new() });
+            }
         }
         self.kept.sort_by_key(|p| p.severity);
         self.kept
@@ -145,6 +152,7 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.severity {
             Severity::Error => "error",
+            Severity::Loss => "loss",
             Severity::Warning => "warning",
         };
         write!(f, "{kind}: {}: {}", self.place, self.what)?;
@@ -194,11 +202,13 @@ mod tests {
         let mut problems = Problems::default();
         problems.extend((0..1_000).map(|n| Problem::warning(format!("line {n}"), "odd", "")));
         assert!(!problems.has_errors());
+        problems.push(Problem::loss("line 7", "gone", ""));
         problems.push(Problem::error("line 1000", "wrong", ""));
         assert!(problems.has_errors());
         let sorted = problems.into_sorted();
-        assert_eq!(sorted.len(), 102);
+        assert_eq!(sorted.len(), 103);
         assert_eq!(sorted[0].to_string(), "error: line 1000: wrong");
-        assert_eq!(sorted[101].to_string(), "warning: and: 900 more warnings");
+        assert_eq!(sorted[1].to_string(), "loss: line 7: gone");
+        assert_eq!(sorted[102].to_string(), "warning: and: 900 more warnings");
     }
 }

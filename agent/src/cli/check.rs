@@ -1,6 +1,7 @@
 //! `pillion check`: every mistake of the configuration, or what would run with it.
 //!
-//! Promises: nothing is opened, sent or written; the exit code is 78 exactly when the agent would not start.
+//! Promises: nothing is opened, sent or written; the exit code is 78 exactly when the agent would not start, or would
+//! start and lose records because an output is of a kind that it does not have.
 //! Never: shows a secret of the configuration.
 
 use std::{fmt::Write, path::PathBuf, process::ExitCode};
@@ -12,10 +13,11 @@ use crate::{
         pattern::Pattern,
         settings::{Destination, Filter, Forward, Input, Output},
     },
+    problem::{Problem, Severity},
 };
 
 pub(super) fn check(file: Option<PathBuf>) -> ExitCode {
-    match config::load(&run::sources(file)) {
+    match judged(config::load(&run::sources(file))) {
         Ok((config, warnings)) => {
             if !warnings.is_empty() {
                 complain(run::listed(&warnings));
@@ -26,6 +28,28 @@ pub(super) fn check(file: Option<PathBuf>) -> ExitCode {
             complain(run::listed(&problems));
             ExitCode::from(CONFIG)
         }
+    }
+}
+
+/// What was loaded, or all problems if the agent would not start or would lose records because of the configuration.
+fn judged(loaded: Result<(Config, Vec<Problem>), Vec<Problem>>) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
+    match loaded {
+        Ok((config, problems)) if loses_records(&config) => Err(problems.into_iter().map(as_error).collect()),
+        Ok(loaded) => Ok(loaded),
+        Err(problems) => Err(problems.into_iter().map(as_error).collect()),
+    }
+}
+
+/// True if an output is of a kind that we do not have. The agent starts with it, for a task that ran before must run;
+/// whoever asks beforehand wants to know.
+fn loses_records(config: &Config) -> bool {
+    config.logs.outputs.iter().any(|output| matches!(output.to, Destination::Unsupported { .. }))
+}
+
+fn as_error(problem: Problem) -> Problem {
+    match problem.severity {
+        Severity::Loss => Problem { severity: Severity::Error, ..problem },
+        Severity::Error | Severity::Warning => problem,
     }
 }
 
@@ -90,7 +114,33 @@ fn described_output(number: usize, output: &Output) -> String {
     let name = output.name.clone().unwrap_or_else(|| format!("output {number}"));
     match &output.pattern {
         Pattern::Wildcard(pattern) => format!("{name}: tags {pattern} to {to}"),
-        Pattern::Regex(regex) => format!("{name}: tags like /{regex}/ to {to}"),
+        Pattern::Regex(regex) => format!("{name}: tags like /{}/ to {to}", regex.as_str()),
         Pattern::Nothing => format!("{name}: no tag at all (it has no match) to {to}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::{Environment, Sources},
+        fluentbit::InMemory,
+    };
+
+    fn judge(text: &str) -> Result<String, String> {
+        let files = InMemory::one("f.conf", text);
+        let environment: Environment = std::iter::empty::<(&str, &str)>().collect();
+        let loaded = config::load(&Sources { file: Some("f.conf".into()), environment, files: &files });
+        judged(loaded).map(|(config, _)| summary(&config)).map_err(|problems| run::listed(&problems))
+    }
+
+    /// The agent would start with it, and say so; whoever checks beforehand must not miss it.
+    #[test]
+    fn an_output_we_do_not_have_is_an_error_here() {
+        let input = "[INPUT]\n Name forward\n";
+        let listed = judge(&format!("{input}[OUTPUT]\n Name splunk\n Match *\n")).expect_err("records would be lost");
+        assert!(listed.starts_with("error: f.conf:3 [OUTPUT] splunk: output `splunk` is not supported"), "{listed}");
+        let good = judge(&format!("{input}[OUTPUT]\n Name null\n Match *\n")).expect("good");
+        assert!(good.ends_with("the agent would start\n"), "{good}");
     }
 }

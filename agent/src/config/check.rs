@@ -13,7 +13,10 @@ use super::{
 use crate::{
     ecs::Metadata,
     logs::{
-        filter::{grep, record_modifier},
+        filter::{
+            grep,
+            record_modifier::{self, Modifier},
+        },
         out::{cloudwatch, cloudwatch::Templates},
         pattern::Pattern,
         settings::{Destination, Filter, Forward, Input, Output},
@@ -190,14 +193,17 @@ impl Check<'_> {
     }
 
     fn record_modifier(&mut self, modifier: &record_modifier::Config, path: &Path) {
-        if modifier.uuid_key.is_some() {
-            self.error(&path.key("uuid_key"), "not supported by this version", "remove the line");
-        }
+        let mut good = true;
         if !modifier.remove_keys.is_empty() && !modifier.allowlist_keys.is_empty() {
             self.error(&path.key("allowlist_keys"), "cannot stand beside `remove_keys`", "use one of the two");
+            good = false;
         }
         for (index, (key, _)) in modifier.records.iter().enumerate() {
             self.not_empty(key, &path.key("records").item(index));
+            good &= !key.is_empty();
+        }
+        if good && let Err(what) = Modifier::new(modifier) {
+            self.error(path, what, "");
         }
     }
 

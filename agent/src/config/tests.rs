@@ -274,7 +274,6 @@ admin: {stuck_after: 500ms}
     error: p.yaml:4 logs.filters[0].grep.rules[0]: a `(` has no `)`
     error: p.yaml:4 logs.filters[0].grep.rules[1]: `$a['b` does not name a field; write `name`, `$name['key']['key']` or `$name['key'][0]`
     error: p.yaml:5 logs.filters[1].grep.logical_op: with the logical_op AND or OR all rules must be `regex`, or all `exclude`; use two filters
-    error: p.yaml:6 logs.filters[2].record_modifier.uuid_key: not supported by this version; remove the line
     error: p.yaml:8 logs.outputs[0].to.cloudwatch: `$a['b` does not name a field; write `name`, `$name['key']['key']` or `$name['key'][0]`
     error: p.yaml:9 logs.outputs[1].to.cloudwatch: `/ecs/$(ecs_cluster` has a `$(` without `)`; close it
     "#);
@@ -460,4 +459,14 @@ proptest! {
         let is_report = matches!(&loading, Err(problems) if problems.is_empty());
         prop_assert!(!is_report, "refused without a reason");
     }
+}
+
+/// The agent starts with an output that it does not have; what that costs is not a mere warning.
+#[test]
+fn an_output_we_do_not_have_is_a_loss() {
+    let text = "[INPUT]\n Name forward\n[OUTPUT]\n Name splunk\n Match *\n";
+    let (config, problems) =
+        load_with(&[], Some("f.conf"), &InMemory::one("f.conf", text)).expect("a task that ran before must run");
+    assert!(matches!(config.logs.outputs[0].to, Destination::Unsupported { .. }));
+    assert_eq!(problems.iter().map(|problem| problem.severity).collect::<Vec<_>>(), [crate::problem::Severity::Loss]);
 }

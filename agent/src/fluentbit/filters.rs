@@ -9,8 +9,7 @@ use super::{
     section::{Reader, pair, value_shown},
 };
 use crate::logs::{
-    accessor::Accessor,
-    filter::{grep, record_modifier, regex::Regex},
+    filter::{grep, record_modifier},
     settings::Filter,
 };
 
@@ -53,16 +52,17 @@ fn grep(reader: &mut Reader<'_>) -> grep::Config {
             reader.error(property, "needs a key and a regular expression", "write for example `Regex log error`");
             continue;
         };
-        if let Err(problem) = Accessor::parse(&key).map(drop).and_then(|()| Regex::new(&regex).map(drop)) {
-            // The text may quote the expression.
+        let rule = match property.key.eq_ignore_ascii_case("regex") {
+            true => grep::Rule::Regex { key, regex },
+            false => grep::Rule::Exclude { key, regex },
+        };
+        if let Err(problem) = rule.check() {
+            // The text may quote the expression, which may be a secret if a variable gave it.
             let what = if property.hidden { "the value of its variable cannot be read".to_owned() } else { problem };
             reader.warning(property, what, LEFT_OUT);
             works = false;
         }
-        rules.push(match property.key.eq_ignore_ascii_case("regex") {
-            true => grep::Rule::Regex { key, regex },
-            false => grep::Rule::Exclude { key, regex },
-        });
+        rules.push(rule);
     }
     let config = grep::Config { pattern, rules, logical_op };
     if let Err(problem) = grep::Grep::new(&config)
@@ -96,15 +96,19 @@ fn record_modifier(reader: &mut Reader<'_>) -> record_modifier::Config {
     let texts = |found: Vec<&Property>| found.into_iter().map(|property| property.value.clone()).collect::<Vec<_>>();
     let removed = reader.all(&["remove_key"]);
     let allowed = reader.all(&["allowlist_key", "whitelist_key"]);
+    let exclude_each_other = !removed.is_empty() && !allowed.is_empty();
     if let (Some(_), Some(allowed)) = (removed.first(), allowed.first()) {
         reader.error(allowed, "cannot stand beside `remove_key`", "use one of the two");
     }
-    reader.without_effect(&["uuid_key"], "records are sent without it; this version does not make them");
-    record_modifier::Config {
+    let config = record_modifier::Config {
         pattern,
         records,
         remove_keys: texts(removed),
         allowlist_keys: texts(allowed),
-        uuid_key: None,
+        uuid_key: reader.text("uuid_key"),
+    };
+    if !exclude_each_other && let Err(what) = record_modifier::Modifier::new(&config) {
+        reader.section_warning(what, LEFT_OUT);
     }
+    config
 }

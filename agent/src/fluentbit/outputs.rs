@@ -10,6 +10,7 @@ use super::{
     section::{Reader, value_shown},
 };
 use crate::logs::{
+    filter::regex::Regex,
     out::RetryLimit,
     pattern::Pattern,
     settings::{Destination, Discard, Output},
@@ -31,7 +32,7 @@ pub(super) fn read(reader: &mut Reader<'_>, numbers: &mut Numbers) -> Option<Out
         _ => {
             let plugin = reader.plugin_shown().to_owned();
             let what = format!("output `{plugin}` is not supported by this version");
-            reader.section_warning(what, "its records are counted as lost (`output_not_supported`)");
+            reader.section_loss(what, "its records are counted as lost (`output_not_supported`)");
             reader.pass_over();
             Destination::Unsupported { plugin }
         }
@@ -51,8 +52,7 @@ pub(super) fn pattern(reader: &mut Reader<'_>) -> Pattern {
             }
         };
     };
-    // In Ruby's dialect `^` and `$` stand for the ends of a line.
-    match regex::Regex::new(&format!("(?m){}", regex.value)) {
+    match Regex::new(&regex.value) {
         Ok(compiled) => Pattern::Regex(Arc::new(compiled)),
         Err(_) => {
             let what = format!("{} is not a regular expression we can read", value_shown(regex));

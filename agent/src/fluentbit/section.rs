@@ -169,6 +169,12 @@ impl<'a> Reader<'a> {
         self.problems.borrow_mut().push(Problem::error(place, what.to_string(), hint));
     }
 
+    /// A section because of which records are lost.
+    pub(super) fn section_loss(&self, what: impl Display, hint: impl Into<String>) {
+        let place = format!("{} {}", self.section.place, self.title());
+        self.problems.borrow_mut().push(Problem::loss(place, what.to_string(), hint));
+    }
+
     /// A section that does not do what was written.
     pub(super) fn section_warning(&self, what: impl Display, hint: impl Into<String>) {
         let place = format!("{} {}", self.section.place, self.title());

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::filter::regex::Regex;
+
 /// A pattern of tags.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(from = "String")]
@@ -16,8 +18,8 @@ use serde::Deserialize;
 pub enum Pattern {
     /// Text with `*` for any text.
     Wildcard(String),
-    /// A regular expression, found anywhere in the tag.
-    Regex(Arc<regex::Regex>),
+    /// A regular expression in Ruby's dialect, found anywhere in the tag.
+    Regex(Arc<Regex>),
     /// No tag at all: a Fluent Bit section without `Match`.
     Nothing,
 }
@@ -39,7 +41,7 @@ impl Pattern {
     pub fn fits(&self, tag: &str) -> bool {
         match self {
             Self::Wildcard(pattern) => wildcard(pattern.as_bytes(), tag.as_bytes()),
-            Self::Regex(regex) => regex.is_match(tag),
+            Self::Regex(regex) => regex.is_match(tag.as_bytes()),
             Self::Nothing => false,
         }
     }
@@ -95,6 +97,13 @@ mod tests {
             assert_eq!(Pattern::from(pattern.to_owned()).fits(tag), fits, "`{pattern}` on `{tag}`");
         }
         assert!(!Pattern::Nothing.fits(""));
+    }
+
+    #[test]
+    fn a_regular_expression_is_found_anywhere_in_the_tag() {
+        let pattern = |text| Pattern::Regex(Arc::new(Regex::new(text).expect("reads")));
+        assert!(pattern("^app-\\h+$").fits("app-0af"), "\\h is a hexadecimal digit to Ruby");
+        assert!(pattern("(?<name>web|api)").fits("my-api-1") && !pattern("^api").fits("my-api-1"));
     }
 
     /// Many stars cost their number times the tag's length, not an exponential.

@@ -49,6 +49,13 @@ pub enum Rule {
     },
 }
 
+impl Rule {
+    /// What is wrong with it, if anything.
+    pub fn check(&self) -> Result<(), String> {
+        Check::new(self).map(drop)
+    }
+}
+
 /// How the rules of one `grep` work together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
