@@ -330,8 +330,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        aws::error::chain,
         net::stub::{Stub, answer, read_head},
+        tell::chain,
     };
 
     /// What a test waits for something that never comes.
@@ -504,7 +504,7 @@ mod tests {
             ("ftp://127.0.0.1/".to_owned(), "unsupported scheme"),
         ] {
             let error = client().send(request(&url), LONG).await.expect_err(&url);
-            let text = chain(&error).to_lowercase();
+            let text = chain(&error).to_string().to_lowercase();
             assert!(matches!(error, HttpError::Connect { .. }) && !error.may_have_arrived(), "{url}: {text}");
             assert!(text.contains(why), "{url}: {text}");
         }
@@ -526,7 +526,7 @@ mod tests {
         let client = HttpClient::with(&Tls::new(None), LONG, Resolver::new(Duration::from_millis(20), hanging_look_up));
         for n in 0..12 {
             let error = client.send(request(&format!("http://host{n}.example")), LONG).await.expect_err("no address");
-            assert!(chain(&error).contains("not resolved within 20ms"), "{}", chain(&error));
+            assert!(chain(&error).to_string().contains("not resolved within 20ms"), "{}", chain(&error));
             assert!(!error.may_have_arrived());
         }
         assert_eq!(STARTED.load(Ordering::Relaxed), limits::RESOLVE_THREADS_MAX);
@@ -582,7 +582,7 @@ mod tests {
             let url = format!("https://localhost:{}/", stub.port());
             let error = HttpClient::new(&tls).send(request(&url), LONG).await.expect_err(file);
             assert!(matches!(error, HttpError::Connect { .. }), "{file}: {}", chain(&error));
-            assert!(chain(&error).contains(why), "{file}: {}", chain(&error));
+            assert!(chain(&error).to_string().contains(why), "{file}: {}", chain(&error));
             assert_eq!(bytes_read.load(Ordering::Relaxed), 0, "{file}");
         }
     }
@@ -622,10 +622,14 @@ mod tests {
         let url = format!("https://localhost:{}/", stub.port());
 
         let missing = client.send(request(&url), LONG).await.expect_err("no file");
-        assert!(chain(&missing).contains("ca.pem") && chain(&missing).contains("No such file"), "{}", chain(&missing));
+        assert!(
+            chain(&missing).to_string().contains("ca.pem") && chain(&missing).to_string().contains("No such file"),
+            "{}",
+            chain(&missing)
+        );
         std::fs::write(&path, "no certificate").expect("written");
         let empty = client.send(request(&url), LONG).await.expect_err("no certificate");
-        assert!(chain(&empty).contains("holds no certificate"), "{}", chain(&empty));
+        assert!(chain(&empty).to_string().contains("holds no certificate"), "{}", chain(&empty));
         std::fs::copy(testdata("authority.pem"), &path).expect("copied");
         assert_eq!(client.send(request(&url), LONG).await.expect("an answer").status(), StatusCode::OK);
     }

@@ -18,7 +18,6 @@ use crate::{
         msgpack::{Broken, Cursor, Marker, Walk},
         record::{EventTime, Pair, Record, Value},
     },
-    net::inflate::{InflateError, gunzip, unzstd},
 };
 
 /// Why a connection cannot go on. The label is the `kind` of the counter.
@@ -175,25 +174,6 @@ pub struct Options<'a> {
     pub compressed: Option<&'a [u8]>,
     /// 0 logs, 1 metrics, 2 traces (Fluent Bit).
     pub signal: Option<u64>,
-}
-
-impl Message<'_> {
-    /// The entries if they came compressed, in at most `bytes_max` bytes.
-    pub fn inflated(&self, bytes_max: usize) -> Result<Option<Vec<u8>>, Malformed> {
-        let inflate = match self.option.compressed {
-            Some(b"gzip") => gunzip,
-            Some(b"zstd") => unzstd,
-            // A word that nobody knows counts as none, as in Fluentd and Fluent Bit.
-            _ => return Ok(None),
-        };
-        // Only packed entries can be compressed.
-        let Entries::Packed(packed) = self.entries else { return Ok(None) };
-        match inflate(packed, bytes_max) {
-            Ok(entries) => Ok(Some(entries)),
-            Err(InflateError::TooLarge { .. }) => Err(Malformed::TooLarge),
-            Err(_) => Err(Malformed::Compression),
-        }
-    }
 }
 
 impl<'a> Frame<'a> {

@@ -10,6 +10,7 @@
 pub mod frame;
 pub mod gather;
 pub mod handshake;
+mod inflate;
 pub mod session;
 pub mod types;
 
