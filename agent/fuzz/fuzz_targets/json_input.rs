@@ -5,6 +5,7 @@
 
 #![no_main]
 
+#[expect(dead_code, reason = "only records are rendered here")]
 #[path = "../checks/forward_frame.rs"]
 mod forward_frame;
 #[path = "../checks/json_input.rs"]
