@@ -70,15 +70,15 @@ fn found(stream: &[u8], cuts: &[usize], bytes_max: usize) -> (Vec<usize>, bool) 
     unreachable!("cuts are repeated for ever")
 }
 
-/// What two frames have in common that are the same.
-fn parts<'a>(frame: &Result<Frame<'a>, Malformed>) -> Option<(&'a [u8], &'a [u8], usize, Option<&'a [u8]>)> {
+/// What two frames have in common that are the same: tag, entries, their number, the id.
+fn parts<'a>(frame: &Result<Frame<'a>, Malformed>) -> Option<([&'a [u8]; 3], usize)> {
     let Ok(Frame::Message(message)) = frame else { return None };
     let (count, bytes) = match message.entries {
         Entries::One(bytes) => (usize::MAX, bytes),
         Entries::Many(count, bytes) => (count, bytes),
         Entries::Packed(bytes) => (usize::MAX - 1, bytes),
     };
-    Some((message.tag, bytes, count, message.option.chunk))
+    Some(([message.tag, bytes, message.option.chunk.unwrap_or_default()], count))
 }
 
 /// Reads `bytes` as one message, whole or not, and renders its records.
