@@ -63,8 +63,7 @@ COPY --from=build --chown=65532:0 /root/owned /run
 VOLUME /run/secrets
 
 # Root, because ECS agents before 2025 refuse another user for a FireLens container. Any user works, 65532 is meant.
-# The image of AWS answers on 2020; what else is listened on is on loopback or needs no announcement.
-EXPOSE 2020
+# No EXPOSE: what is listened on is on loopback, or on the addresses that the configuration names.
 STOPSIGNAL SIGTERM
 
 # No ENTRYPOINT, as in AWS's image: a task's `command` is a whole command line there, and must stay one.

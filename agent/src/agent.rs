@@ -72,7 +72,7 @@ fn with_ledger(ledger: &Ledger) -> Counters {
 
 /// Runs until `life` stops and everything is settled.
 pub async fn run(config: Config, bound: Bound, life: Life) -> Outcome {
-    let budget = Budget::new(memory_for_data(&config).0, config.logs.outputs.len());
+    let budget = Budget::new(memory_for_data(&config).0, outputs_with_memory(&config.logs));
     let ledger = Ledger::new(budget.clone());
     let counters = with_ledger(&ledger);
     let access = Access::new(&Settings { region: config.aws.region.clone(), ca_bundle: config.aws.ca_bundle.clone() });
@@ -129,6 +129,12 @@ async fn drain(logs: &mut Job, life: &Life) {
         logs.outputs_drained().await;
     })
     .await;
+}
+
+/// Outputs that keep records until they are delivered. The others need no share of the memory.
+fn outputs_with_memory(logs: &Logs) -> usize {
+    let keeps = |to: &Destination| !matches!(to, Destination::Discard(_) | Destination::Unsupported { .. });
+    logs.outputs.iter().filter(|output| keeps(&output.to)).count()
 }
 
 /// Memory that undelivered records may take: what the user says, else half of the container's.

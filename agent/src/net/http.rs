@@ -404,6 +404,7 @@ mod tests {
     }
 
     #[tokio::test]
+    #[expect(clippy::too_many_lines, reason = "a table is as long as it is")]
     async fn a_hostile_service_costs_one_request_and_a_bounded_time() {
         const OK: &str = "HTTP/1.1 200 OK\r\n";
         const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";

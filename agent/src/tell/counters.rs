@@ -38,7 +38,7 @@ pub struct Set {
     pub logs_connections_opened: IntCounterVec,
     /// Connections open now, by `input`.
     pub logs_connections_open: IntGaugeVec,
-    /// Messages that were not valid Fluent Forward, by `kind` of the mistake. Each ended its connection.
+    /// What could not be read, by `kind`. Ends a forward connection, except `signal`; a JSON connection goes on.
     pub logs_forward_errors: IntCounterVec,
     /// Records that a filter dropped as configured, by `container`.
     pub logs_filtered_records: IntCounterVec,
@@ -103,7 +103,7 @@ impl Counters {
             logs_forward_errors: to.counters(
                 "pillion_logs_forward_errors_total",
                 &["kind"],
-                "Messages that were not valid Fluent Forward; each ended its connection.",
+                "What could not be read, by kind. Ends a forward connection, except `signal`; a JSON connection goes on.",
             ),
             logs_filtered_records: to.counters(
                 "pillion_logs_filtered_records_total",
