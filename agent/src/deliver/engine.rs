@@ -222,9 +222,13 @@ impl<D: Destination> Engine<D> {
         if failures > 0 && self.pace.failures() == 0 {
             info!(output = &*self.output.name, failures, "output takes records again");
         }
+        // A key that rests because it is denied or missing is no better for what its neighbours achieve.
+        let rests = self.output.queue().resting_since().is_some();
         let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
         standing.stuck_since = None;
-        standing.last_failure = None;
+        if !rests {
+            standing.last_failure = None;
+        }
     }
 
     fn settle_parts(&mut self, mut pending: Pending<D::Key>, verdicts: Vec<Verdict>) {
@@ -349,9 +353,9 @@ impl<D: Destination> Engine<D> {
     }
 
     fn report(&self) {
-        let (waiting, waits) = {
+        let (waiting, waits, resting_since) = {
             let queue = self.output.queue();
-            (queue.len(), !queue.is_empty())
+            (queue.len(), !queue.is_empty(), queue.resting_since())
         };
         let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
         standing.flying = self.flying.len();
@@ -359,11 +363,11 @@ impl<D: Destination> Engine<D> {
         standing.memory_bytes = self.output.share.used();
         standing.failures = self.pace.failures();
         standing.linger = self.pace.linger();
-        if waits || !self.flying.is_empty() {
-            standing.stuck_since.get_or_insert_with(Instant::now);
-        } else {
-            standing.stuck_since = None;
-        }
+        standing.stuck_since = match resting_since {
+            Some(since) => Some(since),
+            None if waits || !self.flying.is_empty() => Some(standing.stuck_since.unwrap_or_else(Instant::now)),
+            None => None,
+        };
     }
 
     /// Books everything that is left as lost.

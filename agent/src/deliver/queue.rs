@@ -125,6 +125,11 @@ impl<D: Destination> Queue<D> {
         self.open.remove(place)
     }
 
+    /// Since when the oldest batch waits whose key rests.
+    pub(super) fn resting_since(&self) -> Option<Instant> {
+        self.sealed.iter().find(|pending| pending.not_before.is_some()).map(|pending| pending.since)
+    }
+
     /// When the next batch that rests may be sent.
     pub(super) fn rests_until(&self, now: Instant) -> Option<Instant> {
         self.sealed.iter().filter_map(|pending| pending.not_before).filter(|&time| time > now).min()

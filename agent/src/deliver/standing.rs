@@ -20,7 +20,8 @@ pub struct Standing {
     pub failures: u32,
     /// How long records wait for others now.
     pub linger: Duration,
-    /// Since when nothing was delivered although something waits.
+    /// Since when nothing was delivered although something waits, or since when records wait of a key that is denied or
+    /// missing.
     pub stuck_since: Option<Instant>,
     /// The last failure, for a person.
     pub last_failure: Option<String>,

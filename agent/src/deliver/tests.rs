@@ -674,6 +674,32 @@ async fn the_standing_says_since_when_nothing_is_delivered() {
     rig.drained().await;
 }
 
+/// A stream that was denied for ever hid behind its neighbours' success.
+#[tokio::test(start_paused = true)]
+async fn a_denied_key_stays_in_the_standing_while_its_neighbours_deliver() {
+    let mut rig = Rig::new(|request| match request.key {
+        "denied" if request.at < 300 * SECOND => at_once(again(Cause::Denied)),
+        _ => at_once(Answer::Delivered),
+    });
+    let standing = Arc::clone(&rig.standing);
+    let read = || standing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let start = Instant::now();
+    rig.push("denied", ["x"]);
+    for _ in 0..20 {
+        sleep(10 * SECOND).await;
+        rig.push("well", ["y"]);
+    }
+    let bad = read();
+    assert!(bad.stuck_since.is_some_and(|since| since - start < SECOND), "{bad:?}");
+    assert_eq!(bad.last_failure.as_deref(), Some("scripted"));
+    sleep(300 * SECOND).await;
+    rig.push("well", ["z"]);
+    sleep(SECOND).await;
+    let good = read();
+    assert_eq!((good.stuck_since, good.last_failure), (None, None));
+    rig.drained().await;
+}
+
 /// A record that is refused before it is in a batch leaves nothing behind.
 #[tokio::test(start_paused = true)]
 async fn a_record_refused_by_the_encoder_holds_no_memory() {
