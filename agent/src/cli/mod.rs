@@ -68,12 +68,18 @@ impl Manner {
             Some("entrypoint.sh" | "fluent_bit_init_entrypoint.sh") => return Self::Script,
             _ => {}
         }
-        match arguments.first().and_then(|first| first.to_str()) {
-            Some("-h" | "--help" | "-V" | "--version") => Self::Ours,
-            Some(flag) if flag.starts_with('-') => Self::FluentBit,
-            _ => Self::Ours,
-        }
+        // A task definition that changed the image only names a file, whatever flags stand before it. Without one,
+        // a flag is a slip of the hand, and nothing should start because of it.
+        let first_is_flag =
+            arguments.first().and_then(|first| first.to_str()).is_some_and(|flag| flag.starts_with('-'));
+        if first_is_flag && arguments.iter().any(names_a_file) { Self::FluentBit } else { Self::Ours }
     }
+}
+
+/// True for `-c`, `-cFILE`, `--config` and `--config=FILE`.
+fn names_a_file(argument: &OsString) -> bool {
+    let text = argument.to_string_lossy();
+    text.starts_with("-c") || text.split('=').next() == Some("--config")
 }
 
 fn ours(arguments: Vec<OsString>) -> ExitCode {
@@ -155,6 +161,8 @@ mod tests {
             ("pillion --version", Manner::Ours),
             ("pillion -V", Manner::Ours),
             ("pillion nonsense", Manner::Ours),
+            ("pillion --chek", Manner::Ours),
+            ("pillion -z", Manner::Ours),
             ("/pillion -c /extra.conf", Manner::FluentBit),
             ("/pillion --config /extra.conf", Manner::FluentBit),
             ("/pillion -e /fluent-bit/firehose.so -c /extra.conf", Manner::FluentBit),
