@@ -13,6 +13,7 @@ mod task;
 use std::{
     collections::{BTreeMap, BTreeSet},
     process::Command,
+    sync::{PoisonError, RwLock},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -35,6 +36,9 @@ const APP: &str = r#"
 "#;
 /// Numbered lines until it is killed.
 const ENDLESS: &str = r#"$| = 1; for (my $i = 1; ; $i++) { print "tick $i\n"; select undef, undef, undef, 0.001; }"#;
+/// The burst is a measurement and holds it alone; the other stories share it.
+static MACHINE: RwLock<()> = RwLock::new(());
+
 /// What `tests/run` tells the stories.
 #[expect(clippy::disallowed_methods, reason = "the stories are told by tests/run where their parts are")]
 fn environment(name: &str) -> String {
@@ -48,6 +52,7 @@ fn milliseconds_now() -> Result<i64> {
 /// Every line of three containers, one of which is killed, stands in CloudWatch Logs once and in its order.
 #[test]
 fn what_containers_wrote_stands_in_cloudwatch_logs_once_and_in_order() -> Result<()> {
+    let _shared = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
     let before = milliseconds_now()?;
     let mut task = Task::start("lines", &["app", "killed", "app2"], &[], &[])?;
     let app = task.app("app", APP)?;
@@ -129,6 +134,7 @@ fn check_times(events: &[Event], before: i64, after: i64) -> Result<()> {
 /// Called as task definitions call AWS's image, as a user with nothing: no root, no capabilities, nothing to write on.
 #[test]
 fn the_image_runs_confined_and_says_that_it_is_well() -> Result<()> {
+    let _shared = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
     let confined = ["--user", "65532:65532", "--read-only", "--cap-drop", "ALL"];
     let confined = [confined.as_slice(), &["--security-opt", "no-new-privileges"]].concat();
     let command = ["/fluent-bit/bin/fluent-bit", "-c", "/fluent-bit/etc/fluent-bit.conf"];
