@@ -9,6 +9,7 @@ use std::{
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::Command,
+    sync::{PoisonError, RwLock},
     thread,
 };
 
@@ -59,6 +60,10 @@ pub(crate) fn read_back(group: &str, prefix: &str, count: usize) -> Result<Vec<E
     lines.lines().map(|line| serde_json::from_str(line).context(line.to_owned())).collect()
 }
 
+/// Who holds it for writing keeps moto from getting new connections. The real service does its work on other machines than
+/// the agent's; moto takes half of this one while a story measures.
+pub(crate) static MOTO_RESTS: RwLock<()> = RwLock::new(());
+
 /// Lets containers of a network reach moto, which listens on loopback only. Serves until the process ends.
 pub(crate) fn relay(gateway: &str) -> Result<SocketAddr> {
     let url = environment("MOTO_URL");
@@ -68,6 +73,7 @@ pub(crate) fn relay(gateway: &str) -> Result<SocketAddr> {
     ensure!(!address.ip().is_loopback(), "{address} cannot be reached from a container");
     thread::spawn(move || {
         for client in listener.incoming().flatten() {
+            drop(MOTO_RESTS.read().unwrap_or_else(PoisonError::into_inner));
             if let Ok(server) = TcpStream::connect(moto) {
                 // A connection that cannot be cloned is dropped, which its client sees.
                 drop(join(client, server));
