@@ -8,15 +8,23 @@
 //! Measured: a constant wait blocks the writer at high rates (at 200,000 lines/s for 60 % of the time), steering by the
 //! last read's size oscillates, and waiting for writes that are large anyway costs 20 to 50 % (cold cache).
 //!
-//! Promises: a wait is at most [`FORWARD_GATHER_MAX`]; nobody waits while the buffer could be more than a third full.
+//! A reader that is late makes the writer wait, and a writer that waits looks slow: the rate alone would settle there. So a
+//! read that finds the buffer nearly full ends the gathering, and each time it happens again it ends it for longer. What a
+//! container writes right before it exits is lost in Docker's queue if its reader is slow.
+//!
+//! Promises: a wait is at most [`FORWARD_GATHER_MAX`]; nobody waits while the buffer could be more than half full, and who
+//! was late reads at once for a while.
 //! Never: looks at a clock.
 
 use std::time::Duration;
 
 use crate::limits::FORWARD_GATHER_MAX;
 
-/// Bytes to let come together between two reads: 48 lines of 424 bytes, a third of what the kernel holds.
-const GATHER_BYTES: f64 = 20_000.0;
+/// Messages to let come together between two reads: less than a third of the 160 that the kernel holds if each was a
+/// write of its own.
+const GATHER_MESSAGES: f64 = 48.0;
+/// A read that finds so many came too late.
+const LATE_MESSAGES: u32 = 112;
 /// Reads that bring more than this on average are left as they are.
 const SMALL_READ_BYTES: f64 = 4_096.0;
 /// The timer's tick. A wait shorter than one and a half of it would not be kept.
@@ -25,54 +33,82 @@ const TICK: Duration = Duration::from_millis(1);
 const LOOK_AGAIN: u32 = 512;
 /// Reads in the poll by which the sender's writes are judged.
 const JUDGED: u32 = 8;
+/// The same after the first late read; four times as many after each further one, up to the most.
+const JUDGED_AFTER_LATE: u32 = 64;
+const JUDGED_MOST: u32 = 16_384;
 /// The weight of the newest rate.
 const WEIGHT: f64 = 0.25;
 
+/// What a read brought.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Brought {
+    /// Bytes.
+    pub bytes: usize,
+    /// Whole messages.
+    pub messages: u32,
+}
+
 /// Steers the reads of one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Gather {
-    /// Bytes a second, smoothed.
+    /// Messages a second, smoothed.
     rate: f64,
     /// Bytes a read in the poll, smoothed.
     size: f64,
     in_poll: u32,
     by_clock: u32,
+    /// Reads in the poll before the next wait.
+    judged: u32,
+}
+
+impl Default for Gather {
+    fn default() -> Self {
+        Self { rate: 0.0, size: 0.0, in_poll: 0, by_clock: 0, judged: JUDGED }
+    }
 }
 
 impl Gather {
-    /// A read in the poll brought `bytes`, `elapsed` after the one before. Returns how long to wait before the next read
-    /// out of the poll, or `None` to stay in it.
-    pub fn in_poll(&mut self, bytes: usize, elapsed: Duration) -> Option<Duration> {
-        self.measure(bytes, elapsed);
-        self.size += (bytes as f64 - self.size) * WEIGHT;
+    /// A read in the poll brought this, `elapsed` after the one before. Returns how long to wait before the next read out
+    /// of the poll, or `None` to stay in it.
+    pub fn in_poll(&mut self, brought: Brought, elapsed: Duration) -> Option<Duration> {
+        self.measure(brought, elapsed);
+        self.size += (brought.bytes as f64 - self.size) * WEIGHT;
         self.in_poll = self.in_poll.saturating_add(1);
-        if self.in_poll < JUDGED || self.size > SMALL_READ_BYTES {
+        if self.in_poll < self.judged || self.size > SMALL_READ_BYTES {
             return None;
         }
         self.by_clock = 0;
         self.wait()
     }
 
-    /// A read by the clock brought `bytes`, `elapsed` after the one before. Returns how long to wait before the next, or
+    /// A read by the clock brought this, `elapsed` after the one before. Returns how long to wait before the next, or
     /// `None` to go back into the poll.
-    pub fn by_clock(&mut self, bytes: usize, elapsed: Duration) -> Option<Duration> {
-        self.measure(bytes, elapsed);
+    pub fn by_clock(&mut self, brought: Brought, elapsed: Duration) -> Option<Duration> {
+        self.measure(brought, elapsed);
         self.by_clock += 1;
-        if bytes == 0 || self.by_clock >= LOOK_AGAIN {
+        if brought.messages >= LATE_MESSAGES {
+            self.judged = self.judged.saturating_mul(4).clamp(JUDGED_AFTER_LATE, JUDGED_MOST);
+            self.in_poll = 0;
+            return None;
+        }
+        if self.by_clock >= LOOK_AGAIN {
+            self.judged = JUDGED;
+        }
+        if brought.bytes == 0 || self.by_clock >= LOOK_AGAIN {
             self.in_poll = 0;
             return None;
         }
         self.wait()
     }
 
-    fn measure(&mut self, bytes: usize, elapsed: Duration) {
+    fn measure(&mut self, brought: Brought, elapsed: Duration) {
         // The poll can bring several reads within a microsecond; they are one for this purpose.
-        let rate = bytes as f64 / elapsed.as_secs_f64().max(50e-6);
+        let rate = f64::from(brought.messages) / elapsed.as_secs_f64().max(50e-6);
         self.rate += (rate - self.rate) * WEIGHT;
     }
 
     fn wait(&self) -> Option<Duration> {
-        let wait = Duration::from_secs_f64(GATHER_BYTES / self.rate.max(1.0)).min(FORWARD_GATHER_MAX);
+        let wait = Duration::from_secs_f64(GATHER_MESSAGES / self.rate.max(1.0)).min(FORWARD_GATHER_MAX);
         // The timer fires up to a tick late: ask for a tick less.
         (wait >= TICK.mul_f64(1.5)).then(|| (wait - TICK).max(TICK))
     }
@@ -82,45 +118,75 @@ impl Gather {
 mod tests {
     use super::*;
 
+    const LINE: Brought = Brought { bytes: 424, messages: 1 };
+
     /// Feeds `reads` equal reads and returns the last advice.
-    fn advice(bytes: usize, every: Duration, reads: u32) -> Option<Duration> {
+    fn advice(brought: Brought, every: Duration, reads: u32) -> Option<Duration> {
         let mut gather = Gather::default();
-        (0..reads).map(|_| gather.in_poll(bytes, every)).last().flatten()
+        (0..reads).map(|_| gather.in_poll(brought, every)).last().flatten()
+    }
+
+    fn gathering() -> Gather {
+        let mut gather = Gather::default();
+        let waits = (0..20).filter(|_| gather.in_poll(LINE, Duration::from_micros(50)).is_some()).count();
+        assert!(waits > 0, "20,000 lines a second are gathered");
+        gather
+    }
+
+    fn lines(messages: u32) -> Brought {
+        Brought { bytes: messages as usize * 424, messages }
     }
 
     #[test]
     fn small_writes_at_a_high_rate_are_gathered() {
-        // 20,000 lines of 424 bytes in a second.
-        let wait = advice(424, Duration::from_micros(50), 100).expect("gathers");
+        // 20,000 lines in a second.
+        let wait = advice(LINE, Duration::from_micros(50), 100).expect("gathers");
         assert!(wait >= Duration::from_millis(1) && wait < Duration::from_millis(2), "{wait:?}");
         // 1,000 lines in a second: as long as allowed.
-        assert_eq!(advice(424, Duration::from_millis(1), 100), Some(FORWARD_GATHER_MAX - TICK));
+        assert_eq!(advice(LINE, Duration::from_millis(1), 100), Some(FORWARD_GATHER_MAX - TICK));
     }
 
     #[test]
     fn a_sender_faster_than_the_timer_is_read_at_once() {
-        assert_eq!(advice(424, Duration::from_micros(5), 100).map(|wait| wait > TICK * 2), Some(false));
-        assert_eq!(advice(40_000, Duration::from_micros(100), 100), None);
+        assert_eq!(advice(lines(2), Duration::from_micros(50), 100), None);
+        assert_eq!(advice(lines(20), Duration::from_micros(100), 100), None);
     }
 
     #[test]
     fn large_writes_are_read_at_once() {
-        assert_eq!(advice(13_568, Duration::from_micros(1_600), 100), None);
+        assert_eq!(advice(lines(32), Duration::from_micros(1_600), 100), None);
+        // One message in many reads.
+        assert_eq!(advice(Brought { bytes: 100_000, messages: 0 }, Duration::from_millis(1), 100), None);
     }
 
     #[test]
     fn an_empty_read_goes_back_to_the_poll_and_so_does_every_512th() {
-        let mut gather = Gather::default();
-        for _ in 0..20 {
-            let _ = gather.in_poll(424, Duration::from_micros(50));
-        }
-        assert!(gather.by_clock(20_000, Duration::from_millis(2)).is_some());
-        assert_eq!(gather.by_clock(0, Duration::from_millis(2)), None);
+        let mut gather = gathering();
+        assert!(gather.by_clock(lines(48), Duration::from_micros(2_400)).is_some());
+        assert_eq!(gather.by_clock(Brought::default(), Duration::from_millis(2)), None);
+        let mut gather = gathering();
         let mut reads = 0;
-        let _ = (0..20).map(|_| gather.in_poll(424, Duration::from_micros(50))).last();
-        while gather.by_clock(20_000, Duration::from_micros(2_350)).is_some() {
+        while gather.by_clock(lines(48), Duration::from_micros(2_400)).is_some() {
             reads += 1;
         }
         assert_eq!(reads, LOOK_AGAIN - 1);
+    }
+
+    /// A burst before the exit of its container: a reader that was late once must not be so again and again.
+    #[test]
+    fn who_was_late_reads_at_once_for_longer_each_time() {
+        let mut gather = gathering();
+        for reads in [64, 256, 1_024, 4_096, 16_384, 16_384] {
+            assert_eq!(gather.by_clock(lines(160), Duration::from_millis(6)), None);
+            for read in 1..reads {
+                assert_eq!(gather.in_poll(LINE, Duration::from_micros(40)), None, "read {read} of {reads}");
+            }
+            assert!(gather.in_poll(LINE, Duration::from_micros(40)).is_none_or(|wait| wait < Duration::from_millis(2)));
+        }
+        // After a long time without being late, it is forgotten.
+        for _ in 0..LOOK_AGAIN {
+            let _ = gather.by_clock(lines(48), Duration::from_micros(2_400));
+        }
+        assert_eq!(gather.judged, JUDGED);
     }
 }

@@ -30,7 +30,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use super::{
     Buffers, Meters, Settings,
     frame::{Entries, EntryReader, Finder, Frame, Malformed, Message},
-    gather::Gather,
+    gather::{Brought, Gather},
 };
 use crate::{
     limits::{FORWARD_READ_BYTES, PARTIAL_BYTES_FREE, PARTIAL_WAIT},
@@ -85,6 +85,8 @@ pub struct Session {
     route: Option<(Vec<u8>, Arc<Route>)>,
     /// Answers not written yet.
     acks: Vec<u8>,
+    /// Messages of the last read.
+    messages: u32,
     /// Reads in a row that filled the buffer.
     full_reads: u32,
     /// Until the agent stops: completes when it does. Kept, because to begin to wait anew for each read costs more.
@@ -140,6 +142,7 @@ impl Session {
             last_read: Instant::now(),
             route: None,
             acks: Vec::new(),
+            messages: 0,
             full_reads: 0,
             stopping: Some(Box::pin(stopping)),
             close_at: None,
@@ -173,7 +176,7 @@ impl Session {
 
     /// Reads as soon as something is there. Returns a wait if the next reads are better done by the clock.
     async fn read_polled(&mut self, polled: &mut Polled) -> Result<Option<Duration>, End> {
-        let Read { bytes, full } = match (&self.room, &self.stopping) {
+        let Read { brought, full } = match (&self.room, &self.stopping) {
             (Some(_), _) => {
                 timeout(PARTIAL_WAIT, self.read_or_stop(polled)).await.map_err(|_| Malformed::Truncated)??
             }
@@ -184,7 +187,7 @@ impl Session {
         self.find_room().await?;
         if !full {
             self.full_reads = 0;
-            return Ok(self.gather.in_poll(bytes, elapsed));
+            return Ok(self.gather.in_poll(brought, elapsed));
         }
         self.full_reads += 1;
         if self.full_reads.is_multiple_of(FULL_READS_MAX) {
@@ -193,7 +196,7 @@ impl Session {
             }
             tokio::task::yield_now().await;
         }
-        let _ = self.gather.in_poll(bytes, elapsed);
+        let _ = self.gather.in_poll(brought, elapsed);
         Ok(None)
     }
 
@@ -257,12 +260,12 @@ impl Session {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
                 read => Poll::Ready(read),
             });
-            let bytes = match read {
-                Poll::Ready(read) => read?.bytes,
-                Poll::Pending => 0,
+            let brought = match read {
+                Poll::Ready(read) => read?.brought,
+                Poll::Pending => Brought::default(),
             };
             let elapsed = self.elapsed();
-            match self.gather.by_clock(bytes, elapsed) {
+            match self.gather.by_clock(brought, elapsed) {
                 Some(next)
                     if self.acks.is_empty()
                         && self.tail.len() <= PARTIAL_BYTES_FREE
@@ -302,7 +305,9 @@ impl Session {
             _ => kept,
         };
         let full = have == buffer.len();
+        self.messages = 0;
         let taken = if have > kept { self.take_messages(&buffer[..have]) } else { Ok(0) };
+        let messages = self.messages;
         // Of a connection that ends here, nothing is kept.
         let from = taken.unwrap_or(have);
         if !shared {
@@ -326,7 +331,7 @@ impl Session {
             taken?;
             match read? {
                 0 => Err(End::Closed),
-                bytes => Ok(Read { bytes, full }),
+                bytes => Ok(Read { brought: Brought { bytes, messages }, full }),
             }
         })
     }
@@ -349,7 +354,10 @@ impl Session {
     /// The first whole message of `bytes`, and its length.
     fn next_frame<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<(Frame<'a>, usize)>, Malformed> {
         match self.finder.find(bytes, self.context.settings.message_bytes_max)? {
-            Some(length) => Ok(Some((Frame::parse_found(&bytes[..length], self.finder.last_element())?, length))),
+            Some(length) => {
+                self.messages += 1;
+                Ok(Some((Frame::parse_found(&bytes[..length], self.finder.last_element())?, length)))
+            }
             None => Ok(None),
         }
     }
@@ -454,7 +462,7 @@ impl Session {
 }
 
 struct Read {
-    bytes: usize,
+    brought: Brought,
     /// The read filled the buffer: there may be more.
     full: bool,
 }
