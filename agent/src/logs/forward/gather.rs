@@ -24,7 +24,7 @@ use crate::limits::FORWARD_GATHER_MAX;
 /// write of its own.
 const GATHER_MESSAGES: f64 = 48.0;
 /// A read that finds so many came too late.
-const LATE_MESSAGES: u32 = 112;
+const LATE_MESSAGES: u32 = 128;
 /// Reads that bring more than this on average are left as they are.
 const SMALL_READ_BYTES: f64 = 4_096.0;
 /// The timer's tick. A wait shorter than one and a half of it would not be kept.
@@ -33,9 +33,12 @@ const TICK: Duration = Duration::from_millis(1);
 const LOOK_AGAIN: u32 = 512;
 /// Reads in the poll by which the sender's writes are judged.
 const JUDGED: u32 = 8;
-/// The same after the first late read; four times as many after each further one, up to the most.
-const JUDGED_AFTER_LATE: u32 = 64;
-const JUDGED_MOST: u32 = 16_384;
+/// The same for a connection that has just begun: it may be a burst.
+const JUDGED_FIRST: u32 = 256;
+/// The same after a late read; four times as many after each further one, up to the most. A burst of 20,000 lines sees two
+/// late reads at most.
+const JUDGED_AFTER_LATE: u32 = 4_096;
+const JUDGED_MOST: u32 = 65_536;
 /// The weight of the newest rate.
 const WEIGHT: f64 = 0.25;
 
@@ -63,7 +66,7 @@ pub struct Gather {
 
 impl Default for Gather {
     fn default() -> Self {
-        Self { rate: 0.0, size: 0.0, in_poll: 0, by_clock: 0, judged: JUDGED }
+        Self { rate: 0.0, size: 0.0, in_poll: 0, by_clock: 0, judged: JUDGED_FIRST }
     }
 }
 
@@ -123,12 +126,13 @@ mod tests {
     /// Feeds `reads` equal reads and returns the last advice.
     fn advice(brought: Brought, every: Duration, reads: u32) -> Option<Duration> {
         let mut gather = Gather::default();
-        (0..reads).map(|_| gather.in_poll(brought, every)).last().flatten()
+        (0..JUDGED_FIRST + reads).map(|_| gather.in_poll(brought, every)).last().flatten()
     }
 
     fn gathering() -> Gather {
         let mut gather = Gather::default();
-        let waits = (0..20).filter(|_| gather.in_poll(LINE, Duration::from_micros(50)).is_some()).count();
+        let waits =
+            (0..JUDGED_FIRST + 20).filter(|_| gather.in_poll(LINE, Duration::from_micros(50)).is_some()).count();
         assert!(waits > 0, "20,000 lines a second are gathered");
         gather
     }
@@ -176,7 +180,7 @@ mod tests {
     #[test]
     fn who_was_late_reads_at_once_for_longer_each_time() {
         let mut gather = gathering();
-        for reads in [64, 256, 1_024, 4_096, 16_384, 16_384] {
+        for reads in [4_096, 16_384, 65_536, 65_536] {
             assert_eq!(gather.by_clock(lines(160), Duration::from_millis(6)), None);
             for read in 1..reads {
                 assert_eq!(gather.in_poll(LINE, Duration::from_micros(40)), None, "read {read} of {reads}");
