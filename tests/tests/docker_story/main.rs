@@ -138,9 +138,10 @@ fn the_image_runs_confined_and_says_that_it_is_well() -> Result<()> {
     let confined = ["--user", "65532:65532", "--read-only", "--cap-drop", "ALL"];
     let confined = [confined.as_slice(), &["--security-opt", "no-new-privileges"]].concat();
     let command = ["/fluent-bit/bin/fluent-bit", "-c", "/fluent-bit/etc/fluent-bit.conf"];
-    let mut task = Task::start("confined", &["app", "py"], &confined, &command)?;
-    let app = task.app("app", r#"use POSIX; $| = 1; $SIG{TERM} = sub { exit 0 }; print "hello\n"; pause while 1;"#)?;
-    ensure!(cloud::lines(&task.read_back("app", 1)?, "stdout")? == ["hello"]);
+    let mut task = Task::start("confined", &["guest", "py"], &confined, &command)?;
+    let app =
+        task.app("guest", r#"use POSIX; $| = 1; $SIG{TERM} = sub { exit 0 }; print "hello\n"; pause while 1;"#)?;
+    ensure!(cloud::lines(&task.read_back("guest", 1)?, "stdout")? == ["hello"]);
     ensure!(task.agent.exec(&["/pillion", "healthcheck"])? == Some(0), "not healthy: {}", task.told());
     speak_as_public_clients(&task)?;
     ensure!(task.apps[app].stop(10)? == 0);

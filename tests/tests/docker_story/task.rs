@@ -103,6 +103,7 @@ impl Task {
 
 /// A container with Docker's fluentd driver set up as ECS does it.
 pub(crate) fn app(name: &str, script: &str, socket: &str) -> Result<Container> {
+    // Stories run side by side: each names its apps as no other does.
     let unique = format!("{name}-{}", std::process::id());
     let image = environment("PILLION_APP_IMAGE");
     let (address, tag) = (format!("fluentd-address=unix://{socket}"), format!("tag={}", tag(name)));
