@@ -9,8 +9,9 @@
 //! last read's size oscillates, and waiting for writes that are large anyway costs 20 to 50 % (cold cache).
 //!
 //! A reader that is late makes the writer wait, and a writer that waits looks slow: the rate alone would settle there. So a
-//! read that finds the buffer nearly full ends the gathering, and each time it happens again it ends it for longer. What a
-//! container writes right before it exits is lost in Docker's queue if its reader is slow.
+//! read that finds the buffer nearly full ends the gathering, and each time it happens again it ends it for longer. And what a
+//! container writes in a burst right before it exits is lost in Docker's queue if its reader is slow: so only a sender that
+//! has been at it for a second is gathered from.
 //!
 //! Promises: a wait is at most [`FORWARD_GATHER_MAX`]; nobody waits while the buffer could be more than half full, and who
 //! was late reads at once for a while.
@@ -33,8 +34,10 @@ const TICK: Duration = Duration::from_millis(1);
 const LOOK_AGAIN: u32 = 512;
 /// Reads in the poll by which the sender's writes are judged.
 const JUDGED: u32 = 8;
-/// The same for a connection that has just begun: it may be a burst.
-const JUDGED_FIRST: u32 = 256;
+/// How long a sender must have been at it without a pause: before, it may be a burst.
+const STEADY: Duration = Duration::from_secs(1);
+/// A pause: what comes after it is looked at anew.
+const PAUSE: Duration = Duration::from_millis(100);
 /// The same after a late read; four times as many after each further one, up to the most. A burst of 20,000 lines sees two
 /// late reads at most.
 const JUDGED_AFTER_LATE: u32 = 4_096;
@@ -62,11 +65,13 @@ pub struct Gather {
     by_clock: u32,
     /// Reads in the poll before the next wait.
     judged: u32,
+    /// Time since the last pause.
+    busy: Duration,
 }
 
 impl Default for Gather {
     fn default() -> Self {
-        Self { rate: 0.0, size: 0.0, in_poll: 0, by_clock: 0, judged: JUDGED_FIRST }
+        Self { rate: 0.0, size: 0.0, in_poll: 0, by_clock: 0, judged: JUDGED, busy: Duration::ZERO }
     }
 }
 
@@ -77,7 +82,7 @@ impl Gather {
         self.measure(brought, elapsed);
         self.size += (brought.bytes as f64 - self.size) * WEIGHT;
         self.in_poll = self.in_poll.saturating_add(1);
-        if self.in_poll < self.judged || self.size > SMALL_READ_BYTES {
+        if self.in_poll < self.judged || self.size > SMALL_READ_BYTES || self.busy < STEADY {
             return None;
         }
         self.by_clock = 0;
@@ -108,6 +113,7 @@ impl Gather {
         // The poll can bring several reads within a microsecond; they are one for this purpose.
         let rate = f64::from(brought.messages) / elapsed.as_secs_f64().max(50e-6);
         self.rate += (rate - self.rate) * WEIGHT;
+        self.busy = if elapsed > PAUSE { Duration::ZERO } else { self.busy.saturating_add(elapsed) };
     }
 
     fn wait(&self) -> Option<Duration> {
@@ -125,14 +131,13 @@ mod tests {
 
     /// Feeds `reads` equal reads and returns the last advice.
     fn advice(brought: Brought, every: Duration, reads: u32) -> Option<Duration> {
-        let mut gather = Gather::default();
-        (0..JUDGED_FIRST + reads).map(|_| gather.in_poll(brought, every)).last().flatten()
+        let mut gather = Gather { busy: STEADY, ..Gather::default() };
+        (0..reads).map(|_| gather.in_poll(brought, every)).last().flatten()
     }
 
     fn gathering() -> Gather {
         let mut gather = Gather::default();
-        let waits =
-            (0..JUDGED_FIRST + 20).filter(|_| gather.in_poll(LINE, Duration::from_micros(50)).is_some()).count();
+        let waits = (0..20).filter(|_| gather.in_poll(LINE, Duration::from_micros(50)).is_some()).count();
         assert!(waits > 0, "20,000 lines a second are gathered");
         gather
     }
@@ -148,6 +153,17 @@ mod tests {
         assert!(wait >= Duration::from_millis(1) && wait < Duration::from_millis(2), "{wait:?}");
         // 1,000 lines in a second: as long as allowed.
         assert_eq!(advice(LINE, Duration::from_millis(1), 100), Some(FORWARD_GATHER_MAX - TICK));
+    }
+
+    /// A container that writes much and exits has no second, and one that was quiet before begins anew.
+    #[test]
+    fn a_burst_is_read_at_once() {
+        let mut gather = Gather::default();
+        assert!((0..19_000).all(|_| gather.in_poll(LINE, Duration::from_micros(50)).is_none()));
+        assert!((0..2_000).any(|_| gather.in_poll(LINE, Duration::from_micros(50)).is_some()));
+        assert_eq!(gather.by_clock(Brought::default(), Duration::from_millis(2)), None);
+        assert_eq!(gather.in_poll(LINE, Duration::from_millis(500)), None);
+        assert!((0..19_000).all(|_| gather.in_poll(LINE, Duration::from_micros(50)).is_none()));
     }
 
     #[test]
