@@ -136,7 +136,7 @@ mod tests {
     }
 
     fn gathering() -> Gather {
-        let mut gather = Gather::default();
+        let mut gather = Gather { busy: STEADY, ..Gather::default() };
         let waits = (0..20).filter(|_| gather.in_poll(LINE, Duration::from_micros(50)).is_some()).count();
         assert!(waits > 0, "20,000 lines a second are gathered");
         gather
