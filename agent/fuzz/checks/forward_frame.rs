@@ -7,7 +7,8 @@ use pillion::{
     deliver::body::Body,
     logs::{
         accessor::{Accessor, NAME_BYTES_MAX},
-        forward::frame::{Entries, EntryReader, Finder, Frame, Malformed},
+        forward::frame::{self, Entries, EntryReader, Finder, Frame, Malformed},
+        known::Workspace,
         msgpack,
         record::{Record, Value},
         render,
@@ -37,12 +38,26 @@ pub(crate) fn check(bytes: &[u8]) {
         assert_eq!(finder.find(whole, BYTES_MAX), Ok(Some(length)));
         let found = Frame::parse_found(whole, finder.last_element());
         assert_eq!(parts(&Frame::parse(whole)), parts(&found), "with a walk and without");
+        usual(&bytes[start..]);
         message(whole);
         start += length;
     }
     if found(bytes, &[bytes.len().max(1)], BYTES_MAX).0 != [bytes.len()] {
         message(bytes);
     }
+}
+
+/// If `bytes` begin with a message of the usual form: it is what the general way makes of it.
+fn usual(bytes: &[u8]) {
+    let (mut record, mut same) = (Record::default(), Record::default());
+    let Some(usual) = frame::usual(bytes, &mut record) else { return };
+    assert_eq!(Finder::default().find(bytes, usize::MAX), Ok(Some(usual.length)));
+    let Ok(Frame::Message(message)) = Frame::parse(&bytes[..usual.length]) else { panic!("a message") };
+    assert_eq!((usual.tag, message.option.chunk), (message.tag, None));
+    let mut reader = EntryReader::new(message.entries);
+    assert_eq!(reader.next_into(&mut same), Ok(true));
+    assert_eq!(format!("{record:?}"), format!("{same:?}"));
+    assert_eq!(reader.next_into(&mut same), Ok(false));
 }
 
 /// The lengths of the messages in `stream` if it comes in pieces of the sizes `cuts`, and whether it ends in an error.
@@ -98,16 +113,16 @@ pub(crate) fn entries(entries: Entries<'_>) {
         Entries::One(bytes) | Entries::Many(_, bytes) | Entries::Packed(bytes) => bytes.len(),
     };
     let mut reader = EntryReader::new(entries);
-    let (mut record, mut scratch, mut rendered) = (Record::default(), Body::default(), 0);
+    let (mut record, mut workspace, mut rendered) = (Record::default(), Workspace::default(), 0);
     let (mut plain, mut inside, mut beginning) = (Body::default(), Body::default(), Body::default());
     while let Ok(true) = reader.next_into(&mut record) {
         assert!(record.time.nanos < 1_000_000_000);
         plain.truncate(0);
-        render::object(&mut plain, &record, &mut scratch);
+        render::object(&mut plain, &record, &mut workspace);
         serde_json::from_slice::<serde::de::IgnoredAny>(plain.as_slice()).expect("JSON");
         inside.truncate(0);
         inside.put(b"\"");
-        let added = render::object_in_string(&mut inside, &record, &mut scratch);
+        let added = render::object_in_string(&mut inside, &record, &mut workspace);
         inside.put(b"\"");
         let decoded: String = serde_json::from_slice(inside.as_slice()).expect("a JSON string");
         assert_eq!(decoded.as_bytes(), plain.as_slice(), "the same, plain and in a string");
@@ -115,7 +130,7 @@ pub(crate) fn entries(entries: Entries<'_>) {
         rendered += inside.len();
         for bytes_max in [40, usize::MAX] {
             beginning.truncate(0);
-            render::object_beginning(&mut beginning, &record, &mut scratch, bytes_max);
+            render::object_beginning(&mut beginning, &record, &mut workspace, bytes_max);
             // A value that is nested too deeply is `null`, unless the beginning ends before that shows.
             if bytes_max == usize::MAX || !too_deep(&record) {
                 let same = plain.len().min(bytes_max);

@@ -6,6 +6,7 @@
 
 use super::{
     json,
+    known::Workspace,
     msgpack::{self, Broken},
     record::{Fixed, Pair, Record, Value},
 };
@@ -18,10 +19,10 @@ const COMPARED_MAX: usize = 32;
 trait Place {
     /// A quotation mark.
     const QUOTE: &'static [u8];
-    /// Between a key and a value that are text.
-    const BETWEEN: &'static [u8];
     /// Appends text and says how many bytes the escaping of the place added.
     fn text(body: &mut Body, text: &[u8]) -> usize;
+    /// Appends a field whose name and value are text, and says how many bytes the escaping of the place added.
+    fn pair(body: &mut Body, key: &[u8], text: &[u8], workspace: &mut Workspace) -> usize;
     /// A constant, and how many bytes of it the escaping of the place added.
     fn fixed(fixed: &Fixed) -> (&[u8], usize);
 }
@@ -31,11 +32,19 @@ struct InString;
 
 impl Place for Plain {
     const QUOTE: &'static [u8] = b"\"";
-    const BETWEEN: &'static [u8] = b"\":\"";
 
     #[inline]
     fn text(body: &mut Body, text: &[u8]) -> usize {
         json::once(body, text);
+        0
+    }
+
+    fn pair(body: &mut Body, key: &[u8], text: &[u8], _: &mut Workspace) -> usize {
+        body.put(b"\"");
+        json::once(body, key);
+        body.put(b"\":\"");
+        json::once(body, text);
+        body.put(b"\"");
         0
     }
 
@@ -46,11 +55,15 @@ impl Place for Plain {
 
 impl Place for InString {
     const QUOTE: &'static [u8] = b"\\\"";
-    const BETWEEN: &'static [u8] = b"\\\":\\\"";
 
     #[inline]
     fn text(body: &mut Body, text: &[u8]) -> usize {
         json::twice(body, text)
+    }
+
+    #[inline]
+    fn pair(body: &mut Body, key: &[u8], text: &[u8], workspace: &mut Workspace) -> usize {
+        workspace.known.put_pair(body, key, text)
     }
 
     fn fixed(fixed: &Fixed) -> (&[u8], usize) {
@@ -59,19 +72,19 @@ impl Place for InString {
 }
 
 /// Appends the record as a JSON object.
-pub fn object(body: &mut Body, record: &Record<'_>, scratch: &mut Body) {
-    write::<Plain>(body, &record.pairs, scratch);
+pub fn object(body: &mut Body, record: &Record<'_>, workspace: &mut Workspace) {
+    write::<Plain>(body, &record.pairs, workspace);
 }
 
 /// Appends the record as a JSON object that stands in a JSON string, and says how many bytes that escaping added.
 #[inline]
-pub fn object_in_string(body: &mut Body, record: &Record<'_>, scratch: &mut Body) -> usize {
-    write::<InString>(body, &record.pairs, scratch)
+pub fn object_in_string(body: &mut Body, record: &Record<'_>, workspace: &mut Workspace) -> usize {
+    write::<InString>(body, &record.pairs, workspace)
 }
 
 /// Appends the record as a JSON object to an empty body, but not much more than `bytes_max` bytes of it. What stands
 /// behind them need not be JSON.
-pub fn object_beginning(body: &mut Body, record: &Record<'_>, scratch: &mut Body, bytes_max: usize) {
+pub fn object_beginning(body: &mut Body, record: &Record<'_>, workspace: &mut Workspace, bytes_max: usize) {
     body.put(b"{");
     for pair in remaining(&record.pairs) {
         if body.len() > bytes_max {
@@ -84,9 +97,9 @@ pub fn object_beginning(body: &mut Body, record: &Record<'_>, scratch: &mut Body
             Pair { key: Value::Fixed(fixed), value: Value::Fixed(_) } => body.put(fixed.once()),
             Pair { key, value } => {
                 let key = key.text().map_or(*key, |text| Value::Str(&text[..text.len().min(bytes_max)]));
-                write_key::<Plain>(body, &key, scratch);
+                write_key::<Plain>(body, &key, workspace);
                 body.put(b":");
-                value_beginning(body, value, scratch, bytes_max);
+                value_beginning(body, value, workspace, bytes_max);
             }
         }
     }
@@ -94,9 +107,10 @@ pub fn object_beginning(body: &mut Body, record: &Record<'_>, scratch: &mut Body
 }
 
 /// Appends a value as it would stand in an object, but not much more than `bytes_max` bytes of it.
-pub fn value_beginning(body: &mut Body, value: &Value<'_>, scratch: &mut Body, bytes_max: usize) {
+pub fn value_beginning(body: &mut Body, value: &Value<'_>, workspace: &mut Workspace, bytes_max: usize) {
     match value {
         Value::Raw(raw) => {
+            let scratch = &mut workspace.scratch;
             scratch.truncate(0);
             match msgpack::render_beginning(scratch, raw, bytes_max) {
                 Ok(()) | Err(Broken::Long) => body.put(scratch.as_slice()),
@@ -111,7 +125,7 @@ pub fn value_beginning(body: &mut Body, value: &Value<'_>, scratch: &mut Body, b
 }
 
 #[inline]
-fn write<P: Place>(body: &mut Body, pairs: &[Pair<'_>], scratch: &mut Body) -> usize {
+fn write<P: Place>(body: &mut Body, pairs: &[Pair<'_>], workspace: &mut Workspace) -> usize {
     let mut added = 0;
     let mut first = true;
     body.put(b"{");
@@ -120,49 +134,44 @@ fn write<P: Place>(body: &mut Body, pairs: &[Pair<'_>], scratch: &mut Body) -> u
             body.put(b",");
         }
         first = false;
-        added += write_pair::<P>(body, pair, scratch);
+        added += write_pair::<P>(body, pair, workspace);
     }
     body.put(b"}");
     added
 }
 
 #[inline]
-fn write_pair<P: Place>(body: &mut Body, pair: &Pair<'_>, scratch: &mut Body) -> usize {
+fn write_pair<P: Place>(body: &mut Body, pair: &Pair<'_>, workspace: &mut Workspace) -> usize {
     match (pair.key, pair.value) {
-        (Value::Str(key), Value::Str(text)) => {
-            body.put(P::QUOTE);
-            let mut added = P::text(body, key);
-            body.put(P::BETWEEN);
-            added += P::text(body, text);
-            body.put(P::QUOTE);
-            added + 4 * (P::QUOTE.len() - 1)
-        }
+        (Value::Str(key), Value::Str(text)) => P::pair(body, key, text, workspace),
         (Value::Fixed(fixed), Value::Fixed(_)) => {
             let (text, added) = P::fixed(fixed);
             body.put(text);
             added
         }
         (key, value) => {
-            let added = write_key::<P>(body, &key, scratch);
+            let added = write_key::<P>(body, &key, workspace);
             body.put(b":");
-            added + write_value::<P>(body, &value, scratch)
+            added + write_value::<P>(body, &value, workspace)
         }
     }
 }
 
 /// A key is a string in JSON, whatever it was.
-fn write_key<P: Place>(body: &mut Body, key: &Value<'_>, scratch: &mut Body) -> usize {
-    let Value::Raw(raw) = key else { return write_value::<P>(body, key, scratch) };
+fn write_key<P: Place>(body: &mut Body, key: &Value<'_>, workspace: &mut Workspace) -> usize {
+    let Value::Raw(raw) = key else { return write_value::<P>(body, key, workspace) };
+    let scratch = &mut workspace.scratch;
     scratch.truncate(0);
     // The key was walked when its record was read: it is whole.
     let _ = msgpack::render_as_key(scratch, raw);
     from_scratch::<P>(body, scratch)
 }
 
-fn write_value<P: Place>(body: &mut Body, value: &Value<'_>, scratch: &mut Body) -> usize {
+fn write_value<P: Place>(body: &mut Body, value: &Value<'_>, workspace: &mut Workspace) -> usize {
     let Value::Raw(raw) = value else {
         return value.with_text(|text| quoted::<P>(body, text)).unwrap_or_default();
     };
+    let scratch = &mut workspace.scratch;
     scratch.truncate(0);
     render_or_null(scratch, raw);
     from_scratch::<P>(body, scratch)
@@ -249,10 +258,10 @@ mod tests {
 
     fn both(pairs: Vec<Pair<'_>>) -> (String, String) {
         let record = Record { pairs, ..Record::default() };
-        let (mut plain, mut inside, mut scratch) = (Body::default(), Body::default(), Body::default());
-        object(&mut plain, &record, &mut scratch);
+        let (mut plain, mut inside, mut workspace) = (Body::default(), Body::default(), Workspace::default());
+        object(&mut plain, &record, &mut workspace);
         inside.put(b"\"");
-        let added = object_in_string(&mut inside, &record, &mut scratch);
+        let added = object_in_string(&mut inside, &record, &mut workspace);
         inside.put(b"\"");
         let plain = String::from_utf8(plain.into_bytes()).expect("JSON is UTF-8");
         let inside: String = serde_json::from_slice(inside.as_slice())
@@ -330,11 +339,11 @@ mod tests {
             Pair::fixed(&fixed),
         ];
         let record = Record { pairs, ..Record::default() };
-        let (mut whole, mut scratch) = (Body::default(), Body::default());
-        object(&mut whole, &record, &mut scratch);
+        let (mut whole, mut workspace) = (Body::default(), Workspace::default());
+        object(&mut whole, &record, &mut workspace);
         for bytes_max in 0..whole.len() + 10 {
             let mut beginning = Body::default();
-            object_beginning(&mut beginning, &record, &mut scratch, bytes_max);
+            object_beginning(&mut beginning, &record, &mut workspace, bytes_max);
             let same = bytes_max.min(whole.len());
             assert_eq!(beginning.as_slice()[..same], whole.as_slice()[..same], "{bytes_max}");
             assert_eq!(beginning.len() > bytes_max, whole.len() > bytes_max, "{bytes_max}");

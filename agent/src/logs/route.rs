@@ -6,7 +6,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use prometheus::IntCounter;
@@ -14,6 +14,7 @@ use prometheus::IntCounter;
 use super::{
     filter::{Filter, Verdict},
     forward::frame::{EntryReader, Malformed},
+    known::Workspace,
     out::{Sink, Target, Writer},
     pattern::Pattern,
     record::{EventTime, Record},
@@ -55,12 +56,14 @@ pub struct Route {
     targets: Vec<Target>,
     filtered: IntCounter,
     unrouted: Option<IntCounter>,
+    workspace: Mutex<Workspace>,
 }
 
 /// Records of one tag on their way, for as long as one read lasts.
 pub struct Pass<'r> {
     route: &'r Route,
     writers: Vec<Writer<'r>>,
+    workspace: MutexGuard<'r, Workspace>,
     read: u64,
     filtered: u64,
 }
@@ -104,6 +107,7 @@ impl Router {
             filters: self.filters.iter().filter(|filter| filter.pattern().fits(tag)).map(Arc::clone).collect(),
             targets,
             filtered: self.counters.logs_filtered_records.with_label_values(&[&**source]),
+            workspace: Mutex::default(),
             unrouted: unrouted.then(|| self.counters.logs_unrouted_records.with_label_values(&[&**source])),
         }
     }
@@ -129,7 +133,13 @@ impl Known {
 impl Route {
     /// Begins to send records on their way. What follows shares one look at each output; end it soon.
     pub fn begin(&self) -> Pass<'_> {
-        Pass { route: self, writers: self.targets.iter().map(Target::writer).collect(), read: 0, filtered: 0 }
+        Pass {
+            route: self,
+            writers: self.targets.iter().map(Target::writer).collect(),
+            workspace: self.workspace.lock().unwrap_or_else(PoisonError::into_inner),
+            read: 0,
+            filtered: 0,
+        }
     }
 }
 
@@ -146,19 +156,28 @@ impl<'r> Pass<'r> {
         'r: 'a,
     {
         while entries.next_into(record)? {
-            self.read += 1;
-            if record.time.seconds == 0 {
-                record.time = now;
-            }
-            if self.route.filters.iter().any(|filter| filter.apply(record) == Verdict::Drop) {
-                self.filtered += 1;
-                continue;
-            }
-            for writer in &mut self.writers {
-                writer.append(record);
-            }
+            self.push_one(record, now);
         }
         Ok(())
+    }
+
+    /// Sends `record` on its way.
+    #[inline]
+    pub fn push_one<'a>(&mut self, record: &mut Record<'a>, now: EventTime)
+    where
+        'r: 'a,
+    {
+        self.read += 1;
+        if record.time.seconds == 0 {
+            record.time = now;
+        }
+        if self.route.filters.iter().any(|filter| filter.apply(record) == Verdict::Drop) {
+            self.filtered += 1;
+            return;
+        }
+        for writer in &mut self.writers {
+            writer.append(record, &mut self.workspace);
+        }
     }
 
     /// Records read so far.
@@ -169,6 +188,7 @@ impl<'r> Pass<'r> {
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
+        self.workspace.trim();
         self.route.filtered.inc_by(self.filtered);
         if let Some(unrouted) = &self.route.unrouted {
             unrouted.inc_by(self.read - self.filtered);

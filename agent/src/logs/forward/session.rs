@@ -29,7 +29,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{
     Buffers, Meters, Settings,
-    frame::{Entries, EntryReader, Finder, Frame, Malformed, Message},
+    frame::{self, Entries, EntryReader, Finder, Frame, Malformed, Message, Usual},
     gather::{Brought, Gather},
 };
 use crate::{
@@ -339,56 +339,72 @@ impl Session {
     /// Routes the whole messages of `bytes` and returns their length together.
     fn take_messages(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
         let now = EventTime::now();
-        let mut taken = 0;
-        let mut next = self.next_frame(bytes)?;
-        while let Some((frame, length)) = next {
+        let (mut taken, mut record) = (0, Record::default());
+        while let Some((next, length)) = self.next(&bytes[taken..], &mut record)? {
             taken += length;
-            next = match frame {
-                Frame::Heartbeat => self.next_frame(&bytes[taken..])?,
-                Frame::Message(first) => self.take_run(first, bytes, &mut taken, now)?,
-            };
+            self.messages += 1;
+            if let Some(tag) = next.tag() {
+                self.take_run(tag, next, std::mem::take(&mut record), bytes, &mut taken, now)?;
+            }
         }
         Ok(taken)
     }
 
-    /// The first whole message of `bytes`, and its length.
-    fn next_frame<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<(Frame<'a>, usize)>, Malformed> {
-        match self.finder.find(bytes, self.context.settings.message_bytes_max)? {
-            Some(length) => {
-                self.messages += 1;
-                Ok(Some((Frame::parse_found(&bytes[..length], self.finder.last_element())?, length)))
-            }
-            None => Ok(None),
+    /// The first whole message of `bytes`, and its length. If it is a usual one, its record stands in `record`.
+    #[inline]
+    fn next<'a>(&mut self, bytes: &'a [u8], record: &mut Record<'a>) -> Result<Option<(Next<'a>, usize)>, Malformed> {
+        let bytes_max = self.context.settings.message_bytes_max;
+        if !self.finder.is_within()
+            && let Some(Usual { tag, length }) = frame::usual(bytes, record)
+            && length <= bytes_max
+        {
+            return Ok(Some((Next::Usual(tag), length)));
         }
+        let Some(length) = self.finder.find(bytes, bytes_max)? else { return Ok(None) };
+        let next = match Frame::parse_found(&bytes[..length], self.finder.last_element())? {
+            Frame::Heartbeat => Next::Heartbeat,
+            Frame::Message(message) => Next::Message(message),
+        };
+        Ok(Some((next, length)))
     }
 
-    /// Routes `first` and the messages after it that have the same tag, in one pass. `taken` is where they begin, and
-    /// then where they end. Returns the message that follows.
+    /// Routes `next`, whose record may stand in `record`, and the messages after it that have the same tag, in one pass.
+    /// `taken` is where they begin, and then where they end.
     fn take_run<'a>(
         &mut self,
-        first: Message<'a>,
+        tag: &[u8],
+        next: Next<'a>,
+        record: Record<'a>,
         bytes: &'a [u8],
         taken: &mut usize,
         now: EventTime,
-    ) -> Result<Option<(Frame<'a>, usize)>, Malformed> {
-        let route = self.find_route(first.tag);
-        let records = self.context.meters.records.clone();
-        let mut record = Record::default();
+    ) -> Result<(), Malformed> {
+        let route = self.find_route(tag);
         let mut pass = route.begin();
-        let mut message = first;
+        // From here on they borrow from the route as well.
+        let (mut next, mut record): (Next<'_>, Record<'_>) = (next, record);
         let outcome = loop {
-            if let Err(malformed) = self.take_message(&message, &mut pass, &mut record, now) {
-                break Err(malformed);
-            }
-            match self.next_frame(&bytes[*taken..]) {
-                Ok(Some((Frame::Message(next), length))) if next.tag == message.tag => {
-                    *taken += length;
-                    message = next;
+            match &next {
+                Next::Usual(_) => pass.push_one(&mut record, now),
+                Next::Message(message) => {
+                    if let Err(malformed) = self.take_message(message, &mut pass, &mut record, now) {
+                        break Err(malformed);
+                    }
                 }
-                other => break other,
+                Next::Heartbeat => {}
+            }
+            match self.next(&bytes[*taken..], &mut record) {
+                Ok(Some((another, length))) if another.tag() == Some(tag) => {
+                    *taken += length;
+                    self.messages += 1;
+                    next = another;
+                }
+                // Whatever else it is, it is looked at again with the route of its own tag.
+                Ok(_) => break Ok(()),
+                Err(malformed) => break Err(malformed),
             }
         };
-        records.inc_by(pass.records());
+        self.context.meters.records.inc_by(pass.records());
         outcome
     }
 
@@ -457,6 +473,24 @@ impl Session {
             biased;
             written = write_all(polled, &acks, ACK_TIMEOUT) => written,
             () = self.context.closing.cancelled() => Err(End::Closed),
+        }
+    }
+}
+
+/// What stands next in a buffer.
+enum Next<'a> {
+    Heartbeat,
+    /// A message with this tag, whose record was read.
+    Usual(&'a [u8]),
+    Message(Message<'a>),
+}
+
+impl<'a> Next<'a> {
+    fn tag(&self) -> Option<&'a [u8]> {
+        match self {
+            Self::Heartbeat => None,
+            Self::Usual(tag) => Some(tag),
+            Self::Message(message) => Some(message.tag),
         }
     }
 }

@@ -25,12 +25,11 @@ use crate::{
     deliver::{
         Answer, Cause, Destination, Limits,
         batch::{Batch, Frame},
-        body::Body,
         books::Account,
         lane::{Appending, Lane, Output},
     },
     limits::CONTAINER_LABELS_MAX,
-    logs::{record::Record, render},
+    logs::{known::Workspace, record::Record, render},
     units::ByteSize,
 };
 
@@ -141,7 +140,6 @@ pub struct Target {
 /// Appends a chunk's records.
 pub struct Writer<'a> {
     appending: Appending<'a, Folder>,
-    scratch: Body,
 }
 
 impl Sink {
@@ -170,19 +168,19 @@ impl Sink {
 impl Target {
     /// Begins to append.
     pub fn writer(&self) -> Writer<'_> {
-        Writer { appending: self.sink.output.append(&self.lane, &self.account), scratch: Body::default() }
+        Writer { appending: self.sink.output.append(&self.lane, &self.account) }
     }
 }
 
 impl Writer<'_> {
     /// Appends one record.
-    pub fn append(&mut self, record: &Record<'_>) {
+    pub fn append(&mut self, record: &Record<'_>, workspace: &mut Workspace) {
         let body = self.appending.begin();
         let start = body.len();
         body.put(b"{\"date\":");
         body.put(format!("{}.{:09}", record.time.seconds, record.time.nanos).as_bytes());
         let brace = body.len();
-        render::object(body, record, &mut self.scratch);
+        render::object(body, record, workspace);
         // `{"date":1` and `{"log":...}` become one object.
         let empty = body.len() == brace + 2;
         body.overwrite(brace, if empty { b' ' } else { b',' });

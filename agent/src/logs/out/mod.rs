@@ -15,7 +15,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::record::Record;
+use super::{known::Workspace, record::Record};
 use crate::deliver::{
     Retry,
     books::{Account, Lost},
@@ -117,10 +117,10 @@ impl Target {
 impl Writer<'_> {
     /// Appends one record.
     #[inline]
-    pub fn append(&mut self, record: &Record<'_>) {
+    pub fn append(&mut self, record: &Record<'_>, workspace: &mut Workspace) {
         match self {
-            Self::Cloudwatch(writer) => writer.append(record),
-            Self::File(writer) => writer.append(record),
+            Self::Cloudwatch(writer) => writer.append(record, workspace),
+            Self::File(writer) => writer.append(record, workspace),
             Self::Nowhere(counting) => counting.records += 1,
         }
     }

@@ -17,6 +17,7 @@ use crate::{
     deliver::{Destination, batch::Frame, body::Body, books::Refused, lane::Appending},
     logs::{
         json,
+        known::Workspace,
         record::{Record, Value},
         render,
     },
@@ -70,7 +71,7 @@ pub fn append<D: Destination>(
     record: &Record<'_>,
     time: i64,
     message: &Message,
-    scratch: &mut Body,
+    workspace: &mut Workspace,
 ) -> Encoded {
     let body = to.begin();
     let time = time.max(0);
@@ -79,17 +80,17 @@ pub fn append<D: Destination>(
     let large = record.bytes > LARGE_BYTES;
     let added = match message {
         Message::Record if large => 0,
-        Message::Record => render::object_in_string(body, record, scratch),
+        Message::Record => render::object_in_string(body, record, workspace),
         Message::Field(name) => match record.get(name.as_bytes()) {
             Some(_) if large => 0,
-            Some(value) => field(body, &value, scratch),
+            Some(value) => field(body, &value, workspace),
             None => return refuse(to, Refused::KeyMissing),
         },
     };
     let (mut counted, mut encoded) = (body.len() - start - added, Encoded::Whole);
     if large || counted > MESSAGE_BYTES_MAX {
         body.truncate(start);
-        (counted, encoded) = beginning(body, record, message, scratch);
+        (counted, encoded) = beginning(body, record, message, workspace);
     }
     if counted == 0 {
         return refuse(to, Refused::Empty);
@@ -105,7 +106,7 @@ fn refuse<D: Destination>(to: &mut Appending<'_, D>, reason: Refused) -> Encoded
 }
 
 /// The field's text, or its JSON if it is not text. Returns what the escaping added.
-fn field(body: &mut Body, value: &Value<'_>, scratch: &mut Body) -> usize {
+fn field(body: &mut Body, value: &Value<'_>, workspace: &mut Workspace) -> usize {
     let before = body.len();
     let counted = value.with_text(|text| {
         json::once(body, text);
@@ -114,7 +115,7 @@ fn field(body: &mut Body, value: &Value<'_>, scratch: &mut Body) -> usize {
     });
     let counted = counted.unwrap_or_else(|| {
         let mut inner = Body::default();
-        render::value_beginning(&mut inner, value, scratch, usize::MAX);
+        render::value_beginning(&mut inner, value, workspace, usize::MAX);
         json::once(body, inner.as_slice());
         inner.len()
     });
@@ -124,19 +125,19 @@ fn field(body: &mut Body, value: &Value<'_>, scratch: &mut Body) -> usize {
 /// Writes the message, or the longest part of it that the service takes and the mark. Returns its length as counted.
 /// What is left out is not rendered either: six megabytes of control characters would take forty.
 #[cold]
-fn beginning(body: &mut Body, record: &Record<'_>, message: &Message, scratch: &mut Body) -> (usize, Encoded) {
+fn beginning(body: &mut Body, record: &Record<'_>, message: &Message, workspace: &mut Workspace) -> (usize, Encoded) {
     const ENOUGH: usize = MESSAGE_BYTES_MAX + 1;
     let mut inner = Body::default();
     let text = match message {
         Message::Record => {
-            render::object_beginning(&mut inner, record, scratch, ENOUGH);
+            render::object_beginning(&mut inner, record, workspace, ENOUGH);
             inner.as_slice()
         }
         Message::Field(name) => match record.get(name.as_bytes()) {
             Some(value) => match value.text() {
                 Some(text) => &text[..text.len().min(ENOUGH)],
                 None => {
-                    render::value_beginning(&mut inner, &value, scratch, ENOUGH);
+                    render::value_beginning(&mut inner, &value, workspace, ENOUGH);
                     inner.as_slice()
                 }
             },
@@ -236,12 +237,12 @@ mod tests {
         let (output, engine) = deliver::deliver("kept", Arc::clone(&kept), Rules::default(), &budget, &Counters::new());
         let account = Arc::new(Account::default());
         let record = Record { bytes, pairs: vec![Pair { key: Value::Str(b"log"), value: log }], ..Record::default() };
-        let mut scratch = Body::default();
+        let mut workspace = Workspace::default();
         let lane = output.lane(&());
         let mut appending = output.append(&lane, &account);
-        let encoded = append(&mut appending, &record, 7, message, &mut scratch);
+        let encoded = append(&mut appending, &record, 7, message, &mut workspace);
         drop(appending);
-        let memory = budget.used() + scratch.capacity() as u64;
+        let memory = budget.used() + workspace.scratch.capacity() as u64;
         output.close();
         engine.run(CancellationToken::new(), CancellationToken::new()).await;
         assert!(account.totals().balanced() && account.totals().lost[Lost::Unsettled as usize] == 0);

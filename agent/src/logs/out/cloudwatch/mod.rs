@@ -30,11 +30,10 @@ use crate::{
     deliver::{
         Answer, Cause, Destination, Fate, Limits, Verdict,
         batch::{Batch, Frame},
-        body::Body,
         books::{Account, Refused},
         lane::{Appending, Lane, Output},
     },
-    logs::record::Record,
+    logs::{known::Workspace, record::Record},
 };
 use control::Control;
 
@@ -176,7 +175,6 @@ pub struct Target {
 pub struct Writer<'a> {
     target: &'a Target,
     fixed: Option<Appending<'a, CloudWatch>>,
-    scratch: Body,
 }
 
 impl Sink {
@@ -196,22 +194,22 @@ impl Target {
     /// Begins to append.
     pub fn writer(&self) -> Writer<'_> {
         let fixed = self.lane.as_ref().map(|lane| self.sink.output.append(lane, &self.account));
-        Writer { target: self, fixed, scratch: Body::default() }
+        Writer { target: self, fixed }
     }
 }
 
 impl Writer<'_> {
     /// Appends one record.
     #[inline]
-    pub fn append(&mut self, record: &Record<'_>) {
+    pub fn append(&mut self, record: &Record<'_>, workspace: &mut Workspace) {
         let time = record.time.milliseconds();
         let Target { sink, tag, account, .. } = self.target;
         let encoded = match &mut self.fixed {
-            Some(appending) => encode::append(appending, record, time, &sink.message, &mut self.scratch),
+            Some(appending) => encode::append(appending, record, time, &sink.message, workspace),
             None => {
                 let lane = sink.output.lane(&sink.naming.key(tag, record));
                 let mut appending = sink.output.append(&lane, account);
-                encode::append(&mut appending, record, time, &sink.message, &mut self.scratch)
+                encode::append(&mut appending, record, time, &sink.message, workspace)
             }
         };
         if encoded == encode::Encoded::Cut {

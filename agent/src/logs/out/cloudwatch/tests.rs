@@ -256,11 +256,11 @@ fn encoded(records: &[Record<'_>], message: &Message, bytes: usize) -> (Vec<Vec<
         let (output, engine) = deliver("catch", Arc::clone(&catch), Rules::default(), &budget, &counters);
         let account = books.account(&Holder { output: "catch".into(), source: "test".into() });
         let lane = output.lane(&key());
-        let mut scratch = Body::default();
+        let mut workspace = Workspace::default();
         let mut appending = output.append(&lane, &account);
         let said = records
             .iter()
-            .map(|record| encode::append(&mut appending, record, record.time.milliseconds(), message, &mut scratch))
+            .map(|record| encode::append(&mut appending, record, record.time.milliseconds(), message, &mut workspace))
             .collect();
         drop(appending);
         output.close();
