@@ -20,6 +20,8 @@ use super::{
     body::Body,
     books::{Account, Lost, Receipt, Refused},
     budget::Lease,
+    queue::Age,
+    stock::Stock,
 };
 
 /// What stands around and between the records of a body.
@@ -89,6 +91,8 @@ pub struct Open {
     opened: Instant,
     /// Where the record being written begins.
     start: usize,
+    /// Bytes of the batch before, which this one is likely to resemble.
+    before: usize,
 }
 
 /// A batch that waits to be sent, with all that must be settled for it.
@@ -123,6 +127,7 @@ impl Open {
             lease,
             opened: Instant::now(),
             start: 0,
+            before: 0,
         }
     }
 
@@ -208,25 +213,38 @@ impl Open {
         self.entries.push(Entry { time, end, source });
     }
 
-    /// Ends the batch and leaves an empty one with `lease`.
-    pub fn seal<K>(&mut self, key: K, frame: &Frame, lease: Lease) -> Pending<K> {
-        let fresh = Self { body: Body::default(), ..Self::new(lease) };
+    /// True if it has no buffer, and the batch before needed a large one.
+    #[inline]
+    pub fn wants_room(&self) -> bool {
+        const LARGE: usize = 128 * 1_024;
+        self.body.capacity() == 0 && self.before > LARGE
+    }
+
+    /// Ends the batch and leaves an empty one with `lease`. The body's buffer comes back to `stock` if that wants it.
+    pub fn seal<K>(&mut self, key: K, frame: &Frame, lease: Lease, stock: &Arc<Stock>) -> Pending<K> {
+        let fresh = Self { before: self.body.len(), ..Self::new(lease) };
         let mut done = std::mem::replace(self, fresh);
         let since = done.opened;
         if !done.ordered {
             done.sort(frame);
         }
         done.body.put(frame.tail);
-        let mut body = done.body.into_bytes();
-        if body.capacity() - body.len() > body.len() / 4 {
-            // Room for a full batch that did not become one, or what doubling left over: while memory is short, it would
-            // cost a third of the records that could wait.
-            body.shrink_to_fit();
-            done.entries.shrink_to_fit();
-        }
-        let memory = memory(body.capacity(), &done.entries);
-        done.lease.resize(memory);
-        let batch = Arc::new(Batch { key, body: body.into(), entries: done.entries });
+        let mut capacity = done.body.capacity();
+        let body = if stock.wants(&done.body) {
+            stock.lend(done.body)
+        } else {
+            let mut body = done.body.into_bytes();
+            if body.capacity() - body.len() > body.len() / 4 {
+                // Room for a full batch that did not become one, or what doubling left over: while memory is short, it
+                // would cost a third of the records that could wait.
+                body.shrink_to_fit();
+                done.entries.shrink_to_fit();
+            }
+            capacity = body.capacity();
+            body.into()
+        };
+        done.lease.resize(memory(capacity, &done.entries));
+        let batch = Arc::new(Batch { key, body, entries: done.entries });
         Pending { batch, receipts: done.receipts, lease: done.lease, since, number: 0, attempts: 0, not_before: None }
     }
 
@@ -350,7 +368,7 @@ impl<K: Clone> Pending<K> {
     }
 
     /// What orders batches: the older is less. Parts of one batch are of one age.
-    pub(super) fn age(&self) -> (Instant, u64) {
+    pub(super) fn age(&self) -> Age {
         (self.since, self.number)
     }
 }
@@ -378,7 +396,8 @@ mod tests {
     }
 
     fn sealed(open: &mut Open, budget: &Budget) -> Pending<&'static str> {
-        open.seal("key", &frame(), budget.share().lease())
+        let stock = Arc::new(Stock::new(budget.share(), 1 << 20));
+        open.seal("key", &frame(), budget.share().lease(), &stock)
     }
 
     #[test]

@@ -129,8 +129,8 @@ impl<D: Destination> Engine<D> {
             let open = queue.sealable(|key| self.is_free(key));
             let due = open.filter(|&place| queue.open_since(place) + self.linger() <= now);
             match (sealed, due) {
-                (Some(sealed), Some(due)) if queue.open_since(due) < queue.sealed_since(sealed) => {}
-                (Some(sealed), _) => return queue.take(sealed),
+                (Some((since, _)), Some(due)) if queue.open_since(due) < since => {}
+                (Some(age), _) => return queue.take(age),
                 _ => {}
             }
             let listed = queue.unlist(due?)?;
@@ -334,8 +334,15 @@ impl<D: Destination> Engine<D> {
     /// True, for good, if no record will come and none is left.
     fn has_ended(&self) -> bool {
         let mut queue = self.output.queue();
-        let ended = queue.closed && queue.is_empty() && self.flying.is_empty();
+        let idle = queue.is_empty() && self.flying.is_empty();
+        let ended = queue.closed && idle;
         queue.ended |= ended;
+        drop(queue);
+        if ended {
+            self.output.stock.close();
+        } else if idle {
+            self.output.stock.clear();
+        }
         ended
     }
 
@@ -377,6 +384,7 @@ impl<D: Destination> Engine<D> {
         for (_, flight) in std::mem::take(&mut self.flights) {
             lost += flight.pending.lost(Lost::Stopped);
         }
+        self.output.stock.close();
         let (sealed, listed) = self.output.queue().end();
         lost += sealed.into_iter().map(|pending| pending.lost(Lost::Stopped)).sum::<u64>();
         for Listed { lane, .. } in listed {

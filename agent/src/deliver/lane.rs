@@ -21,6 +21,7 @@ use super::{
     books::{Account, Lost, Refused},
     budget::Share,
     queue::Queue,
+    stock::Stock,
 };
 use crate::tell::counters::Counters;
 
@@ -33,6 +34,7 @@ pub struct Output<D: Destination> {
     pub(super) share: Share,
     pub(super) counters: Counters,
     pub(super) wake: Notify,
+    pub(super) stock: Arc<Stock>,
     lanes: Mutex<HashMap<D::Key, Arc<Lane<D>>>>,
     queue: Mutex<Queue<D>>,
 }
@@ -63,10 +65,14 @@ const LANES_MANY: usize = 1_024;
 
 impl<D: Destination> Output<D> {
     pub(super) fn new(name: Arc<str>, destination: Arc<D>, share: Share, counters: Counters) -> Self {
+        let limits = destination.limits();
+        // Beside what the service counts there is what it does not: escapes, and what stands around the records.
+        let room = limits.bytes + limits.bytes / 4;
         Self {
             name,
-            limits: destination.limits(),
+            limits,
             destination,
+            stock: Arc::new(Stock::new(share.clone(), room)),
             share,
             counters,
             wake: Notify::new(),
@@ -131,7 +137,7 @@ impl<D: Destination> Output<D> {
         if open.is_empty() {
             return;
         }
-        let pending = open.seal(lane.key.clone(), &lane.frame, self.share.lease());
+        let pending = open.seal(lane.key.clone(), &lane.frame, self.share.lease(), &self.stock);
         let mut queue = self.queue();
         if queue.ended {
             drop(queue);
@@ -177,6 +183,11 @@ impl<D: Destination> Appending<'_, D> {
     /// Writes what stands before a record and returns the body to write it to.
     #[inline]
     pub fn begin(&mut self) -> &mut Body {
+        if self.open.wants_room()
+            && let Some(body) = self.output.stock.take()
+        {
+            self.open.body = body;
+        }
         self.open.begin(&self.lane.frame);
         &mut self.open.body
     }
@@ -217,10 +228,9 @@ impl<D: Destination> Appending<'_, D> {
             self.output.seal(self.lane, &mut self.open);
         }
         self.source = self.open.source(self.account);
-        let room = self.output.limits.bytes + self.output.limits.bytes / 4;
-        if full && self.output.share.is_roomy(room as u64) {
+        if full && let Some(body) = self.output.stock.take_or_make() {
             // The next one is likely to become as large.
-            self.open.body = Body::with_room(room);
+            self.open.body = body;
         }
         self.open.begin(&self.lane.frame);
         self.open.body.put(&record);
@@ -239,7 +249,7 @@ impl<D: Destination> Appending<'_, D> {
         }
         let bytes = self.open.memory();
         while !self.open.lease().resize(bytes) {
-            if !self.output.evict() {
+            if !self.output.stock.clear() && !self.output.evict() {
                 self.open.lose(Lost::MemoryFull);
                 return false;
             }

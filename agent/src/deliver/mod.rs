@@ -30,6 +30,7 @@ pub mod lane;
 pub mod pace;
 mod queue;
 mod standing;
+pub mod stock;
 #[cfg(test)]
 mod tests;
 

@@ -20,6 +20,7 @@ use crate::{
         batch::Open,
         books::{Books, Holder},
         budget::Budget,
+        stock::Stock,
         deliver,
     },
     life::Life,
@@ -66,7 +67,7 @@ fn batch(events: usize) -> Arc<Batch<Key>> {
         open.accept(source, 1);
         open.commit(time as i64, 28, source);
     }
-    let pending = open.seal(key(), &frame, budget.share().lease());
+    let pending = open.seal(key(), &frame, budget.share().lease(), &Arc::new(Stock::new(budget.share(), 1 << 20)));
     let batch = Arc::clone(&pending.batch);
     pending.delivered();
     batch
