@@ -10,6 +10,10 @@ use std::time::Duration;
 pub const FORWARD_READ_BYTES: usize = 128 * 1024;
 /// The longest wait between two reads of a busy forward connection. Longer waits block the writer (measured).
 pub const FORWARD_GATHER_MAX: Duration = Duration::from_millis(5);
+/// What a sender of small messages may write at once and have it read before it is looked at: with what the last read
+/// brings, and the buffer's doubling, at most 5 MB, in the room of one large message (see [`PARTIAL_MESSAGES_MAX`]). About
+/// 10,000 of Docker's lines.
+pub const FORWARD_BURST_BYTES: usize = 4 * 1024 * 1024;
 /// The largest forward message, before and after decompression, unless the user sets another: Fluent Bit's
 /// `buffer_max_size`.
 pub const FORWARD_MESSAGE_BYTES_MAX: usize = 6_144_000;

@@ -44,6 +44,11 @@ impl Partials {
         timeout(PARTIAL_WAIT, rooms.acquire_owned()).await.ok()?.ok().map(Room)
     }
 
+    /// A room, if there is one at once.
+    pub fn try_room(&self) -> Option<Room> {
+        Arc::clone(&self.rooms).try_acquire_owned().ok().map(Room)
+    }
+
     /// Rooms nobody has.
     #[cfg(test)]
     pub(crate) fn free(&self) -> usize {

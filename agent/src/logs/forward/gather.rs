@@ -42,6 +42,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// late reads at most.
 const JUDGED_AFTER_LATE: u32 = 4_096;
 const JUDGED_MOST: u32 = 65_536;
+/// Messages a second from which on they are put aside. At fewer there is time to look at each.
+const BURST_RATE: f64 = 10_000.0;
 /// The weight of the newest rate.
 const WEIGHT: f64 = 0.25;
 
@@ -67,11 +69,13 @@ pub struct Gather {
     judged: u32,
     /// Time since the last pause.
     busy: Duration,
+    /// The last reads were those of a burst.
+    after_burst: bool,
 }
 
 impl Default for Gather {
     fn default() -> Self {
-        Self { rate: 0.0, size: 0.0, in_poll: 0, by_clock: 0, judged: JUDGED, busy: Duration::ZERO }
+        Self { rate: 0.0, size: 0.0, in_poll: 0, by_clock: 0, judged: JUDGED, busy: Duration::ZERO, after_burst: false }
     }
 }
 
@@ -80,13 +84,35 @@ impl Gather {
     /// of the poll, or `None` to stay in it.
     pub fn in_poll(&mut self, brought: Brought, elapsed: Duration) -> Option<Duration> {
         self.measure(brought, elapsed);
-        self.size += (brought.bytes as f64 - self.size) * WEIGHT;
+        // What came together while a burst was looked at says nothing of the writes.
+        if !std::mem::take(&mut self.after_burst) {
+            self.size += (brought.bytes as f64 - self.size) * WEIGHT;
+        }
         self.in_poll = self.in_poll.saturating_add(1);
         if self.in_poll < self.judged || self.size > SMALL_READ_BYTES || self.busy < STEADY {
             return None;
         }
         self.by_clock = 0;
         self.wait()
+    }
+
+    /// True if small writes come faster than the timer ticks: then it pays to put them aside first.
+    pub fn is_burst(&self) -> bool {
+        self.in_poll >= JUDGED && self.size <= SMALL_READ_BYTES && self.rate >= BURST_RATE
+    }
+
+    /// True if the sender began or came back less than a second ago.
+    pub fn is_young(&self) -> bool {
+        self.busy < STEADY
+    }
+
+    /// So many `reads` of a burst brought this together, `elapsed` after the read before them.
+    pub fn in_burst(&mut self, brought: Brought, reads: u32, elapsed: Duration) {
+        self.measure(brought, elapsed);
+        let reads = reads.max(1);
+        self.size += (brought.bytes as f64 / f64::from(reads) - self.size) * WEIGHT;
+        self.in_poll = self.in_poll.saturating_add(reads);
+        self.after_burst = true;
     }
 
     /// A read by the clock brought this, `elapsed` after the one before. Returns how long to wait before the next, or
@@ -208,5 +234,41 @@ mod tests {
             let _ = gather.by_clock(lines(48), Duration::from_micros(2_400));
         }
         assert_eq!(gather.judged, JUDGED);
+    }
+
+    #[test]
+    fn small_writes_faster_than_the_timer_are_a_burst() {
+        for (brought, every, burst) in [
+            (LINE, 50, true),
+            (LINE, 99, true),
+            (LINE, 150, false),
+            (LINE, 1_000, false),
+            (lines(2), 50, true),
+            (lines(32), 1_600, false),
+        ] {
+            let mut gather = Gather::default();
+            for _ in 0..50 {
+                let _ = gather.in_poll(brought, Duration::from_micros(every));
+            }
+            assert_eq!(gather.is_burst(), burst, "{brought:?} every {every} us");
+        }
+    }
+
+    /// The size of the writes is known from a burst's reads, not from what came together while it was looked at.
+    #[test]
+    fn a_burst_goes_on_while_writes_are_small() {
+        let mut gather = Gather::default();
+        for _ in 0..20 {
+            let _ = gather.in_poll(LINE, Duration::from_micros(20));
+        }
+        for _ in 0..20 {
+            gather.in_burst(lines(300), 250, Duration::from_millis(2));
+            assert_eq!(gather.in_poll(lines(60), Duration::from_micros(60)), None);
+            assert!(gather.is_burst());
+        }
+        for _ in 0..20 {
+            gather.in_burst(lines(300), 9, Duration::from_millis(2));
+        }
+        assert!(!gather.is_burst(), "the writes have become large");
     }
 }

@@ -124,8 +124,11 @@ impl Buffers {
         kept.unwrap_or_else(|| vec![0; PARTIAL_BYTES_FREE + FORWARD_READ_BYTES])
     }
 
-    /// Returns a buffer.
+    /// Returns a buffer. One that has grown is not kept.
     pub fn give_back(&self, buffer: Vec<u8>) {
+        if buffer.len() > PARTIAL_BYTES_FREE + FORWARD_READ_BYTES {
+            return;
+        }
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() < Self::KEPT {
             kept.push(buffer);

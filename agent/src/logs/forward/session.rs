@@ -9,7 +9,11 @@
 //! everything whole before it; answers `chunk` with `ack` when all records of the message were accepted.
 //! Never: closes a connection because we are busy, or waits for a destination.
 
+mod burst;
+#[cfg(test)]
+mod burst_tests;
 mod greet;
+mod messages;
 #[cfg(test)]
 mod room_tests;
 #[cfg(test)]
@@ -29,15 +33,12 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{
     Buffers, Meters, Settings,
-    frame::{self, Entries, EntryReader, Finder, Frame, Malformed, Message, Usual},
+    frame::{Finder, Malformed},
     gather::{Brought, Gather},
 };
 use crate::{
     limits::{FORWARD_READ_BYTES, PARTIAL_BYTES_FREE, PARTIAL_WAIT},
-    logs::{
-        record::{EventTime, Record},
-        route::{Pass, Route, Router},
-    },
+    logs::route::{Route, Router},
     net::{
         listen::{Polled, Socket},
         partial::{Partials, Room},
@@ -187,7 +188,11 @@ impl Session {
         self.find_room().await?;
         if !full {
             self.full_reads = 0;
-            return Ok(self.gather.in_poll(brought, elapsed));
+            let wait = self.gather.in_poll(brought, elapsed);
+            if wait.is_none() && self.gather.is_burst() {
+                self.read_burst(polled).await?;
+            }
+            return Ok(wait);
         }
         self.full_reads += 1;
         if self.full_reads.is_multiple_of(FULL_READS_MAX) {
@@ -285,11 +290,28 @@ impl Session {
 
     /// One read by `fill`, and everything in it.
     fn read(&mut self, fill: impl FnOnce(&mut [u8]) -> Poll<io::Result<usize>>) -> Poll<Result<Read, End>> {
-        let context = Arc::clone(&self.context);
+        let mut filling = self.begin();
+        let read = fill(filling.room());
+        if let Poll::Ready(Ok(bytes)) = &read {
+            filling.have += bytes;
+        }
+        let full = filling.room().is_empty();
+        let looked = self.finish(filling);
+        read.map(|read| {
+            let brought = looked?;
+            match read? {
+                0 => Err(End::Closed),
+                _ => Ok(Read { brought, full }),
+            }
+        })
+    }
+
+    /// A buffer to read into, with what was kept of the last message.
+    fn begin(&mut self) -> Filling {
         let kept = self.tail.len();
         // A larger beginning of a message is collected where it lies, not copied between buffers.
         let shared = kept <= PARTIAL_BYTES_FREE;
-        let mut buffer = if shared { context.buffers.take() } else { std::mem::take(&mut self.tail) };
+        let mut buffer = if shared { self.context.buffers.take() } else { std::mem::take(&mut self.tail) };
         if shared {
             buffer[..kept].copy_from_slice(&self.tail);
         } else {
@@ -299,17 +321,21 @@ impl Session {
             }
             buffer.resize(kept + FORWARD_READ_BYTES, 0);
         }
-        let read = fill(&mut buffer[kept..]);
-        let have = match &read {
-            Poll::Ready(Ok(bytes)) => kept + bytes,
-            _ => kept,
-        };
-        let full = have == buffer.len();
+        Filling { buffer, kept, have: kept, shared }
+    }
+
+    /// Takes the whole messages that were read, and keeps what is left.
+    fn finish(&mut self, filling: Filling) -> Result<Brought, Malformed> {
+        let Filling { kept, have, .. } = filling;
         self.messages = 0;
-        let taken = if have > kept { self.take_messages(&buffer[..have]) } else { Ok(0) };
-        let messages = self.messages;
+        let taken = if have > kept { self.take_messages(&filling.buffer[..have]) } else { Ok(0) };
         // Of a connection that ends here, nothing is kept.
-        let from = taken.unwrap_or(have);
+        self.keep(filling, taken.unwrap_or(have));
+        taken.map(|_| Brought { bytes: have - kept, messages: self.messages })
+    }
+
+    /// Keeps what was not taken: what stands behind `from`.
+    fn keep(&mut self, Filling { mut buffer, kept, have, shared }: Filling, from: usize) {
         if !shared {
             buffer.truncate(have);
             buffer.drain(..from);
@@ -319,134 +345,14 @@ impl Session {
                 self.tail.clear();
                 self.tail.extend_from_slice(&buffer[from..have]);
             }
-            context.buffers.give_back(buffer);
+            self.context.buffers.give_back(buffer);
         }
         if self.tail.is_empty() {
             self.tail = Vec::new();
         } else if self.tail.len() <= PARTIAL_BYTES_FREE {
             self.tail.shrink_to(PARTIAL_BYTES_FREE);
         }
-        context.meters.bytes.inc_by((have - kept) as u64);
-        read.map(|read| {
-            taken?;
-            match read? {
-                0 => Err(End::Closed),
-                bytes => Ok(Read { brought: Brought { bytes, messages }, full }),
-            }
-        })
-    }
-
-    /// Routes the whole messages of `bytes` and returns their length together.
-    fn take_messages(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
-        let now = EventTime::now();
-        let (mut taken, mut record) = (0, Record::default());
-        while let Some((next, length)) = self.next(&bytes[taken..], &mut record)? {
-            taken += length;
-            self.messages += 1;
-            if let Some(tag) = next.tag() {
-                self.take_run(tag, next, std::mem::take(&mut record), bytes, &mut taken, now)?;
-            }
-        }
-        Ok(taken)
-    }
-
-    /// The first whole message of `bytes`, and its length. If it is a usual one, its record stands in `record`.
-    #[inline]
-    fn next<'a>(&mut self, bytes: &'a [u8], record: &mut Record<'a>) -> Result<Option<(Next<'a>, usize)>, Malformed> {
-        let bytes_max = self.context.settings.message_bytes_max;
-        if !self.finder.is_within()
-            && let Some(Usual { tag, length }) = frame::usual(bytes, record)
-            && length <= bytes_max
-        {
-            return Ok(Some((Next::Usual(tag), length)));
-        }
-        let Some(length) = self.finder.find(bytes, bytes_max)? else { return Ok(None) };
-        let next = match Frame::parse_found(&bytes[..length], self.finder.last_element())? {
-            Frame::Heartbeat => Next::Heartbeat,
-            Frame::Message(message) => Next::Message(message),
-        };
-        Ok(Some((next, length)))
-    }
-
-    /// Routes `next`, whose record may stand in `record`, and the messages after it that have the same tag, in one pass.
-    /// `taken` is where they begin, and then where they end.
-    fn take_run<'a>(
-        &mut self,
-        tag: &[u8],
-        next: Next<'a>,
-        record: Record<'a>,
-        bytes: &'a [u8],
-        taken: &mut usize,
-        now: EventTime,
-    ) -> Result<(), Malformed> {
-        let route = self.find_route(tag);
-        let mut pass = route.begin();
-        // From here on they borrow from the route as well.
-        let (mut next, mut record): (Next<'_>, Record<'_>) = (next, record);
-        let outcome = loop {
-            match &next {
-                Next::Usual(_) => pass.push_one(&mut record, now),
-                Next::Message(message) => {
-                    if let Err(malformed) = self.take_message(message, &mut pass, &mut record, now) {
-                        break Err(malformed);
-                    }
-                }
-                Next::Heartbeat => {}
-            }
-            match self.next(&bytes[*taken..], &mut record) {
-                Ok(Some((another, length))) if another.tag() == Some(tag) => {
-                    *taken += length;
-                    self.messages += 1;
-                    next = another;
-                }
-                // Whatever else it is, it is looked at again with the route of its own tag.
-                Ok(_) => break Ok(()),
-                Err(malformed) => break Err(malformed),
-            }
-        };
-        self.context.meters.records.inc_by(pass.records());
-        outcome
-    }
-
-    fn take_message<'a>(
-        &mut self,
-        message: &Message<'a>,
-        pass: &mut Pass<'a>,
-        record: &mut Record<'a>,
-        now: EventTime,
-    ) -> Result<(), Malformed> {
-        if message.option.signal.is_some_and(|signal| signal != 0) {
-            // Metrics and traces of Fluent Bit have a format of their own.
-            self.context.meters.malformed(Malformed::Signal);
-            return Ok(());
-        }
-        match message.inflated(self.context.settings.message_bytes_max)? {
-            Some(entries) => {
-                pass.push(EntryReader::new(Entries::Packed(&entries)), &mut Record::default(), now)?;
-            }
-            None => pass.push(EntryReader::new(message.entries), record, now)?,
-        }
-        if let Some(chunk) = message.option.chunk {
-            put_ack(&mut self.acks, chunk);
-        }
-        Ok(())
-    }
-
-    /// The route of `tag`, remembered for the next message.
-    fn find_route(&mut self, tag: &[u8]) -> Arc<Route> {
-        if let Some((known, route)) = &self.route
-            && known == tag
-        {
-            return Arc::clone(route);
-        }
-        let settings = &self.context.settings;
-        let route = match (&settings.tag, &settings.tag_prefix) {
-            (Some(fixed), _) => self.context.router.route(fixed.as_bytes()),
-            (None, Some(prefix)) => self.context.router.route(&[prefix.as_bytes(), tag].concat()),
-            (None, None) => self.context.router.route(tag),
-        };
-        self.route = Some((tag.to_vec(), Arc::clone(&route)));
-        route
+        self.context.meters.bytes.inc_by((have - kept) as u64);
     }
 
     /// Takes a room if what is kept needs one, or gives it back. Until there is one nothing is read.
@@ -477,21 +383,26 @@ impl Session {
     }
 }
 
-/// What stands next in a buffer.
-enum Next<'a> {
-    Heartbeat,
-    /// A message with this tag, whose record was read.
-    Usual(&'a [u8]),
-    Message(Message<'a>),
+/// A buffer being filled: what was kept of the last message, what was read, and room for more.
+struct Filling {
+    buffer: Vec<u8>,
+    kept: usize,
+    have: usize,
+    /// It is one of the buffers that all connections share.
+    shared: bool,
 }
 
-impl<'a> Next<'a> {
-    fn tag(&self) -> Option<&'a [u8]> {
-        match self {
-            Self::Heartbeat => None,
-            Self::Usual(tag) => Some(tag),
-            Self::Message(message) => Some(message.tag),
+impl Filling {
+    fn room(&mut self) -> &mut [u8] {
+        &mut self.buffer[self.have..]
+    }
+
+    /// Room for at least `bytes` more.
+    fn room_for(&mut self, bytes: usize) -> &mut [u8] {
+        if self.buffer.len() - self.have < bytes {
+            self.buffer.resize(2 * self.buffer.len(), 0);
         }
+        self.room()
     }
 }
 
@@ -503,18 +414,4 @@ struct Read {
 
 async fn write_all(polled: &mut Polled, bytes: &[u8], within: Duration) -> Result<(), End> {
     timeout(within, polled.write_all(bytes)).await.map_err(|_| End::Closed)?.map_err(End::from)
-}
-
-/// `{"ack": chunk}`.
-fn put_ack(acks: &mut Vec<u8>, chunk: &[u8]) {
-    acks.extend_from_slice(b"\x81\xa3ack");
-    match chunk.len() {
-        length @ ..=31 => acks.push(0xa0 | length as u8),
-        length @ ..=0xff => acks.extend([0xd9, length as u8]),
-        length => {
-            acks.push(0xdb);
-            acks.extend_from_slice(&(length as u32).to_be_bytes());
-        }
-    }
-    acks.extend_from_slice(chunk);
 }

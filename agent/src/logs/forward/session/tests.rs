@@ -11,7 +11,7 @@ use tokio::{
     time::advance,
 };
 
-use super::*;
+use super::{messages::put_ack, *};
 use crate::{
     deliver::books::Books,
     logs::{
@@ -28,14 +28,14 @@ use crate::{
 };
 
 /// Everything around sessions.
-struct Rig {
-    context: Arc<Context>,
+pub(super) struct Rig {
+    pub(super) context: Arc<Context>,
     books: Books,
     counters: Counters,
 }
 
 impl Rig {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(&settings::Forward::default())
     }
 
@@ -65,7 +65,7 @@ impl Rig {
         (UnixStream::from_std(ours).expect("a socket"), served)
     }
 
-    fn records(&self) -> u64 {
+    pub(super) fn records(&self) -> u64 {
         let totals = self.books.totals();
         assert!(totals.balanced());
         assert_eq!(totals.accepted, self.context.meters.records.get());
@@ -83,7 +83,7 @@ impl Rig {
         }
     }
 
-    fn session(&self) -> Session {
+    pub(super) fn session(&self) -> Session {
         Session::new(Arc::clone(&self.context))
     }
 }

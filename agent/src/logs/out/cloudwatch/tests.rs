@@ -20,8 +20,8 @@ use crate::{
         batch::Open,
         books::{Books, Holder},
         budget::Budget,
-        stock::Stock,
         deliver,
+        stock::Stock,
     },
     life::Life,
     logs::{

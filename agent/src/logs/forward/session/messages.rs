@@ -1,0 +1,163 @@
+//! The messages of one read, routed.
+//!
+//! Promises: messages of one tag that follow each other share one look at route and outputs; everything whole before a
+//! malformed message is on its way.
+//! Never: reads, or waits.
+
+use std::sync::Arc;
+
+use super::{
+    super::frame::{self, Entries, EntryReader, Frame, Malformed, Message, Usual},
+    Session,
+};
+use crate::logs::{
+    record::{EventTime, Record},
+    route::{Pass, Route},
+};
+
+/// What stands next in a buffer.
+enum Next<'a> {
+    Heartbeat,
+    /// A message with this tag, whose record was read.
+    Usual(&'a [u8]),
+    Message(Message<'a>),
+}
+
+impl<'a> Next<'a> {
+    fn tag(&self) -> Option<&'a [u8]> {
+        match self {
+            Self::Heartbeat => None,
+            Self::Usual(tag) => Some(tag),
+            Self::Message(message) => Some(message.tag),
+        }
+    }
+}
+
+impl Session {
+    /// Routes the whole messages of `bytes` and returns their length together.
+    pub(super) fn take_messages(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
+        let now = EventTime::now();
+        let (mut taken, mut record) = (0, Record::default());
+        while let Some((next, length)) = self.next(&bytes[taken..], &mut record)? {
+            taken += length;
+            self.messages += 1;
+            if let Some(tag) = next.tag() {
+                self.take_run(tag, next, std::mem::take(&mut record), bytes, &mut taken, now)?;
+            }
+        }
+        Ok(taken)
+    }
+
+    /// The first whole message of `bytes`, and its length. If it is a usual one, its record stands in `record`.
+    #[inline]
+    fn next<'a>(&mut self, bytes: &'a [u8], record: &mut Record<'a>) -> Result<Option<(Next<'a>, usize)>, Malformed> {
+        let bytes_max = self.context.settings.message_bytes_max;
+        if !self.finder.is_within()
+            && let Some(Usual { tag, length }) = frame::usual(bytes, record)
+            && length <= bytes_max
+        {
+            return Ok(Some((Next::Usual(tag), length)));
+        }
+        let Some(length) = self.finder.find(bytes, bytes_max)? else { return Ok(None) };
+        let next = match Frame::parse_found(&bytes[..length], self.finder.last_element())? {
+            Frame::Heartbeat => Next::Heartbeat,
+            Frame::Message(message) => Next::Message(message),
+        };
+        Ok(Some((next, length)))
+    }
+
+    /// Routes `next`, whose record may stand in `record`, and the messages after it that have the same tag, in one pass.
+    /// `taken` is where they begin, and then where they end.
+    fn take_run<'a>(
+        &mut self,
+        tag: &[u8],
+        next: Next<'a>,
+        record: Record<'a>,
+        bytes: &'a [u8],
+        taken: &mut usize,
+        now: EventTime,
+    ) -> Result<(), Malformed> {
+        let route = self.find_route(tag);
+        let mut pass = route.begin();
+        // From here on they borrow from the route as well.
+        let (mut next, mut record): (Next<'_>, Record<'_>) = (next, record);
+        let outcome = loop {
+            match &next {
+                Next::Usual(_) => pass.push_one(&mut record, now),
+                Next::Message(message) => {
+                    if let Err(malformed) = self.take_message(message, &mut pass, &mut record, now) {
+                        break Err(malformed);
+                    }
+                }
+                Next::Heartbeat => {}
+            }
+            match self.next(&bytes[*taken..], &mut record) {
+                Ok(Some((another, length))) if another.tag() == Some(tag) => {
+                    *taken += length;
+                    self.messages += 1;
+                    next = another;
+                }
+                // Whatever else it is, it is looked at again with the route of its own tag.
+                Ok(_) => break Ok(()),
+                Err(malformed) => break Err(malformed),
+            }
+        };
+        self.context.meters.records.inc_by(pass.records());
+        outcome
+    }
+
+    fn take_message<'a>(
+        &mut self,
+        message: &Message<'a>,
+        pass: &mut Pass<'a>,
+        record: &mut Record<'a>,
+        now: EventTime,
+    ) -> Result<(), Malformed> {
+        if message.option.signal.is_some_and(|signal| signal != 0) {
+            // Metrics and traces of Fluent Bit have a format of their own.
+            self.context.meters.malformed(Malformed::Signal);
+            return Ok(());
+        }
+        match message.inflated(self.context.settings.message_bytes_max)? {
+            Some(entries) => {
+                pass.push(EntryReader::new(Entries::Packed(&entries)), &mut Record::default(), now)?;
+            }
+            None => pass.push(EntryReader::new(message.entries), record, now)?,
+        }
+        if let Some(chunk) = message.option.chunk {
+            put_ack(&mut self.acks, chunk);
+        }
+        Ok(())
+    }
+
+    /// The route of `tag`, remembered for the next message.
+    fn find_route(&mut self, tag: &[u8]) -> Arc<Route> {
+        if let Some((known, route)) = &self.route
+            && known == tag
+        {
+            return Arc::clone(route);
+        }
+        let settings = &self.context.settings;
+        let route = match (&settings.tag, &settings.tag_prefix) {
+            (Some(fixed), _) => self.context.router.route(fixed.as_bytes()),
+            (None, Some(prefix)) => self.context.router.route(&[prefix.as_bytes(), tag].concat()),
+            (None, None) => self.context.router.route(tag),
+        };
+        self.route = Some((tag.to_vec(), Arc::clone(&route)));
+        route
+    }
+}
+
+/// `{"ack": chunk}`.
+pub(super) fn put_ack(acks: &mut Vec<u8>, chunk: &[u8]) {
+    acks.extend_from_slice(b"\x81\xa3ack");
+    match chunk.len() {
+        length @ ..=31 => acks.push(0xa0 | length as u8),
+        length @ ..=0xff => acks.extend([0xd9, length as u8]),
+        length => {
+            acks.push(0xdb);
+            acks.extend_from_slice(&(length as u32).to_be_bytes());
+        }
+    }
+    acks.extend_from_slice(chunk);
+}
