@@ -210,7 +210,7 @@ impl<D: Destination> Engine<D> {
             }
             Answer::Divide { detail } => {
                 // The service is well; it is the batch.
-                self.pace.succeeded(started);
+                self.pace.succeeded(Instant::now(), started, fastrand::f64());
                 self.divide(pending, &detail);
             }
         }
@@ -218,7 +218,7 @@ impl<D: Destination> Engine<D> {
 
     fn succeeded(&mut self, started: Instant) {
         let failures = self.pace.failures();
-        self.pace.succeeded(started);
+        self.pace.succeeded(Instant::now(), started, fastrand::f64());
         if failures > 0 && self.pace.failures() == 0 {
             info!(output = &*self.output.name, failures, "output takes records again");
         }

@@ -79,8 +79,9 @@ impl Pace {
         self.failures
     }
 
-    /// The service took a request that was sent at `sent`.
-    pub fn succeeded(&mut self, sent: Instant) {
+    /// The service took, by `now`, a request that was sent at `sent`.
+    pub fn succeeded(&mut self, now: Instant, sent: Instant, random: f64) {
+        let _ = (now, random);
         if !self.is_news(sent) {
             return;
         }
@@ -145,11 +146,11 @@ mod tests {
         let mut pace = Pace::new(4, LINGER);
         assert_eq!(pace.allowed(now), 1);
         for _ in 0..3 {
-            pace.succeeded(now);
+            pace.succeeded(now, now, 0.5);
         }
         assert_eq!(pace.allowed(now), 2);
         for _ in 0..100 {
-            pace.succeeded(now);
+            pace.succeeded(now, now, 0.5);
         }
         assert_eq!(pace.allowed(now), 4);
     }
@@ -159,7 +160,7 @@ mod tests {
         let start = Instant::now();
         let mut pace = Pace::new(8, LINGER);
         for _ in 0..100 {
-            pace.succeeded(start);
+            pace.succeeded(start, start, 0.5);
         }
         pace.failed(start, start, None, 0.5);
         assert_eq!(pace.allowed(start), 0);
@@ -172,7 +173,7 @@ mod tests {
         }
         pace.failed(now, now, None, 1.0);
         assert_eq!(pace.opens_at(now), Some(now + Duration::from_secs(60)));
-        pace.succeeded(later(now));
+        pace.succeeded(later(now), later(now), 0.5);
         assert_eq!(pace.opens_at(now), None);
     }
 
@@ -189,7 +190,7 @@ mod tests {
         }
         assert_eq!(pace.linger(), Duration::from_secs(60));
         for _ in 0..1_000 {
-            pace.succeeded(later(now));
+            pace.succeeded(later(now), later(now), 0.5);
         }
         assert_eq!(pace.linger(), LINGER);
     }
@@ -200,7 +201,7 @@ mod tests {
         let sent = Instant::now();
         let mut pace = Pace::new(8, LINGER);
         for _ in 0..100 {
-            pace.succeeded(sent);
+            pace.succeeded(sent, sent, 0.5);
         }
         for _ in 0..8 {
             pace.throttled(later(sent), sent, None, 1.0);
@@ -211,7 +212,7 @@ mod tests {
         let asked = Some(Duration::from_secs(9));
         pace.throttled(later(sent), sent, asked, 0.0);
         assert_eq!(pace.opens_at(later(sent)), Some(later(sent) + Duration::from_secs(9)), "asked is asked");
-        pace.succeeded(sent);
+        pace.succeeded(sent, sent, 0.5);
         assert_eq!(pace.opens_at(later(sent)), Some(later(sent) + Duration::from_secs(9)), "old news");
     }
 
