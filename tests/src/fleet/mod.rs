@@ -1,7 +1,7 @@
 //! A fleet of tasks that send to one service with one quota, before, during and after an outage.
 //!
-//! [`real`] runs the agent's own delivery for a thousand tasks in simulated time; [`model`](mod@model) stands for a hundred thousand,
-//! with our pace and with the retries of others. What is found: docs/fleet.md.
+//! [`real`] runs the agent's own delivery for a thousand tasks in simulated time; [`model`](mod@model) stands for a hundred
+//! thousand, with our pace and with the retries of others. What is found: docs/fleet.md.
 //!
 //! Promises: simulated time and a simulated service only; whatever is drawn comes from one seed.
 //! Never: opens a socket, or reads a clock that runs.
