@@ -16,7 +16,10 @@ use pillion::{
     ecs::Metadata,
     logs::{
         filter::{Filter, record_modifier},
-        forward::frame::{self, Finder, Usual},
+        forward::{
+            frame::Finder,
+            usual::{self, Usual},
+        },
         out::{Sink, cloudwatch},
         pattern::Pattern,
         record::{EventTime, Record},
@@ -81,7 +84,7 @@ fn route(router: &Router, chunk: &[u8]) {
     let route = router.route(b"web-firelens-0123456789abcdef0123456789abcdef");
     let mut record = Record::default();
     let mut pass = route.begin();
-    while let Some(Usual { length, .. }) = frame::usual(rest, &mut record) {
+    while let Some(Usual { length, .. }) = usual::usual(rest, &mut record) {
         pass.push_one(&mut record, EventTime::default());
         rest = &rest[length..];
     }

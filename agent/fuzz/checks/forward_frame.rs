@@ -7,7 +7,10 @@ use pillion::{
     deliver::body::Body,
     logs::{
         accessor::{Accessor, NAME_BYTES_MAX},
-        forward::frame::{self, Entries, EntryReader, Finder, Frame, Malformed},
+        forward::{
+            frame::{Entries, EntryReader, Finder, Frame, Malformed},
+            usual,
+        },
         known::Workspace,
         msgpack,
         record::{Record, Value},
@@ -50,7 +53,7 @@ pub(crate) fn check(bytes: &[u8]) {
 /// If `bytes` begin with a message of the usual form: it is what the general way makes of it.
 fn usual(bytes: &[u8]) {
     let (mut record, mut same) = (Record::default(), Record::default());
-    let Some(usual) = frame::usual(bytes, &mut record) else { return };
+    let Some(usual) = usual::usual(bytes, &mut record) else { return };
     assert_eq!(Finder::default().find(bytes, usize::MAX), Ok(Some(usual.length)));
     let Ok(Frame::Message(message)) = Frame::parse(&bytes[..usual.length]) else { panic!("a message") };
     assert_eq!((usual.tag, message.option.chunk), (message.tag, None));

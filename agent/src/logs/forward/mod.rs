@@ -13,6 +13,7 @@ pub mod handshake;
 mod inflate;
 pub mod session;
 pub mod types;
+pub mod usual;
 
 use std::sync::{Mutex, PoisonError};
 

@@ -7,9 +7,10 @@
 use std::sync::Arc;
 
 use super::{
-    super::frame::{self, Entries, EntryReader, Frame, Malformed, Message, Usual},
+    super::frame::{Entries, EntryReader, Frame, Malformed, Message},
     Session,
 };
+use crate::logs::forward::usual::{self, Usual};
 use crate::logs::{
     record::{EventTime, Record},
     route::{Pass, Route},
@@ -53,7 +54,7 @@ impl Session {
     fn next<'a>(&mut self, bytes: &'a [u8], record: &mut Record<'a>) -> Result<Option<(Next<'a>, usize)>, Malformed> {
         let bytes_max = self.context.settings.message_bytes_max;
         if !self.finder.is_within()
-            && let Some(Usual { tag, length }) = frame::usual(bytes, record)
+            && let Some(Usual { tag, length }) = usual::usual(bytes, record)
             && length <= bytes_max
         {
             return Ok(Some((Next::Usual(tag), length)));
