@@ -29,6 +29,7 @@ mod engine;
 pub mod lane;
 pub mod pace;
 mod queue;
+pub mod spool;
 mod standing;
 pub mod stock;
 #[cfg(test)]

@@ -1,0 +1,3 @@
+//! x
+//! Promises: x
+//! Never: x
