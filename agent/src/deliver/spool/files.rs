@@ -179,18 +179,19 @@ impl Handle for File {
 
 impl Lock for File {}
 
-/// Writes all of `parts` at `at`.
-pub(super) fn write_all(file: &dyn Handle, mut parts: &mut [IoSlice<'_>], mut at: u64) -> io::Result<()> {
+/// Writes all of `parts` at `at`. An error comes with the number of bytes that were written before it.
+pub(super) fn write_all(file: &dyn Handle, mut parts: &mut [IoSlice<'_>], at: u64) -> Result<(), (u64, io::Error)> {
+    let mut written = 0;
     IoSlice::advance_slices(&mut parts, 0);
     while !parts.is_empty() {
-        match file.write_at(parts, at) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => {
-                at += written as u64;
-                IoSlice::advance_slices(&mut parts, written);
+        match file.write_at(parts, at + written) {
+            Ok(0) => return Err((written, io::ErrorKind::WriteZero.into())),
+            Ok(more) => {
+                written += more as u64;
+                IoSlice::advance_slices(&mut parts, more);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err((written, error)),
         }
     }
     Ok(())

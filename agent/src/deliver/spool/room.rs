@@ -82,7 +82,8 @@ impl Store {
         if let Some(segment) = stays.filter(|_| !is_saved) {
             segment.live = live;
             ranges.into_iter().for_each(|range| self.settled.remove(range));
-            (self.promised, self.writer) = (promised, writer);
+            self.promised = if is_last { promised } else { self.promised };
+            self.writer = self.writer.take().or(writer);
             return None;
         }
         Some(evicted)

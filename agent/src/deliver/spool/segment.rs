@@ -117,7 +117,7 @@ pub(super) fn create(files: &dyn Files, folder: &Path, header: &SegmentHeader) -
     let [new, path] = [new_path(folder, header.sequence), path(folder, header.sequence)];
     let handle = create_anew(files, &new)?;
     let finish = || {
-        write_all(&*handle, &mut [IoSlice::new(&header.encode())], 0)?;
+        write_all(&*handle, &mut [IoSlice::new(&header.encode())], 0).map_err(|(_, error)| error)?;
         handle.sync_data()?;
         files.rename(&new, &path)?;
         files.sync_folder(folder)

@@ -98,7 +98,7 @@ impl Store {
             sync_error: None,
             degraded: false,
         };
-        if store.cursor.durable().is_none() && store.segments.is_empty() {
+        if store.cursor.durable().is_none() && store.segments.is_empty() && found == Found::default() {
             // A failure shows in `is_degraded`, and the next save tries again.
             let _ = store.save_cursor();
         }
@@ -138,6 +138,7 @@ impl Store {
         let ids: Vec<Id> = std::mem::take(&mut self.not_durable);
         match self.sync_error.take() {
             Some(source) if !ids.is_empty() => Err(NotDurable { ids, source }),
+            // All that failed was settled meanwhile.
             _ => Ok(()),
         }
     }
@@ -165,6 +166,11 @@ impl Store {
 
     /// Notes that an entry is not needed any more. False if there is no such entry, or that was known.
     pub fn settle(&mut self, id: Id) -> bool {
+        if let Some(place) = self.not_durable.iter().position(|given_back| *given_back == id) {
+            // It was delivered before the caller heard that it is not durable.
+            self.not_durable.remove(place);
+            return true;
+        }
         let Some(place) = self.place(id) else { return false };
         let segment = &mut self.segments[place];
         let Some(range) = segment.find(id).map(|stored| stored.frame.id..stored.frame.end()) else { return false };
@@ -225,12 +231,17 @@ impl Store {
         let (segment, writer) = last(&mut self.segments, &mut self.writer).expect("a segment was begun or goes on");
         let header = frame.encode(self.nonce, segment.sequence);
         let mut slices: Vec<_> = iter::once(&header[..]).chain(parts.iter().copied()).map(IoSlice::new).collect();
-        if let Err(error) = write_all(&*writer.handle, &mut slices, segment.bytes) {
+        if let Err((written, error)) = write_all(&*writer.handle, &mut slices, segment.bytes) {
             self.degraded = true;
-            // What is there of the frame goes. If it does not, or the disk is ill rather than full, the next entry goes
-            // elsewhere.
-            let cut = writer.handle.set_len(segment.bytes);
-            writer.sealed = cut.is_err() || !is_no_space(&error);
+            if written > 0 {
+                // Some of the frame may be found after a crash. So its ids are void, which the header of the next segment
+                // will say; and what there is of it goes, to give back its room.
+                let _ = writer.handle.set_len(segment.bytes);
+                self.settled.insert(frame.id..frame.end());
+                self.next = frame.end();
+            }
+            // If the disk is ill rather than full, the next entry goes elsewhere.
+            writer.sealed = written > 0 || !is_no_space(&error);
             if writer.sealed && segment.entries.is_empty() {
                 self.discard_last();
             }

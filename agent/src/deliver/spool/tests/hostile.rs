@@ -34,6 +34,8 @@ pub(crate) struct Disk {
     durable: BTreeMap<PathBuf, usize>,
     changes: Vec<Change>,
     random: fastrand::Rng,
+    /// Numbers that nobody can guess, so far.
+    numbers: u64,
     /// Operations so far.
     pub(crate) operations: u64,
     /// The operation that fails.
@@ -119,6 +121,7 @@ impl Default for Disk {
             durable: BTreeMap::new(),
             changes: Vec::new(),
             random: fastrand::Rng::with_seed(1),
+            numbers: 0,
             operations: 0,
             fails_at: None,
             dies_at: None,
@@ -168,7 +171,7 @@ impl Disk {
         self.nodes.len() - 1
     }
 
-    fn used(&self) -> u64 {
+    pub(crate) fn used(&self) -> u64 {
         self.names.values().map(|&node| self.nodes[node].cache.len() as u64).sum()
     }
 
@@ -403,7 +406,11 @@ impl Files for Hostile {
     }
 
     fn random(&self) -> u64 {
-        self.disk().random.u64(..)
+        let mut disk = self.disk();
+        // Also after a crash with the seed of one before.
+        disk.numbers += 1;
+        let number = disk.numbers;
+        disk.random.u64(..).wrapping_add(number)
     }
 }
 
