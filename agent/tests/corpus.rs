@@ -13,6 +13,8 @@ mod handshake;
 mod inflate;
 #[path = "../fuzz/checks/json_input.rs"]
 mod json_input;
+#[path = "../fuzz/checks/spool_segment.rs"]
+mod spool_segment;
 
 /// Checks all files of `folders`, of which there are at least `least`.
 fn replay(folders: &[&str], least: usize, check: fn(&[u8])) {
@@ -50,4 +52,9 @@ fn the_corpus_of_compressed_bytes_is_decompressed_or_refused() {
 #[test]
 fn the_corpus_of_pings_lets_nobody_in() {
     replay(&["fuzz/corpus/handshake", "testdata/forward"], 100, handshake::check);
+}
+
+#[test]
+fn the_corpus_of_segments_is_opened_and_read_or_counted() {
+    replay(&["fuzz/corpus/spool_segment"], 12, spool_segment::check);
 }

@@ -130,7 +130,8 @@ impl CursorFile {
         match &self.handle {
             None => self.handle = Some(self.create(files, &bytes)?),
             Some(handle) => {
-                write_all(&**handle, &mut [IoSlice::new(&bytes)], self.slot * SLOT_BYTES as u64).map_err(|(_, error)| error)?;
+                write_all(&**handle, &mut [IoSlice::new(&bytes)], self.slot * SLOT_BYTES as u64)
+                    .map_err(|(_, error)| error)?;
                 handle.sync_data()?;
             }
         }
@@ -144,7 +145,8 @@ impl CursorFile {
     fn create(&self, files: &dyn Files, bytes: &[u8]) -> io::Result<Box<dyn Handle>> {
         let [path, new] = [NAME, NEW_NAME].map(|name| self.folder.join(name));
         let handle = create_anew(files, &new)?;
-        write_all(&*handle, &mut [IoSlice::new(bytes), IoSlice::new(&[0; SLOT_BYTES])], 0).map_err(|(_, error)| error)?;
+        write_all(&*handle, &mut [IoSlice::new(bytes), IoSlice::new(&[0; SLOT_BYTES])], 0)
+            .map_err(|(_, error)| error)?;
         handle.sync_data()?;
         files.rename(&new, &path)?;
         files.sync_folder(&self.folder)?;

@@ -11,7 +11,7 @@
 //! Never: reads a payload for its own sake, follows a link, or removes what is not ours.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io,
     ops::Range,
     path::{Path, PathBuf},
@@ -55,8 +55,8 @@ pub(super) fn recover(files: &dyn Files, folder: &Path) -> Result<Recovered, Ope
     let (cursor, loaded) = CursorFile::load(files, folder)
         .map_err(|major| OpenError::NewerVersion { path: cursor_path.clone(), major })?;
     let mut found = Found::default();
-    for sequence in &listing.others {
-        found.tell(segment::path(folder, *sequence), "is not a file; left alone".to_owned());
+    for path in listing.others.values() {
+        found.tell(path.clone(), "is not a file; left alone".to_owned());
     }
     let trusted = loaded.cursor.is_some() && loaded.damage.is_none();
     if let Some(damage) = loaded.damage {
@@ -66,7 +66,7 @@ pub(super) fn recover(files: &dyn Files, folder: &Path) -> Result<Recovered, Ope
         Some(cursor) => cursor.nonce,
         None => nonce_of_any(files, folder, &listing.segments).unwrap_or_else(|| files.random()),
     };
-    let mut shelf = Shelf { pieces: Vec::new(), held: Vec::new(), occupied: listing.others };
+    let mut shelf = Shelf { pieces: Vec::new(), held: Vec::new(), occupied: listing.others.into_keys().collect() };
     for sequence in listing.segments {
         shelf.put(files, folder, sequence, nonce, &mut found);
     }
@@ -101,23 +101,24 @@ impl Found {
 
 struct Listing {
     segments: BTreeSet<u64>,
-    others: BTreeSet<u64>,
+    /// What has a name of ours and is no file, by its number.
+    others: BTreeMap<u64, PathBuf>,
     unfinished: Vec<PathBuf>,
 }
 
 fn list(files: &dyn Files, folder: &Path) -> io::Result<Listing> {
-    let mut listing = Listing { segments: BTreeSet::new(), others: BTreeSet::new(), unfinished: Vec::new() };
+    let mut listing = Listing { segments: BTreeSet::new(), others: BTreeMap::new(), unfinished: Vec::new() };
     files.list(folder, &mut |listed| {
-        let is_file = listed.kind == Kind::File;
-        let unfinished = segment::unfinished_sequence_of(&listed.name);
-        if let Some(sequence) = segment::sequence_of(&listed.name) {
-            let numbers = if is_file { &mut listing.segments } else { &mut listing.others };
-            numbers.insert(sequence);
-        } else if is_file && (unfinished.is_some() || listed.name == cursor::NEW_NAME) {
-            listing.unfinished.push(folder.join(&listed.name));
-        } else {
-            // No file can be made under this name, so its number is not used.
-            listing.others.extend(unfinished);
+        let path = folder.join(&listed.name);
+        let (finished, unfinished) =
+            (segment::sequence_of(&listed.name), segment::unfinished_sequence_of(&listed.name));
+        match (listed.kind, finished, unfinished) {
+            (Kind::File, Some(sequence), _) => listing.segments.extend([sequence]),
+            (Kind::File, _, Some(_)) => listing.unfinished.push(path),
+            (Kind::File, ..) if listed.name == cursor::NEW_NAME => listing.unfinished.push(path),
+            // No file can be made under that name, so its number is not used.
+            (_, Some(sequence), _) | (_, _, Some(sequence)) => listing.others.extend([(sequence, path)]),
+            _ => {}
         }
     })?;
     Ok(listing)

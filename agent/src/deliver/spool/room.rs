@@ -117,6 +117,10 @@ impl Store {
                 place += 1;
             }
         }
+        if removed > 0 {
+            // So that what is removed cannot come back after its room was used again. If it does, it goes again.
+            let _ = self.files.sync_folder(&self.folder);
+        }
         removed
     }
 

@@ -235,8 +235,9 @@ impl Store {
             self.degraded = true;
             if written > 0 {
                 // Some of the frame may be found after a crash. So its ids are void, which the header of the next segment
-                // will say; and what there is of it goes, to give back its room.
+                // will say; and what there is of it goes, to give back its room, though that may not last.
                 let _ = writer.handle.set_len(segment.bytes);
+                segment.bytes += written;
                 self.settled.insert(frame.id..frame.end());
                 self.next = frame.end();
             }
@@ -294,10 +295,8 @@ impl Store {
                 self.not_durable.push(Id(stored.frame.id));
             }
         }
-        // Even if this does not last, the next segment's header says that these ids are void.
-        if writer.handle.set_len(writer.synced_bytes).is_ok() {
-            segment.bytes = writer.synced_bytes;
-        }
+        // Since this may not last, its bytes go on to count, and the next segment's header says that these ids are void.
+        let _ = writer.handle.set_len(writer.synced_bytes);
         self.settled.insert(self.promised..self.next);
         self.promised = self.next;
         self.writer = None;

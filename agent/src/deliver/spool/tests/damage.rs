@@ -7,8 +7,7 @@
 use super::{
     super::{
         frame::{FRAME_BYTES, FRAME_MAGIC, SEGMENT_HEADER_BYTES},
-        segment,
-        *,
+        segment, *,
     },
     *,
 };

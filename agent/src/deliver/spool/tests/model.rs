@@ -25,7 +25,10 @@ fn open(disk: &Hostile) -> (Store, Found) {
 
 #[derive(Clone, Debug)]
 enum Action {
-    Append { records: u32, bytes: usize },
+    Append {
+        records: u32,
+        bytes: usize,
+    },
     Sync,
     Read(usize),
     Settle(usize),
@@ -33,7 +36,10 @@ enum Action {
     Evict,
     Crash(u64),
     /// Damage something, then crash.
-    Corrupt { what: Corruption, seed: u64 },
+    Corrupt {
+        what: Corruption,
+        seed: u64,
+    },
     /// So much room is left on the disk, or any amount.
     Room(Option<u64>),
     FailSyncs(u32),
@@ -121,6 +127,10 @@ struct Model<'a> {
     past: BTreeMap<Id, Known>,
     /// Records that were refused since the start: what a full disk took of their frames may be found after a crash.
     refused: u64,
+    /// Ids that no entry has, from earlier lives.
+    burned: u64,
+    /// Bytes in use at the start: removals that did not last count again until the next.
+    used_at_start: u64,
     /// Segments whose header we damaged.
     headless: BTreeSet<u64>,
     /// The cursor was damaged, or could not be saved before something was removed: settled entries may count as lost.
@@ -177,7 +187,11 @@ impl Model<'_> {
             Action::ShortWrites(short) => self.disk.disk().short_writes = short,
         }
         let store = self.store();
-        assert!(store.used() <= SMALL.bytes_max);
+        let used = store.used();
+        assert!(self.disk.disk().used() <= used + 4096, "what it counts for is what it takes");
+        assert!(used <= SMALL.bytes_max.max(self.used_at_start), "{used} bytes are used");
+        self.used_at_start = self.used_at_start.min(used);
+        let store = self.store();
         if store.removed != removed {
             self.seen.borrow_mut().removed_segments += 1;
         }
@@ -415,7 +429,7 @@ impl Model<'_> {
         }
         if self.overcounts || !self.headless.is_empty() {
             // What was lost and booked before, or void, counts as lost once more.
-            most += self.past.values().map(|known| known.records).sum::<u64>();
+            most += self.past.values().map(|known| known.records).sum::<u64>() + self.burned;
         }
         let lost = found.lost.records();
         most += self.refused;
@@ -441,9 +455,11 @@ impl Model<'_> {
             store.save_cursor().expect("the disk is well after a start");
             // Twice, so that the other slot is whole too.
             store.degrade_cursor_for_test();
+            self.burned += 1;
             store.save_cursor().expect("the disk is well after a start");
         }
-        (self.overcounts, self.refused) = (false, 0);
+        self.burned += self.refused;
+        (self.overcounts, self.refused, self.used_at_start) = (false, 0, store.used());
         self.store = Some(store);
     }
 }
@@ -475,6 +491,8 @@ fn property_what_was_promised_is_there_and_what_is_lost_is_counted() {
             known: BTreeMap::new(),
             past: BTreeMap::new(),
             refused: 0,
+            burned: 0,
+            used_at_start: 0,
             headless: BTreeSet::new(),
             overcounts: false,
             number: 0,
