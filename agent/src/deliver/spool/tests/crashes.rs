@@ -127,13 +127,10 @@ fn a_start_that_crashes_or_fails_changes_nothing() {
         let (state, promises) = history(seed).pop().expect("there is a last state");
         let disk = state.crashed(seed);
         let (_, expected) = open(&disk.copied());
-        let operations = {
-            let copy = disk.copied();
-            copy.disk().operations = 0;
-            drop(open(&copy));
-            let operations = copy.disk().operations;
-            operations
-        };
+        let copy = disk.copied();
+        copy.disk().operations = 0;
+        drop(open(&copy));
+        let operations = copy.disk().operations;
         for at in 1..=operations {
             let copy = disk.copied();
             copy.disk().operations = 0;

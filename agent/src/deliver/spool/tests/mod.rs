@@ -97,7 +97,3 @@ fn segment_paths(disk: &Hostile) -> Vec<PathBuf> {
 fn cursor_path() -> PathBuf {
     folder().join(super::cursor::NAME)
 }
-
-fn is_below(path: &Path, folder: &Path) -> bool {
-    path.starts_with(folder)
-}

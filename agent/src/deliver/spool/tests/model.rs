@@ -304,7 +304,7 @@ impl Model<'_> {
         let store = self.store.as_ref().expect("it is open");
         let segments: Vec<_> = store.segments.iter().map(|segment| segment.sequence).collect();
         let choose = |choice: u64| (!segments.is_empty()).then(|| segments[(choice % segments.len() as u64) as usize]);
-        let path = |sequence: u64| super::super::segment::path(&folder(), sequence);
+        let path = |sequence: u64| segment::path(&folder(), sequence);
         match what {
             Corruption::FlipInCursor(at) => self.change(&cursor_path(), |content| {
                 let at = at as usize % (content.len() * 8).max(1);
@@ -373,14 +373,14 @@ impl Model<'_> {
 
     /// Notes which entries have a byte in `bytes` of the segment.
     fn damage(&mut self, sequence: u64, bytes: std::ops::Range<u64>) {
-        if bytes.start < super::super::frame::SEGMENT_HEADER_BYTES {
+        if bytes.start < frame::SEGMENT_HEADER_BYTES {
             self.headless.insert(sequence);
         }
         let store = self.store.as_ref().expect("it is open");
         let segment = store.segments.iter().find(|segment| segment.sequence == sequence).expect("it was chosen");
         for stored in &segment.entries {
             let end = stored.at + u64::from(stored.frame.bytes);
-            let start = stored.at - super::super::frame::FRAME_BYTES;
+            let start = stored.at - frame::FRAME_BYTES;
             if start < bytes.end && bytes.start < end {
                 let id = Id(stored.frame.id);
                 let known = self.known.get_mut(&id).or_else(|| self.past.get_mut(&id)).expect("it was appended");
