@@ -11,7 +11,7 @@
 //! Promises: the entries always describe the body; cutting keeps bytes, order and receipts.
 //! Never: knows what a record says.
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -20,6 +20,7 @@ use super::{
     body::Body,
     books::{Account, Lost, Receipt, Refused},
     budget::Lease,
+    disk::Stored,
     queue::Age,
     stock::Stock,
 };
@@ -43,7 +44,7 @@ pub struct Entry {
     /// Where it ends in the body.
     pub end: u32,
     /// Which of the batch's receipts it is on.
-    source: u32,
+    pub(super) source: u32,
 }
 
 /// What a destination sends.
@@ -57,9 +58,31 @@ pub struct Batch<K> {
     pub entries: Vec<Entry>,
 }
 
+/// The copy of a batch on disk.
+#[derive(Clone, Debug)]
+pub(super) enum DiskCopy {
+    /// There is none.
+    None,
+    /// It is being written, under this number.
+    Asked(u64),
+    /// It says the same.
+    Stored(Arc<Stored>),
+    /// It holds these records and others. It stays until all of them are settled.
+    Part(Arc<Stored>),
+}
+
+impl DiskCopy {
+    fn of_part(&self) -> Self {
+        match self {
+            Self::None | Self::Asked(_) => Self::None,
+            Self::Stored(stored) | Self::Part(stored) => Self::Part(Arc::clone(stored)),
+        }
+    }
+}
+
 /// Bytes that a batch holds besides its body and entries: receipts, lease, its place in the queue. Batches of one record
 /// each would otherwise hold ten times what they lease.
-const BATCH_BYTES: usize = 1_024;
+pub(super) const BATCH_BYTES: usize = 1_024;
 
 impl<K> Batch<K> {
     /// Bytes of the record at `place`.
@@ -98,9 +121,14 @@ pub struct Open {
 /// A batch that waits to be sent, with all that must be settled for it.
 #[derive(Debug)]
 pub struct Pending<K> {
-    /// What is sent.
-    pub batch: Arc<Batch<K>>,
+    /// Where it goes.
+    pub key: K,
+    /// What is sent, unless it is only on disk.
+    pub batch: Option<Arc<Batch<K>>>,
+    records: usize,
     receipts: Vec<Receipt>,
+    /// Its copy on disk.
+    pub(super) copy: DiskCopy,
     /// The memory it holds.
     pub lease: Lease,
     /// When its first record was accepted.
@@ -221,7 +249,7 @@ impl Open {
     }
 
     /// Ends the batch and leaves an empty one with `lease`. The body's buffer comes back to `stock` if that wants it.
-    pub fn seal<K>(&mut self, key: K, frame: &Frame, lease: Lease, stock: &Arc<Stock>) -> Pending<K> {
+    pub fn seal<K: Clone>(&mut self, key: K, frame: &Frame, lease: Lease, stock: &Arc<Stock>) -> Pending<K> {
         let fresh = Self { before: self.body.len(), ..Self::new(lease) };
         let mut done = std::mem::replace(self, fresh);
         let since = done.opened;
@@ -244,8 +272,19 @@ impl Open {
             body.into()
         };
         done.lease.resize(memory(capacity, &done.entries));
-        let batch = Arc::new(Batch { key, body, entries: done.entries });
-        Pending { batch, receipts: done.receipts, lease: done.lease, since, number: 0, attempts: 0, not_before: None }
+        let batch = Batch { key: key.clone(), body, entries: done.entries };
+        Pending {
+            key,
+            records: batch.entries.len(),
+            batch: Some(Arc::new(batch)),
+            receipts: done.receipts,
+            copy: DiskCopy::None,
+            lease: done.lease,
+            since,
+            number: 0,
+            attempts: 0,
+            not_before: None,
+        }
     }
 
     /// Gives back the memory of an empty one.
@@ -308,6 +347,72 @@ fn lose_all(receipt: &mut Receipt, reason: Lost) -> u64 {
 }
 
 impl<K: Clone> Pending<K> {
+    /// A batch of an earlier process, of which nothing is in memory. Its first record was accepted at `since`.
+    pub(super) fn adopted(key: K, receipts: Vec<Receipt>, stored: Arc<Stored>, since: Instant, lease: Lease) -> Self {
+        let records = receipts.iter().map(|receipt| receipt.unsettled() as usize).sum();
+        let copy = DiskCopy::Stored(stored);
+        Self { key, batch: None, records, receipts, copy, lease, since, number: 0, attempts: 0, not_before: None }
+    }
+
+    /// What is sent. It must be in memory.
+    fn content(&self) -> &Batch<K> {
+        self.batch.as_deref().expect("only what is in memory is sent, and only what was sent is settled in parts")
+    }
+
+    /// Records that are not settled yet, if there are any.
+    pub(super) fn unsettled(&self) -> Option<NonZeroU32> {
+        NonZeroU32::new(self.receipts.iter().map(Receipt::unsettled).sum())
+    }
+
+    /// How many records it has of each account, in the order in which its entries name them.
+    pub(super) fn sources(&self) -> Vec<(&Arc<Account>, u32)> {
+        self.receipts.iter().map(|receipt| (receipt.account(), receipt.unsettled())).collect()
+    }
+
+    /// From now on there is a copy on disk.
+    pub(super) fn is_stored(&mut self, stored: Arc<Stored>) {
+        self.copy = DiskCopy::Stored(stored);
+        self.receipts.iter_mut().for_each(|receipt| receipt.set_on_disk(true));
+    }
+
+    /// The copy on disk is gone. False if there is nothing else: then the records are lost.
+    pub(super) fn is_stored_no_more(&mut self) -> bool {
+        self.copy = DiskCopy::None;
+        self.receipts.iter_mut().for_each(|receipt| receipt.set_on_disk(false));
+        self.batch.is_some()
+    }
+
+    /// Gives back the memory of a batch whose copy on disk says the same. False if that is not so.
+    pub(super) fn release(&mut self) -> bool {
+        let stored = matches!(self.copy, DiskCopy::Stored(_)) && self.batch.is_some();
+        if stored {
+            self.batch = None;
+            self.lease.resize(BATCH_BYTES as u64);
+        }
+        stored
+    }
+
+    /// What was read from the copy on disk. False if there is no memory for it.
+    pub(super) fn load(&mut self, batch: Batch<K>) -> bool {
+        let leased = self.lease.resize(memory(batch.body.len(), &batch.entries));
+        if leased {
+            self.batch = Some(Arc::new(batch));
+        }
+        leased
+    }
+
+    /// Leaves it to the next process if there is a copy on disk. Otherwise all records are booked as lost; says how many.
+    pub(super) fn leave(mut self, reason: Lost) -> u64 {
+        match &self.copy {
+            DiskCopy::Stored(stored) | DiskCopy::Part(stored) => {
+                stored.keep();
+                self.receipts.drain(..).for_each(Receipt::leave);
+                0
+            }
+            _ => self.lost(reason),
+        }
+    }
+
     /// Books all its records as delivered.
     pub fn delivered(mut self) {
         for receipt in &mut self.receipts {
@@ -329,20 +434,22 @@ impl<K: Clone> Pending<K> {
 
     /// Records in it.
     pub fn records(&self) -> usize {
-        self.batch.entries.len()
+        self.records
     }
 
     /// Books the records at `places` as refused.
     pub fn refuse(&mut self, places: impl IntoIterator<Item = usize>, reason: Refused) {
         for place in places {
-            self.receipts[self.batch.entries[place].source as usize].refused(1, reason);
+            let source = self.content().entries[place].source;
+            self.receipts[source as usize].refused(1, reason);
         }
     }
 
     /// Cuts out the records at `places` (ascending) as a batch of their own, to be sent again; they are no longer this
     /// one's, nor is the memory they take. Until this one is dropped, its body stands beside the copy for a moment.
     pub fn cut(&mut self, places: &[usize], frame: &Frame) -> Self {
-        let (mut body, entries) = carve(&self.batch.body, &self.batch.entries, frame, places);
+        let content = self.content();
+        let (mut body, entries) = carve(&content.body, &content.entries, frame, places);
         body.put(frame.tail);
         let body = body.into_bytes();
         let mut counts = vec![0; self.receipts.len()];
@@ -352,8 +459,11 @@ impl<K: Clone> Pending<K> {
         let receipts = self.receipts.iter_mut().zip(counts).map(|(receipt, count)| receipt.split(count)).collect();
         let lease = self.lease.split(memory(body.capacity(), &entries));
         Self {
-            batch: Arc::new(Batch { key: self.batch.key.clone(), body: body.into(), entries }),
+            key: self.key.clone(),
+            records: entries.len(),
+            batch: Some(Arc::new(Batch { key: self.key.clone(), body: body.into(), entries })),
             receipts,
+            copy: self.copy.of_part(),
             lease,
             since: self.since,
             number: self.number,
@@ -406,9 +516,9 @@ mod tests {
         let (mut open, budget) = open_with(&[(5, "e1"), (3, "c"), (5, "e2"), (4, "d")], &[&account]);
         assert_eq!(open.span_with(6), 3);
         let pending = sealed(&mut open, &budget);
-        assert_eq!(&pending.batch.body[..], b"{[c,d,e1,e2]}");
+        assert_eq!(&pending.content().body[..], b"{[c,d,e1,e2]}");
         assert!(open.is_empty());
-        let texts: Vec<_> = (0..4).map(|place| pending.batch.record(place, &frame()).to_vec()).collect();
+        let texts: Vec<_> = (0..4).map(|place| pending.content().record(place, &frame()).to_vec()).collect();
         assert_eq!(texts, [b"c".to_vec(), b"d".to_vec(), b"e1".to_vec(), b"e2".to_vec()]);
         pending.delivered();
         assert_eq!(account.totals().delivered, 4);
@@ -423,7 +533,7 @@ mod tests {
         assert_eq!(open.written(), b"oops");
         open.cancel(&frame());
         let pending = sealed(&mut open, &budget);
-        assert_eq!(&pending.batch.body[..], b"{[a]}");
+        assert_eq!(&pending.content().body[..], b"{[a]}");
         assert_eq!(pending.lost(Lost::Stopped), 1);
         assert!(account.totals().balanced());
     }
@@ -435,7 +545,7 @@ mod tests {
         let (mut open, budget) = open_with(&[(1, "w1"), (2, "c1"), (3, "w2"), (4, "c2"), (5, "w3")], &[&web, &cron]);
         let mut pending = sealed(&mut open, &budget);
         let part = pending.cut(&[1, 2, 4], &frame());
-        assert_eq!(&part.batch.body[..], b"{[c1,w2,w3]}");
+        assert_eq!(&part.content().body[..], b"{[c1,w2,w3]}");
         pending.refuse([0], Refused::TooOld);
         pending.delivered();
         assert_eq!(web.totals().refused(), 1);

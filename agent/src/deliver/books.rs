@@ -42,6 +42,10 @@ pub enum Lost {
     OutputUnusable,
     /// The user asked for no retries, and the first attempt failed.
     NoRetries,
+    /// The spool was full and this was the oldest record in it.
+    SpoolFull,
+    /// The disk gave back something else than was written to the spool, or nothing.
+    SpoolDamaged,
     /// Forgotten. Always a bug; please report it.
     Unsettled,
 }
@@ -66,13 +70,15 @@ impl Refused {
 
 impl Lost {
     /// All reasons, in the order of the page.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::MemoryFull,
         Self::TooLate,
         Self::Stopped,
         Self::OutputNotSupported,
         Self::OutputUnusable,
         Self::NoRetries,
+        Self::SpoolFull,
+        Self::SpoolDamaged,
         Self::Unsettled,
     ];
 
@@ -85,6 +91,8 @@ impl Lost {
             Self::OutputNotSupported => "output_not_supported",
             Self::OutputUnusable => "output_unusable",
             Self::NoRetries => "no_retries",
+            Self::SpoolFull => "spool_full",
+            Self::SpoolDamaged => "spool_damaged",
             Self::Unsettled => "unsettled",
         }
     }
@@ -140,9 +148,17 @@ impl Totals {
 
 /// The account of one output and one source (a container).
 #[derive(Debug, Default)]
-pub struct Account(Mutex<Totals>);
+pub struct Account {
+    source: Arc<str>,
+    totals: Mutex<Totals>,
+}
 
 impl Account {
+    /// The source's name, by which a later process finds the account of what it finds on disk.
+    pub fn source(&self) -> &Arc<str> {
+        &self.source
+    }
+
     /// The numbers as they stand.
     pub fn totals(&self) -> Totals {
         *self.lock()
@@ -150,14 +166,23 @@ impl Account {
 
     /// Accepts `records` and returns the receipt that must be settled for them.
     pub fn accept(self: &Arc<Self>, records: u32) -> Receipt {
-        let mut receipt = Receipt { account: Arc::clone(self), unsettled: 0 };
+        let mut receipt = Receipt { account: Arc::clone(self), unsettled: 0, on_disk: false };
         receipt.accept(records);
         receipt
     }
 
+    /// Accepts `records` that an earlier process left on disk.
+    pub fn adopt(self: &Arc<Self>, records: u32) -> Receipt {
+        let mut totals = self.lock();
+        totals.accepted += u64::from(records);
+        totals.spooled += u64::from(records);
+        drop(totals);
+        Receipt { account: Arc::clone(self), unsettled: records, on_disk: true }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Totals> {
         // The numbers are plain integers: a panic elsewhere cannot have left them half-written.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.totals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -168,12 +193,19 @@ impl Account {
 pub struct Receipt {
     account: Arc<Account>,
     unsettled: u32,
+    /// They are safe on disk.
+    on_disk: bool,
 }
 
 impl Receipt {
     /// Records not settled yet.
     pub fn unsettled(&self) -> u32 {
         self.unsettled
+    }
+
+    /// The account it books on.
+    pub fn account(&self) -> &Arc<Account> {
+        &self.account
     }
 
     /// True if this receipt books on `account`.
@@ -194,7 +226,28 @@ impl Receipt {
     pub fn split(&mut self, records: u32) -> Self {
         let records = records.min(self.unsettled);
         self.unsettled -= records;
-        Self { account: Arc::clone(&self.account), unsettled: records }
+        Self { account: Arc::clone(&self.account), unsettled: records, on_disk: self.on_disk }
+    }
+
+    /// What is not settled yet is safe on disk, or is no more.
+    pub fn set_on_disk(&mut self, on_disk: bool) {
+        if self.on_disk == on_disk {
+            return;
+        }
+        self.on_disk = on_disk;
+        let records = u64::from(self.unsettled);
+        let mut totals = self.account.lock();
+        let Totals { spooled, in_flight, .. } = &mut *totals;
+        let (from, to) = if on_disk { (in_flight, spooled) } else { (spooled, in_flight) };
+        *from -= records;
+        *to += records;
+    }
+
+    /// Leaves what is on disk to the next process. What is not is lost with this one.
+    pub fn leave(mut self) {
+        if self.on_disk {
+            self.unsettled = 0;
+        }
     }
 
     /// The service took `records` of them.
@@ -217,7 +270,10 @@ impl Receipt {
         let records = records.min(self.unsettled);
         self.unsettled -= records;
         let mut totals = self.account.lock();
-        totals.in_flight -= u64::from(records);
+        match self.on_disk {
+            true => totals.spooled -= u64::from(records),
+            false => totals.in_flight -= u64::from(records),
+        }
         book(&mut totals, u64::from(records));
     }
 }
@@ -248,7 +304,8 @@ impl Books {
     /// The account of `holder`, opened if need be.
     pub fn account(&self, holder: &Holder) -> Arc<Account> {
         let mut accounts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(accounts.entry(holder.clone()).or_default())
+        let opened = || Arc::new(Account { source: Arc::clone(&holder.source), totals: Mutex::default() });
+        Arc::clone(accounts.entry(holder.clone()).or_insert_with(opened))
     }
 
     /// Every account with its numbers, ordered by output and source.
@@ -290,6 +347,27 @@ mod tests {
         assert_eq!((totals.accepted, totals.delivered, totals.refused(), totals.in_flight), (10, 6, 2, 0));
         assert_eq!(totals.lost[Lost::Unsettled as usize], 1);
         assert_eq!(totals.lost[Lost::MemoryFull as usize], 1);
+    }
+
+    /// On disk and back, adopted from an earlier process, and left to the next one.
+    #[test]
+    fn records_on_disk_are_booked_as_spooled() {
+        let account = Arc::new(Account::default());
+        let (mut receipt, adopted) = (account.accept(10), account.adopt(5));
+        let now = || (account.totals().accepted, account.totals().spooled, account.totals().in_flight);
+        assert_eq!(now(), (15, 5, 10));
+        receipt.set_on_disk(true);
+        receipt.set_on_disk(true);
+        assert_eq!(now(), (15, 15, 0));
+        receipt.delivered(4);
+        let mut part = receipt.split(2);
+        part.set_on_disk(false);
+        assert_eq!((now(), account.totals().delivered), ((15, 9, 2), 4));
+        part.lost(2, Lost::SpoolFull);
+        receipt.leave();
+        adopted.leave();
+        assert_eq!(now(), (15, 9, 0));
+        assert!(account.totals().balanced());
     }
 
     #[test]

@@ -1,8 +1,11 @@
-//! The sending loop of one output.
+//! The sending loop of one output. What an answer does to a batch is in [`settle`], what goes to disk in [`keeping`].
 //!
 //! Promises: batches of a key leave in order; at most one request is under way while the service is down; the loop ends
 //! when the output is closed and everything is settled, or at the deadline, with the rest booked as lost.
 //! Never: blocks on a destination. A `send` that panics counts as an ambiguous failure.
+
+mod keeping;
+mod settle;
 
 use std::{
     collections::HashMap,
@@ -12,18 +15,14 @@ use std::{
 
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::warn;
 
 use super::{
-    Answer, Cause, Destination, Fate, Retry, Rules, Verdict,
-    batch::Pending,
-    books::{Lost, Refused},
-    lane::Output,
-    pace::{Pace, backoff},
-    queue::Listed,
+    Answer, Cause, Destination, Rules, batch::Pending, books::Lost, lane::Output, pace::Pace, queue::Listed,
     standing::Standing,
 };
 use crate::{life::Flock, tell::RateLimited};
+use keeping::Keeping;
 
 /// How often an attempt is made while the agent stops, whatever the backoff.
 const STOPPING_BACKOFF: Duration = Duration::from_millis(500);
@@ -44,7 +43,10 @@ pub struct Engine<D: Destination> {
     busy: HashMap<D::Key, usize>,
     stopping: bool,
     warned: RateLimited,
+    warned_of_disk: RateLimited,
     standing: Arc<Mutex<Standing>>,
+    /// With a spool.
+    keeping: Option<Keeping<D>>,
 }
 
 struct Flight<D: Destination> {
@@ -64,7 +66,9 @@ impl<D: Destination> Engine<D> {
             busy: HashMap::new(),
             stopping: false,
             warned: RateLimited::new(WARN_EVERY),
+            warned_of_disk: RateLimited::new(WARN_EVERY),
             standing: Arc::default(),
+            keeping: None,
         }
     }
 
@@ -78,18 +82,20 @@ impl<D: Destination> Engine<D> {
     pub async fn run(mut self, stopping: CancellationToken, abandon: CancellationToken) {
         loop {
             let now = Instant::now();
+            self.hear_disk(now);
             self.send_due(now);
+            self.keep(now);
             self.report();
             if self.has_ended() {
-                return;
+                return self.close_disk().await;
             }
-            let wake_at = self.wakes_at(now);
+            let wake_at = [self.wakes_at(now), self.keeps_at(now)].into_iter().flatten().min();
             tokio::select! {
                 () = self.output.wake.notified() => {}
                 Some((number, answer)) = self.flying.next() => self.landed(number, answer),
                 () = sleep_until(wake_at.unwrap_or(now)), if wake_at.is_some() => {}
                 () = stopping.cancelled(), if !self.stopping => self.hurry(),
-                () = abandon.cancelled() => return self.abandon(),
+                () = abandon.cancelled() => return self.abandon().await,
             }
         }
     }
@@ -114,9 +120,16 @@ impl<D: Destination> Engine<D> {
         if self.stopping {
             self.pace.hasten(now, STOPPING_BACKOFF);
         }
-        while self.flying.len() < self.pace.allowed(now) {
+        if self.is_listing() {
+            // What an earlier process left comes first.
+            return;
+        }
+        while self.under_way() < self.pace.allowed(now) {
             let Some(pending) = self.take_due(now) else { return };
-            self.send(pending, now);
+            match pending.batch {
+                Some(_) => self.send(pending, now),
+                None => self.load(pending),
+            }
         }
     }
 
@@ -152,25 +165,29 @@ impl<D: Destination> Engine<D> {
     }
 
     fn send(&mut self, mut pending: Pending<D::Key>, now: Instant) {
+        let Some(batch) = pending.batch.clone() else { return };
         pending.attempts += 1;
-        let batch = Arc::clone(&pending.batch);
         let destination = Arc::clone(&self.output.destination);
         let number = self.next;
         self.next += 1;
-        *self.busy.entry(batch.key.clone()).or_default() += 1;
+        self.occupy(&batch.key);
         self.flights.insert(number, Flight { pending, started: now });
         self.flying.start(number, async move { destination.send(&batch).await });
     }
 
     fn landed(&mut self, number: u64, answer: Option<Answer>) {
         let flight = self.flights.remove(&number).expect("every flight is entered before it starts");
-        self.free(&flight.pending.batch.key);
+        self.free(&flight.pending.key);
         let answer = answer.unwrap_or_else(|| {
             self.output.counters.life_panics.inc();
             let detail = "sending panicked; this is a bug in pillion".to_owned();
             Answer::Again { cause: Cause::Ambiguous, detail, after: None }
         });
         self.settle(flight, answer);
+    }
+
+    fn occupy(&mut self, key: &D::Key) {
+        *self.busy.entry(key.clone()).or_default() += 1;
     }
 
     fn free(&mut self, key: &D::Key) {
@@ -182,159 +199,10 @@ impl<D: Destination> Engine<D> {
         }
     }
 
-    fn settle(&mut self, flight: Flight<D>, answer: Answer) {
-        let Flight { pending, started } = flight;
-        let label = match &answer {
-            Answer::Delivered => "delivered",
-            Answer::Partial(_) => "partial",
-            Answer::Again { cause, .. } => cause.label(),
-            Answer::Divide { .. } => "divide",
-        };
-        let counters = &self.output.counters;
-        counters.deliver_requests.with_label_values(&[&*self.output.name, label]).inc();
-        let seconds = counters.deliver_request_seconds.with_label_values(&[&*self.output.name]);
-        seconds.observe(started.elapsed().as_secs_f64());
-        match answer {
-            Answer::Delivered => {
-                self.succeeded(started);
-                pending.delivered();
-            }
-            Answer::Partial(verdicts) => {
-                self.succeeded(started);
-                self.settle_parts(pending, verdicts);
-            }
-            Answer::Again { cause, detail, after } => {
-                let now = Instant::now();
-                let rest = self.slow_down(cause, after, started, now);
-                self.settle_again(pending, cause, detail, rest, now);
-            }
-            Answer::Divide { detail } => {
-                // The service is well; it is the batch.
-                self.pace.succeeded(Instant::now(), started, fastrand::f64());
-                self.divide(pending, &detail);
-            }
-        }
-    }
-
-    fn succeeded(&mut self, started: Instant) {
-        let failures = self.pace.failures();
-        self.pace.succeeded(Instant::now(), started, fastrand::f64());
-        if failures > 0 && self.pace.failures() == 0 {
-            info!(output = &*self.output.name, failures, "output takes records again");
-        }
-        // A key that rests because it is denied or missing is no better for what its neighbours achieve.
-        let rests = self.output.queue().resting_since().is_some();
-        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
-        standing.stuck_since = None;
-        if !rests {
-            standing.last_failure = None;
-        }
-    }
-
-    fn settle_parts(&mut self, mut pending: Pending<D::Key>, verdicts: Vec<Verdict>) {
-        let records = pending.records();
-        let mut again = Vec::new();
-        for Verdict { records: range, fate } in verdicts {
-            let range = range.start.min(records)..range.end.min(records);
-            match fate {
-                Fate::Refused(reason) => pending.refuse(range, reason),
-                Fate::Again => again.extend(range),
-            }
-        }
-        if !again.is_empty() {
-            again.sort_unstable();
-            again.dedup();
-            let now = Instant::now();
-            let frame = self.output.destination.frame(&pending.batch.key);
-            let mut rest = pending.cut(&again, &frame);
-            rest.not_before = Some(now + backoff(rest.attempts, fastrand::f64()));
-            self.keep_or_give_up(rest, now);
-        }
-        pending.delivered();
-    }
-
-    /// Lets the pace know that a batch was not taken. Returns how long its key must rest, if only the key is concerned.
-    fn slow_down(&mut self, cause: Cause, after: Option<Duration>, sent: Instant, now: Instant) -> Option<Duration> {
-        let random = fastrand::f64();
-        if cause.is_of_the_key() {
-            return Some(after.unwrap_or(KEY_REST).mul_f64(1.0 + random / 4.0));
-        }
-        match cause {
-            Cause::Throttled => self.pace.throttled(now, sent, after, random),
-            _ => self.pace.failed(now, sent, after, random),
-        }
-        None
-    }
-
-    fn settle_again(
-        &mut self,
-        mut pending: Pending<D::Key>,
-        cause: Cause,
-        detail: String,
-        rest: Option<Duration>,
-        now: Instant,
-    ) {
-        pending.not_before = rest.map(|rest| now + rest);
-        if let Some(suppressed) = self.warned.allow(now) {
-            warn!(
-                output = &*self.output.name,
-                cause = cause.label(),
-                detail,
-                records = pending.records(),
-                attempt = pending.attempts,
-                suppressed,
-                "output did not take a batch"
-            );
-        }
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner).last_failure = Some(detail);
-        self.keep_or_give_up(pending, now);
-    }
-
-    /// Puts what was not taken back in its old place, unless it was tried for long enough.
-    fn keep_or_give_up(&self, mut pending: Pending<D::Key>, now: Instant) {
-        if let Some(reason) = self.gives_up(&pending, now) {
-            let lost = pending.lost(reason);
-            warn!(output = &*self.output.name, records = lost, reason = reason.label(), "records were given up");
-            return;
-        }
-        if self.stopping {
-            pending.hasten(now, STOPPING_BACKOFF);
-        }
-        self.output.queue().put_back(pending);
-    }
-
-    fn gives_up(&self, pending: &Pending<D::Key>, now: Instant) -> Option<Lost> {
-        let age = now.duration_since(pending.since);
-        match self.rules.retry {
-            Retry::Never => Some(Lost::NoRetries),
-            Retry::AtLeast(retries) if pending.attempts > retries && age > self.rules.patience => Some(Lost::TooLate),
-            _ if age > self.rules.age_max => Some(Lost::TooLate),
-            _ => None,
-        }
-    }
-
-    /// Sends the halves alone, the first one first. One record that is refused alone is refused for good.
-    fn divide(&mut self, mut pending: Pending<D::Key>, detail: &str) {
-        let records = pending.records();
-        if records <= 1 {
-            warn!(output = &*self.output.name, detail, "a record was refused");
-            return pending.refused(Refused::Invalid);
-        }
-        debug!(output = &*self.output.name, detail, records, "a batch was refused; its halves are sent alone");
-        let frame = self.output.destination.frame(&pending.batch.key);
-        let (first, second): (Vec<_>, Vec<_>) = (0..records).partition(|&place| place < records / 2);
-        // Parts of one age are put before each other: the first half last.
-        let halves = [second, first].map(|places| pending.cut(&places, &frame));
-        let mut queue = self.output.queue();
-        for half in halves {
-            queue.put_back(half);
-        }
-    }
-
     /// True, for good, if no record will come and none is left.
     fn has_ended(&self) -> bool {
         let mut queue = self.output.queue();
-        let idle = queue.is_empty() && self.flying.is_empty();
+        let idle = queue.is_empty() && self.flying.is_empty() && self.disk_is_idle();
         let ended = queue.closed && idle;
         queue.ended |= ended;
         drop(queue);
@@ -351,7 +219,7 @@ impl<D: Destination> Engine<D> {
         if let Some(opens) = self.pace.opens_at(now) {
             return Some(opens);
         }
-        if self.flying.len() >= self.pace.allowed(now) {
+        if self.under_way() >= self.pace.allowed(now) {
             return None;
         }
         let queue = self.output.queue();
@@ -368,6 +236,7 @@ impl<D: Destination> Engine<D> {
         standing.flying = self.flying.len();
         standing.waiting = waiting;
         standing.memory_bytes = self.output.share.used();
+        (standing.spool_bytes, standing.spool_degraded) = self.on_disk();
         standing.failures = self.pace.failures();
         standing.linger = self.pace.linger();
         standing.stuck_since = match resting_since {
@@ -377,16 +246,15 @@ impl<D: Destination> Engine<D> {
         };
     }
 
-    /// Books everything that is left as lost.
-    fn abandon(mut self) {
+    /// Leaves to the next process what is on disk, and books the rest as lost.
+    async fn abandon(mut self) {
+        self.keep_all().await;
         self.flying = Flock::default();
-        let mut lost = 0;
-        for (_, flight) in std::mem::take(&mut self.flights) {
-            lost += flight.pending.lost(Lost::Stopped);
-        }
         self.output.stock.close();
+        let flights = std::mem::take(&mut self.flights).into_values().map(|flight| flight.pending);
         let (sealed, listed) = self.output.queue().end();
-        lost += sealed.into_iter().map(|pending| pending.lost(Lost::Stopped)).sum::<u64>();
+        let left = flights.chain(self.take_loading()).chain(sealed);
+        let mut lost = left.map(|pending| pending.leave(Lost::Stopped)).sum::<u64>();
         for Listed { lane, .. } in listed {
             let mut open = lane.lock();
             lane.listed.store(false, Ordering::Relaxed);
@@ -399,5 +267,6 @@ impl<D: Destination> Engine<D> {
                 "records were not delivered before the agent had to stop"
             );
         }
+        self.close_disk().await;
     }
 }

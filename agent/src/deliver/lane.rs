@@ -126,10 +126,10 @@ impl<D: Destination> Output<D> {
     /// Gives up the oldest batch that waits. False if none does.
     fn evict(&self) -> bool {
         let evicted = self.queue().evict();
-        if evicted {
+        if evicted == Some(true) {
             self.counters.deliver_batches_evicted.with_label_values(&[&*self.name]).inc();
         }
-        evicted
+        evicted.is_some()
     }
 
     /// Moves the open batch of `lane` to the queue.
@@ -286,6 +286,14 @@ mod tests {
 
         fn frame(&self, (): &()) -> Frame {
             Frame { head: Bytes::from_static(b"["), separator: b",", tail: b"]" }
+        }
+
+        fn key_text(&self, (): &()) -> String {
+            String::new()
+        }
+
+        fn key_of(&self, _: &str) -> Option<()> {
+            Some(())
         }
 
         async fn send(&self, _: &Batch<()>) -> Answer {

@@ -17,14 +17,15 @@
 //! if nothing of it was taken; memory stays within the [`budget`].
 //! Never: knows what a record is, or decides what an answer of AWS means.
 //!
-//! The seam for the spool: everything that waits is a [`batch::Pending`] in one queue, and everything a `Pending` needs to
-//! be sent is in its bytes, entries and receipts. A spool takes them from the queue's old end when memory is short.
+//! With a spool, what is not delivered soon, or does not fit the memory, is copied to disk by a thread of its own ([`disk`]) and
+//! read back when its turn comes. Where a batch is, in memory, on disk or both, changes nothing of its place in the queue.
 
 pub mod batch;
 pub mod body;
 pub mod books;
 pub mod budget;
 pub mod collect;
+pub mod disk;
 mod engine;
 pub mod lane;
 pub mod pace;
@@ -57,6 +58,12 @@ pub trait Destination: Send + Sync + 'static {
 
     /// What stands around and between the records of a body for `key`.
     fn frame(&self, key: &Self::Key) -> Frame;
+
+    /// The key as text, by which a later process finds it again on disk.
+    fn key_text(&self, key: &Self::Key) -> String;
+
+    /// The key that [`key_text`](Self::key_text) wrote, if it did.
+    fn key_of(&self, text: &str) -> Option<Self::Key>;
 
     /// Sends one batch and says what the answer means. Makes no second attempt: the engine does.
     fn send(&self, batch: &Batch<Self::Key>) -> impl Future<Output = Answer> + Send;

@@ -13,7 +13,13 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Destination, batch::Pending, books::Lost, lane::Lane};
+use super::{
+    Destination,
+    batch::{DiskCopy, Pending},
+    books::Lost,
+    lane::Lane,
+    spool::Id,
+};
 
 /// What orders batches: when the first record came, and among those of one instant the number.
 pub(super) type Age = (Instant, u64);
@@ -76,7 +82,7 @@ impl<D: Destination> Queue<D> {
 
     /// Adds a batch that waited before, or a part of one, in its old place.
     pub(super) fn put_back(&mut self, pending: Pending<D::Key>) {
-        let (key, age) = (&pending.batch.key, pending.age());
+        let (key, age) = (&pending.key, pending.age());
         if !self.sealed.contains_key(key) {
             self.sealed.insert(key.clone(), VecDeque::new());
         }
@@ -101,7 +107,7 @@ impl<D: Destination> Queue<D> {
     /// The oldest batch that may be sent at `now`: its key is free and does not rest.
     pub(super) fn sendable(&self, now: Instant, is_free: impl Fn(&D::Key) -> bool) -> Option<Age> {
         let rests = |batch: &Pending<D::Key>| batch.not_before.is_some_and(|time| now < time);
-        self.fronts().find(|batch| !rests(batch) && is_free(&batch.batch.key)).map(Pending::age)
+        self.fronts().find(|batch| !rests(batch) && is_free(&batch.key)).map(Pending::age)
     }
 
     /// The place of the longest open batch that would be sent next of its key.
@@ -152,19 +158,86 @@ impl<D: Destination> Queue<D> {
         self.sealed.values_mut().flatten().for_each(|pending| pending.hasten(now, at_most));
     }
 
-    /// Gives up the oldest records, a whole batch of them. False if there are none that can be given up.
-    pub(super) fn evict(&mut self) -> bool {
-        let oldest = self.fronts.keys().next().copied();
-        if self.evict_open(oldest.map(|(since, _)| since)) {
-            return true;
+    /// Makes room: gives back the memory of a batch that is on disk too, else gives up the oldest records, a whole batch of
+    /// them. `None` if there is nothing that can be given up, else whether records were.
+    pub(super) fn evict(&mut self) -> Option<bool> {
+        if self.release() {
+            return Some(false);
         }
-        match oldest.and_then(|age| self.take(age)) {
-            Some(pending) => {
-                pending.lost(Lost::MemoryFull);
-                true
+        let oldest = self.oldest_in_memory();
+        if self.evict_open(oldest.as_ref().map(|(_, (since, _))| *since)) {
+            return Some(true);
+        }
+        let (key, age) = oldest?;
+        self.remove(&key, age)?.lost(Lost::MemoryFull);
+        Some(true)
+    }
+
+    /// Gives back the memory of the newest batch that is on disk too. False if there is none.
+    pub(super) fn release(&mut self) -> bool {
+        let stored = |batch: &&mut Pending<D::Key>| batch.batch.is_some() && matches!(batch.copy, DiskCopy::Stored(_));
+        let newest = self.sealed.values_mut().filter_map(|batches| batches.iter_mut().rev().find(stored));
+        newest.max_by_key(|batch| batch.age()).is_some_and(Pending::release)
+    }
+
+    fn oldest_in_memory(&self) -> Option<(D::Key, Age)> {
+        let in_memory = |batch: &&Pending<D::Key>| batch.batch.is_some();
+        // Without a spool that is the first one looked at.
+        let front = self.fronts().next().filter(in_memory);
+        let search = || {
+            let oldest = self.sealed.values().filter_map(|batches| batches.iter().find(in_memory));
+            oldest.min_by_key(|batch| batch.age())
+        };
+        front.or_else(search).map(|batch| (batch.key.clone(), batch.age()))
+    }
+
+    /// Takes the batch of this key and age, wherever it stands.
+    fn remove(&mut self, key: &D::Key, age: Age) -> Option<Pending<D::Key>> {
+        let batches = self.sealed.get_mut(key)?;
+        let place = batches.iter().position(|batch| batch.age() == age)?;
+        if place == 0 {
+            return self.take(age);
+        }
+        self.waiting -= 1;
+        batches.remove(place)
+    }
+
+    /// The batch of this key and age for which `is_it`, if it waits here.
+    pub(super) fn find(
+        &mut self,
+        key: &D::Key,
+        age: Age,
+        is_it: impl Fn(&Pending<D::Key>) -> bool,
+    ) -> Option<&mut Pending<D::Key>> {
+        let batches = self.sealed.get_mut(key)?;
+        let from = batches.partition_point(|batch| batch.age() < age);
+        batches.iter_mut().skip(from).take_while(|batch| batch.age() == age).find(|batch| is_it(batch))
+    }
+
+    /// Batches that are in memory only, the newest first.
+    pub(super) fn unsaved(&self) -> Vec<(D::Key, Age)> {
+        let all = self.sealed.values().flatten().filter(|batch| matches!(batch.copy, DiskCopy::None));
+        let mut found: Vec<_> = all.map(|batch| (batch.key.clone(), batch.age())).collect();
+        found.sort_unstable_by_key(|(_, age)| std::cmp::Reverse(*age));
+        found
+    }
+
+    /// Takes every batch whose copy on disk has an id for which `is_gone`, if there is nothing else of it. The others are in
+    /// memory only from now on.
+    pub(super) fn forget(&mut self, is_gone: impl Fn(Id) -> bool) -> Vec<Pending<D::Key>> {
+        let mut gone = Vec::new();
+        for batch in self.sealed.values_mut().flatten() {
+            let (DiskCopy::Stored(stored) | DiskCopy::Part(stored)) = &batch.copy else { continue };
+            if is_gone(stored.id()) && !batch.is_stored_no_more() {
+                gone.push((batch.key.clone(), batch.age()));
             }
-            None => false,
         }
+        gone.into_iter().filter_map(|(key, age)| self.remove(&key, age)).collect()
+    }
+
+    /// True if open batches wait, of which the first was opened before `time`.
+    pub(super) fn is_open_since(&self, time: Instant) -> bool {
+        self.open.front().is_some_and(|listed| listed.since <= time)
     }
 
     /// Gives up the longest open batch, if it is older than `sealed` and nobody appends to it just now.

@@ -16,6 +16,10 @@ pub struct Standing {
     pub waiting: usize,
     /// Bytes of memory in use.
     pub memory_bytes: u64,
+    /// Bytes on disk.
+    pub spool_bytes: u64,
+    /// The disk refused what was to be written last.
+    pub spool_degraded: bool,
     /// Failures since the last success.
     pub failures: u32,
     /// How long records wait for others now.

@@ -96,6 +96,14 @@ impl Destination for Scripted {
         frame()
     }
 
+    fn key_text(&self, key: &Key) -> String {
+        (*key).to_owned()
+    }
+
+    fn key_of(&self, text: &str) -> Option<Key> {
+        ["a", "b", "c", "key", "rest"].into_iter().find(|key| *key == text)
+    }
+
     async fn send(&self, batch: &Batch<Key>) -> Answer {
         let text = |place| String::from_utf8(batch.record(place, &frame()).to_vec()).expect("tests send text");
         let texts: Vec<String> = (0..batch.entries.len()).map(text).collect();

@@ -93,6 +93,14 @@ impl Destination for Line {
         Frame { head: Bytes::from_static(b"["), separator: b",", tail: b"]" }
     }
 
+    fn key_text(&self, (): &()) -> String {
+        String::new()
+    }
+
+    fn key_of(&self, _: &str) -> Option<()> {
+        Some(())
+    }
+
     async fn send(&self, batch: &Batch<()>) -> Answer {
         let again = |cause| Answer::Again { cause, detail: "simulated".to_owned(), after: None };
         let said = self.shared.state().service.ask(self.shared.begun.elapsed());

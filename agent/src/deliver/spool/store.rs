@@ -145,6 +145,14 @@ impl Store {
 
     /// The bytes of an entry, checked.
     pub fn read(&mut self, id: Id) -> Result<Vec<u8>, ReadError> {
+        let (frame, bytes) = self.read_start(id, usize::MAX)?;
+        if bytes.len() < frame.bytes as usize || crc32c::crc32c(&bytes) != frame.crc {
+            return Err(ReadError::Damaged { records: frame.records });
+        }
+        Ok(bytes)
+    }
+
+    fn read_start(&mut self, id: Id, bytes_max: usize) -> Result<(Frame, Vec<u8>), ReadError> {
         let place = self.place(id).ok_or(ReadError::Gone)?;
         let segment = &self.segments[place];
         let Stored { frame, at } = *segment.find(id).ok_or(ReadError::Gone)?;
@@ -156,12 +164,15 @@ impl Store {
         }
         let (_, handle) = self.reader.as_ref().expect("it was just opened, or was open");
         // The length was measured against the file when it was opened.
-        let mut bytes = vec![0; frame.bytes as usize];
+        let mut bytes = vec![0; (frame.bytes as usize).min(bytes_max)];
         let filled = read_up_to(&**handle, &mut bytes, at).map_err(fails)?;
-        if filled < bytes.len() || crc32c::crc32c(&bytes) != frame.crc {
-            return Err(ReadError::Damaged { records: frame.records });
-        }
-        Ok(bytes)
+        bytes.truncate(filled);
+        Ok((frame, bytes))
+    }
+
+    /// The first bytes of an entry, at most so many, not checked.
+    pub fn peek(&mut self, id: Id, bytes_max: usize) -> Result<Vec<u8>, ReadError> {
+        self.read_start(id, bytes_max).map(|(_, bytes)| bytes)
     }
 
     /// Notes that an entry is not needed any more. False if there is no such entry, or that was known.

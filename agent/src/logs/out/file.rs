@@ -81,6 +81,15 @@ impl Destination for Folder {
         Frame { head: Bytes::new(), separator: b"\n", tail: b"\n" }
     }
 
+    fn key_text(&self, key: &Arc<str>) -> String {
+        key.to_string()
+    }
+
+    fn key_of(&self, text: &str) -> Option<Arc<str>> {
+        // What stands on disk may be anybody's: only a name that we would make is a name.
+        Some(file_name(text)).filter(|name| **name == *text)
+    }
+
     async fn send(&self, batch: &Batch<Arc<str>>) -> Answer {
         let (folder, name, lines) = (self.path.clone(), Arc::clone(&batch.key), batch.body.clone());
         let file_bytes_max = self.file_bytes_max;

@@ -225,6 +225,14 @@ mod tests {
             Frame { head: Bytes::from_static(b"["), separator: b",", tail: b"]" }
         }
 
+        fn key_text(&self, (): &()) -> String {
+            String::new()
+        }
+
+        fn key_of(&self, _: &str) -> Option<()> {
+            Some(())
+        }
+
         async fn send(&self, batch: &Batch<()>) -> Answer {
             self.0.lock().expect("nobody panics").push(batch.body.clone());
             Answer::Delivered

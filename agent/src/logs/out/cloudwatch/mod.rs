@@ -103,6 +103,16 @@ impl Destination for CloudWatch {
         encode::frame(key)
     }
 
+    fn key_text(&self, key: &Key) -> String {
+        // Neither name may have a colon: the service refuses it.
+        format!("{}:{}", key.group, key.stream)
+    }
+
+    fn key_of(&self, text: &str) -> Option<Key> {
+        let (group, stream) = text.split_once(':')?;
+        Some(Key { group: group.into(), stream: stream.into() })
+    }
+
     async fn send(&self, batch: &Batch<Key>) -> Answer {
         let fault = match self.put(batch).await {
             Ok(answer) => return answer,

@@ -68,7 +68,7 @@ fn batch(events: usize) -> Arc<Batch<Key>> {
         open.commit(time as i64, 28, source);
     }
     let pending = open.seal(key(), &frame, budget.share().lease(), &Arc::new(Stock::new(budget.share(), 1 << 20)));
-    let batch = Arc::clone(&pending.batch);
+    let batch = pending.batch.clone().expect("it is in memory");
     pending.delivered();
     batch
 }
@@ -239,6 +239,14 @@ impl Destination for Catch {
 
     fn frame(&self, key: &Key) -> Frame {
         encode::frame(key)
+    }
+
+    fn key_text(&self, _: &Key) -> String {
+        String::new()
+    }
+
+    fn key_of(&self, _: &str) -> Option<Key> {
+        Some(key())
     }
 
     async fn send(&self, batch: &Batch<Key>) -> Answer {

@@ -1,0 +1,443 @@
+//! The thread that owns an output's spool, how the engine speaks with it, and how a batch lies on disk.
+//!
+//! ```text
+//! engine ── orders: save, load, settle ──▶ thread ── append, sync, read ──▶ spool::Store
+//!        ◀── events: saved, loaded, .. ───
+//! entry on disk:  length of head u32, crc32c of head u32, head (JSON), entries of 16 bytes, body     (little-endian)
+//! ```
+//!
+//! Orders that come while the disk is busy are done together, with one sync for all. An entry is settled when the last
+//! handle to it is dropped, which is when the last of its records is delivered, refused or lost.
+//!
+//! Promises: nobody but this thread waits for the disk; what was reported as saved was synced; each order is answered.
+//! Never: holds more orders than there are batches that wait.
+
+use std::{
+    num::NonZeroU32,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    batch::{Batch, Entry},
+    spool::{AppendError, Found, Id, NotDurable, Store},
+};
+
+/// How often what was settled is noted on disk. What is not noted is sent again after a crash.
+const NOTE_EVERY: Duration = Duration::from_secs(1);
+/// Bytes of a head that are read at once.
+const HEAD_BYTES: usize = 4_096;
+/// Bytes before the head: its length and checksum.
+const MARK_BYTES: usize = 8;
+/// Bytes of an entry's place in the table.
+const PLACE_BYTES: usize = 16;
+
+/// What to do when the spool is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenFull {
+    /// The oldest records on disk are given up.
+    #[default]
+    DropOldest,
+    /// What is on disk stays; new records are kept in memory as long as there is room.
+    DropNewest,
+}
+
+/// What an entry says about its batch.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct Head {
+    /// The key as text.
+    pub(super) key: String,
+    /// When the first record was accepted, in milliseconds since 1970.
+    pub(super) since: i64,
+    /// The accounts, and how many records of each there are.
+    pub(super) sources: Vec<(String, u32)>,
+    /// How many records there are in the body. Some may have been settled before.
+    pub(super) entries: u32,
+}
+
+/// What the engine wants of the thread.
+#[derive(Debug)]
+pub(super) enum Order {
+    Save { ticket: u64, records: NonZeroU32, head: Vec<u8>, body: Bytes },
+    Load { ticket: u64, id: Id },
+    Settle(Id),
+    Close,
+}
+
+/// What the thread tells the engine.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// An earlier process left this. They come in order, before everything else.
+    Found {
+        id: Id,
+        head: Head,
+    },
+    /// That was all. So many records were damaged.
+    Listed {
+        lost: u64,
+    },
+    Saved {
+        ticket: u64,
+        id: Id,
+    },
+    NotSaved {
+        ticket: u64,
+        why: String,
+    },
+    Loaded {
+        ticket: u64,
+        bytes: Vec<u8>,
+    },
+    NotLoaded {
+        ticket: u64,
+        why: String,
+    },
+    /// These were given up to make room.
+    Evicted(Vec<Id>),
+    /// The thread has ended.
+    Closed,
+}
+
+/// The engine's end.
+#[derive(Debug)]
+pub(super) struct Disk(Arc<Desk>);
+
+struct Desk {
+    orders: Mutex<Vec<Order>>,
+    ordered: Condvar,
+    events: Mutex<Vec<Event>>,
+    /// Tells the engine to look.
+    wake: Box<dyn Fn() + Send + Sync>,
+    used: AtomicU64,
+    degraded: AtomicBool,
+}
+
+/// Stands for an entry on disk. When the last one is dropped, the entry is settled.
+#[derive(Debug)]
+pub struct Stored {
+    id: Id,
+    desk: Arc<Desk>,
+    keep: AtomicBool,
+}
+
+impl Stored {
+    /// Which entry.
+    pub(super) fn id(&self) -> Id {
+        self.id
+    }
+
+    /// Leaves the entry to the next process.
+    pub(super) fn keep(&self) {
+        self.keep.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Stored {
+    fn drop(&mut self) {
+        if !self.keep.load(Ordering::Relaxed) {
+            self.desk.order(Order::Settle(self.id));
+        }
+    }
+}
+
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Desk").field("used", &self.used).field("degraded", &self.degraded).finish_non_exhaustive()
+    }
+}
+
+impl Desk {
+    fn order(&self, order: Order) {
+        lock(&self.orders).push(order);
+        self.ordered.notify_one();
+    }
+
+    fn tell(&self, events: Vec<Event>) {
+        if !events.is_empty() {
+            lock(&self.events).extend(events);
+            (self.wake)();
+        }
+    }
+
+    /// The orders that came, after at most `wait`.
+    fn take(&self, wait: Duration) -> Vec<Order> {
+        let orders = lock(&self.orders);
+        let waited = self.ordered.wait_timeout_while(orders, wait, |orders| orders.is_empty());
+        let (mut orders, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *orders)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Disk {
+    /// Starts the thread over `store`, in which `found` was found. `wake` is called when there are events.
+    pub(super) fn start(
+        store: Store,
+        found: Found,
+        when_full: WhenFull,
+        wake: impl Fn() + Send + Sync + 'static,
+    ) -> std::io::Result<Self> {
+        let desk = Arc::new(Desk {
+            orders: Mutex::default(),
+            ordered: Condvar::new(),
+            events: Mutex::default(),
+            wake: Box::new(wake),
+            used: AtomicU64::new(store.used()),
+            degraded: AtomicBool::new(store.is_degraded()),
+        });
+        let told = Arc::clone(&desk);
+        thread::Builder::new().name("spool".to_owned()).spawn(move || {
+            // Also if it panics: the engine must not wait for it for ever.
+            let _closed = Closing(Arc::clone(&told));
+            Keeper { store, when_full, desk: told, noted: Instant::now(), to_note: false }.work(found);
+        })?;
+        Ok(Self(desk))
+    }
+
+    pub(super) fn order(&self, order: Order) {
+        self.0.order(order);
+    }
+
+    /// What was told since the last call.
+    pub(super) fn events(&self) -> Vec<Event> {
+        std::mem::take(&mut *lock(&self.0.events))
+    }
+
+    /// A handle to an entry.
+    pub(super) fn stored(&self, id: Id) -> Arc<Stored> {
+        Arc::new(Stored { id, desk: Arc::clone(&self.0), keep: AtomicBool::new(false) })
+    }
+
+    /// Bytes on disk.
+    pub(super) fn used(&self) -> u64 {
+        self.0.used.load(Ordering::Relaxed)
+    }
+
+    /// True if the disk refused what was to be written last.
+    pub(super) fn is_degraded(&self) -> bool {
+        self.0.degraded.load(Ordering::Relaxed)
+    }
+}
+
+struct Closing(Arc<Desk>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.tell(vec![Event::Closed]);
+    }
+}
+
+/// What the thread has.
+struct Keeper {
+    store: Store,
+    when_full: WhenFull,
+    desk: Arc<Desk>,
+    noted: Instant,
+    to_note: bool,
+}
+
+impl Keeper {
+    fn work(mut self, found: Found) {
+        let lost = self.list(&found);
+        self.desk.tell(vec![Event::Listed { lost }]);
+        while self.serve() {}
+        // What is settled and not noted is sent once more by the next process.
+        let _ = self.store.save_cursor();
+    }
+
+    /// Tells what an earlier process left. Returns how many records of it cannot be read.
+    fn list(&mut self, found: &Found) -> u64 {
+        let mut lost = found.lost.records();
+        for entry in &found.waiting {
+            match self.head_of(entry.id) {
+                Some(head) => self.desk.tell(vec![Event::Found { id: entry.id, head }]),
+                None => {
+                    self.store.settle(entry.id);
+                    lost += u64::from(entry.records);
+                }
+            }
+        }
+        lost
+    }
+
+    fn head_of(&mut self, id: Id) -> Option<Head> {
+        let start = self.store.peek(id, HEAD_BYTES).ok()?;
+        let bytes = MARK_BYTES + head_bytes(&start)?;
+        let start = if bytes > start.len() { self.store.peek(id, bytes).ok()? } else { start };
+        read_head(&start).map(|(head, _)| head)
+    }
+
+    /// Does all orders there are. False if the last one was to close.
+    fn serve(&mut self) -> bool {
+        let mut events = Vec::new();
+        let mut saved: Vec<(u64, Id)> = Vec::new();
+        let mut closes = false;
+        for order in self.desk.take(NOTE_EVERY) {
+            match order {
+                Order::Save { ticket, records, head, body } => {
+                    match self.append(records, &[&head, &body], &mut saved, &mut events) {
+                        Ok(id) => saved.push((ticket, id)),
+                        Err(error) => events.push(Event::NotSaved { ticket, why: error.to_string() }),
+                    }
+                }
+                Order::Load { ticket, id } => events.push(match self.store.read(id) {
+                    Ok(bytes) => Event::Loaded { ticket, bytes },
+                    Err(error) => Event::NotLoaded { ticket, why: error.to_string() },
+                }),
+                Order::Settle(id) => self.to_note |= self.store.settle(id),
+                Order::Close => closes = true,
+            }
+        }
+        if !saved.is_empty()
+            && let Err(NotDurable { ids, source }) = self.store.sync()
+        {
+            let (lost, kept) = saved.into_iter().partition(|(_, id)| ids.contains(id));
+            saved = kept;
+            let tell = |(ticket, _): (u64, Id)| Event::NotSaved { ticket, why: source.to_string() };
+            events.extend(<Vec<(u64, Id)>>::into_iter(lost).map(tell));
+        }
+        events.extend(saved.into_iter().map(|(ticket, id)| Event::Saved { ticket, id }));
+        if self.to_note && (closes || self.noted.elapsed() >= NOTE_EVERY) {
+            // If this fails, the next time may not.
+            self.to_note = self.store.save_cursor().is_err();
+            self.noted = Instant::now();
+        }
+        self.desk.used.store(self.store.used(), Ordering::Relaxed);
+        self.desk.degraded.store(self.store.is_degraded(), Ordering::Relaxed);
+        self.desk.tell(events);
+        !closes
+    }
+
+    fn append(
+        &mut self,
+        records: NonZeroU32,
+        parts: &[&[u8]],
+        saved: &mut Vec<(u64, Id)>,
+        events: &mut Vec<Event>,
+    ) -> Result<Id, AppendError> {
+        loop {
+            match self.store.append(records, parts) {
+                Err(AppendError::Full) if self.when_full == WhenFull::DropOldest => {
+                    let Some(evicted) = self.store.evict_oldest() else { return Err(AppendError::Full) };
+                    saved.retain(|(ticket, id)| {
+                        let stays = !evicted.ids.contains(id);
+                        if !stays {
+                            let why = "it was given up to make room".to_owned();
+                            events.push(Event::NotSaved { ticket: *ticket, why });
+                        }
+                        stays
+                    });
+                    events.push(Event::Evicted(evicted.ids));
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+/// What stands before the body on disk.
+pub(super) fn write_head<K>(head: &Head, batch: &Batch<K>) -> Vec<u8> {
+    let json = serde_json::to_vec(head).expect("text and numbers are JSON");
+    let mut bytes = Vec::with_capacity(MARK_BYTES + json.len() + batch.entries.len() * PLACE_BYTES);
+    bytes.extend((json.len() as u32).to_le_bytes());
+    bytes.extend(crc32c::crc32c(&json).to_le_bytes());
+    bytes.extend(json);
+    for Entry { time, end, source } in &batch.entries {
+        bytes.extend(time.to_le_bytes());
+        bytes.extend(end.to_le_bytes());
+        bytes.extend(source.to_le_bytes());
+    }
+    bytes
+}
+
+/// The batch of an entry. `None` if the entry is not one of ours; its bytes were checked, so that means another version.
+pub(super) fn read_batch<K>(bytes: Vec<u8>, key: K) -> Option<Batch<K>> {
+    let (head, after) = read_head(&bytes)?;
+    let table = bytes.get(after..)?.get(..(head.entries as usize).checked_mul(PLACE_BYTES)?)?;
+    let body = after + table.len();
+    let mut last = 0;
+    let mut entries = Vec::with_capacity(head.entries as usize);
+    for place in table.as_chunks::<PLACE_BYTES>().0 {
+        let [time, rest] = *place.as_chunks::<8>().0 else { return None };
+        let [end, source] = *rest.as_chunks::<4>().0 else { return None };
+        let (end, source) = (u32::from_le_bytes(end), u32::from_le_bytes(source));
+        if end < last || end as usize > bytes.len() - body || source as usize >= head.sources.len() {
+            return None;
+        }
+        last = end;
+        entries.push(Entry { time: i64::from_le_bytes(time), end, source });
+    }
+    Some(Batch { key, body: Bytes::from(bytes).slice(body..), entries })
+}
+
+fn head_bytes(start: &[u8]) -> Option<usize> {
+    start.first_chunk().map(|length| u32::from_le_bytes(*length) as usize)
+}
+
+/// The head, and where what follows it begins.
+fn read_head(bytes: &[u8]) -> Option<(Head, usize)> {
+    let after = MARK_BYTES.checked_add(head_bytes(bytes)?)?;
+    let crc = u32::from_le_bytes(*bytes.get(4..)?.first_chunk()?);
+    let json = bytes.get(MARK_BYTES..after)?;
+    let head = (crc32c::crc32c(json) == crc).then(|| serde_json::from_slice(json).ok()).flatten()?;
+    Some((head, after))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn head(entries: u32) -> Head {
+        Head { key: "g:s".into(), since: 7, sources: vec![("web".into(), 2), ("é".into(), 1)], entries }
+    }
+
+    fn batch() -> Batch<()> {
+        let entries = [(5, 4, 0), (-6, 4, 1), (i64::MAX, 9, 0)];
+        let entries = entries.map(|(time, end, source)| Entry { time, end, source }).to_vec();
+        Batch { key: (), body: Bytes::from_static(b"[{},{\"a\"}]"), entries }
+    }
+
+    #[test]
+    fn a_batch_comes_back_as_it_was() {
+        let bytes = [write_head(&head(3), &batch()), batch().body.to_vec()].concat();
+        let back = read_batch(bytes, ()).expect("a batch");
+        assert_eq!((back.body, back.entries), (batch().body, batch().entries));
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_no_batch() {
+        let good = [write_head(&head(3), &batch()), batch().body.to_vec()].concat();
+        for length in 0..good.len() {
+            let bytes = good[..length].to_vec();
+            assert!(read_batch(bytes, ()).is_none_or(|batch| batch.body.len() >= 9), "cut at {length}");
+        }
+        let table = good.len() - batch().body.len() - 3 * PLACE_BYTES;
+        for (what, place, value) in [("an end before the last", table + 24, 3), ("a strange source", table + 12, 2)] {
+            let mut bytes = good.clone();
+            bytes[place] = value;
+            assert!(read_batch(bytes, ()).is_none(), "{what}");
+        }
+        let many = Head { entries: u32::MAX, ..head(3) };
+        assert!(read_batch(write_head(&many, &batch()), ()).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn property_garbage_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = read_batch(bytes, ());
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! What goes to disk, and when, if there is a spool.
+//!
+//! - Memory is short (half of it is used): everything that waits is copied, the newest first, because it is sent last; and
+//!   what is on disk gives its memory back.
+//! - A batch has waited for [`SAVE_AFTER`]: its service is down or slow. It is copied, and stays in memory while there is
+//!   room, so that a crash costs the last seconds only.
+//! - The agent stops: what was not delivered within [`STOP_SAVES_AFTER`] is copied.
+//!
+//! Promises: the order of a key's batches is the same on disk and in memory; nothing is sent before what an earlier process
+//! left is known; a disk that fails costs what memory cannot hold, and nothing else.
+//! Never: waits for the disk, but at the end.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::time::{Instant, timeout};
+use tracing::{info, warn};
+
+use super::Engine;
+use crate::deliver::{
+    Destination,
+    batch::{BATCH_BYTES, Batch, DiskCopy, Pending},
+    books::{Books, Holder, Lost},
+    disk::{Disk, Event, Head, Order, WhenFull, read_batch, write_head},
+    queue::Age,
+    spool::{Found, Id, Store},
+};
+
+/// How long a batch waits before it is copied although there is memory.
+const SAVE_AFTER: Duration = Duration::from_secs(5);
+/// How long an open batch goes on filling before it is sealed to be copied.
+const SEAL_AFTER: Duration = Duration::from_secs(30);
+/// The same while the agent stops.
+const STOP_SAVES_AFTER: Duration = Duration::from_secs(1);
+/// Bytes on their way to the disk at a time, and so beyond what the budget says if they are delivered meanwhile.
+const WRITING_MAX: u64 = 4 * 1024 * 1024;
+/// How long a disk that refused is left alone.
+const DISK_REST: Duration = Duration::from_secs(1);
+/// How often batches are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long the end may wait for the disk: to copy what is left, and to note what was settled.
+const LAST_COPIES_MAX: Duration = Duration::from_millis(300);
+const CLOSING_MAX: Duration = Duration::from_millis(150);
+
+/// What the engine knows of the disk.
+pub(super) struct Keeping<D: Destination> {
+    disk: Disk,
+    books: Books,
+    /// Batches that are being written, and their bytes.
+    writing: HashMap<u64, (D::Key, Age, u64)>,
+    loading: HashMap<u64, Pending<D::Key>>,
+    next: u64,
+    /// What an earlier process left is not all known yet.
+    listing: bool,
+    rests_until: Option<Instant>,
+    stops_since: Option<Instant>,
+    closed: bool,
+}
+
+impl<D: Destination> Engine<D> {
+    /// Keeps in `store` what does not fit the memory or is not delivered soon, and delivers what was `found` there.
+    pub fn with_spool(
+        mut self,
+        store: Store,
+        found: Found,
+        when_full: WhenFull,
+        books: Books,
+    ) -> std::io::Result<Self> {
+        let output = Arc::clone(&self.output);
+        let disk = Disk::start(store, found, when_full, move || output.wake.notify_one())?;
+        self.keeping = Some(Keeping {
+            disk,
+            books,
+            writing: HashMap::new(),
+            loading: HashMap::new(),
+            next: 0,
+            listing: true,
+            rests_until: None,
+            stops_since: None,
+            closed: false,
+        });
+        Ok(self)
+    }
+
+    pub(super) fn is_listing(&self) -> bool {
+        self.keeping.as_ref().is_some_and(|keeping| keeping.listing)
+    }
+
+    pub(super) fn disk_is_idle(&self) -> bool {
+        self.keeping
+            .as_ref()
+            .is_none_or(|keeping| !keeping.listing && keeping.writing.is_empty() && keeping.loading.is_empty())
+    }
+
+    /// Requests and loads under way.
+    pub(super) fn under_way(&self) -> usize {
+        self.flying.len() + self.keeping.as_ref().map_or(0, |keeping| keeping.loading.len())
+    }
+
+    /// Bytes on disk, and whether it refused something.
+    pub(super) fn on_disk(&self) -> (u64, bool) {
+        self.keeping.as_ref().map_or((0, false), |keeping| (keeping.disk.used(), keeping.disk.is_degraded()))
+    }
+
+    /// Takes note of what the disk did.
+    pub(super) fn hear_disk(&mut self, now: Instant) {
+        let events = self.keeping.as_ref().map(|keeping| keeping.disk.events()).unwrap_or_default();
+        for event in events {
+            match event {
+                Event::Found { id, head } => self.found(id, &head, now),
+                Event::Listed { lost } => self.listed(lost),
+                Event::Saved { ticket, id } => self.saved(ticket, id),
+                Event::NotSaved { ticket, why } => self.not_saved(ticket, &why, now),
+                Event::Loaded { ticket, bytes } => self.loaded(ticket, bytes),
+                Event::NotLoaded { ticket, why } => self.not_loaded(ticket, &why),
+                Event::Evicted(ids) => self.evicted(&ids),
+                Event::Closed => self.disk_closed(),
+            }
+        }
+    }
+
+    fn found(&mut self, id: Id, head: &Head, now: Instant) {
+        let Some(keeping) = &self.keeping else { return };
+        let stored = keeping.disk.stored(id);
+        let account = |source: &str| {
+            let holder = Holder { output: Arc::clone(&self.output.name), source: source.into() };
+            keeping.books.account(&holder)
+        };
+        let receipts: Vec<_> = head.sources.iter().map(|(source, count)| account(source).adopt(*count)).collect();
+        let Some(key) = self.output.destination.key_of(&head.key) else {
+            receipts.into_iter().for_each(|mut receipt| receipt.lost(receipt.unsettled(), Lost::SpoolDamaged));
+            return;
+        };
+        let age = now_in_milliseconds().saturating_sub(head.since);
+        let age = Duration::from_millis(u64::try_from(age).unwrap_or(0));
+        let since = now.checked_sub(age).unwrap_or(now);
+        let mut lease = self.output.share.lease();
+        // What is on disk only takes little; if there is not even that, it goes on without.
+        lease.resize(BATCH_BYTES as u64);
+        self.output.queue().push(Pending::adopted(key, receipts, stored, since, lease));
+    }
+
+    fn listed(&mut self, lost: u64) {
+        let Some(keeping) = &mut self.keeping else { return };
+        keeping.listing = false;
+        let batches = self.output.queue().len();
+        if batches > 0 {
+            info!(output = &*self.output.name, batches, "batches of an earlier process are in the spool");
+        }
+        if let Some(lost) = u32::try_from(lost).ok().filter(|&lost| lost > 0) {
+            warn!(output = &*self.output.name, records = lost, "records in the spool were damaged");
+            let holder = Holder { output: Arc::clone(&self.output.name), source: "other".into() };
+            keeping.books.account(&holder).adopt(lost).lost(lost, Lost::SpoolDamaged);
+        }
+    }
+
+    fn saved(&mut self, ticket: u64, id: Id) {
+        let Some(keeping) = &mut self.keeping else { return };
+        let Some((key, age, _)) = keeping.writing.remove(&ticket) else { return };
+        // If nobody takes it, the batch was settled meanwhile, and the entry is settled when this is dropped.
+        let stored = keeping.disk.stored(id);
+        let is_it = |batch: &Pending<D::Key>| matches!(batch.copy, DiskCopy::Asked(asked) if asked == ticket);
+        if let Some(flight) = self.flights.values_mut().find(|flight| is_it(&flight.pending)) {
+            return flight.pending.is_stored(stored);
+        }
+        if let Some(batch) = self.output.queue().find(&key, age, is_it) {
+            batch.is_stored(stored);
+        }
+    }
+
+    fn not_saved(&mut self, ticket: u64, why: &str, now: Instant) {
+        let Some(keeping) = &mut self.keeping else { return };
+        let Some((key, age, _)) = keeping.writing.remove(&ticket) else { return };
+        keeping.rests_until = Some(now + DISK_REST);
+        let is_it = |batch: &Pending<D::Key>| matches!(batch.copy, DiskCopy::Asked(asked) if asked == ticket);
+        if let Some(flight) = self.flights.values_mut().find(|flight| is_it(&flight.pending)) {
+            flight.pending.copy = DiskCopy::None;
+        } else if let Some(batch) = self.output.queue().find(&key, age, is_it) {
+            batch.copy = DiskCopy::None;
+        }
+        self.warn_of_disk(why, "the spool did not take a batch; it stays in memory");
+    }
+
+    /// Asks for a batch that is only on disk.
+    pub(super) fn load(&mut self, pending: Pending<D::Key>) {
+        self.occupy(&pending.key);
+        let (Some(keeping), DiskCopy::Stored(stored)) = (&mut self.keeping, &pending.copy) else {
+            // Only what has a copy gives its memory back.
+            self.free(&pending.key);
+            pending.lost(Lost::Unsettled);
+            return;
+        };
+        let ticket = keeping.ticket();
+        keeping.disk.order(Order::Load { ticket, id: stored.id() });
+        keeping.loading.insert(ticket, pending);
+    }
+
+    fn loaded(&mut self, ticket: u64, bytes: Vec<u8>) {
+        let Some(mut pending) = self.keeping.as_mut().and_then(|keeping| keeping.loading.remove(&ticket)) else {
+            return;
+        };
+        self.free(&pending.key);
+        let mut batch = match read_batch(bytes, pending.key.clone()) {
+            Some(batch) => batch,
+            None => {
+                pending.lost(Lost::SpoolDamaged);
+                return;
+            }
+        };
+        loop {
+            let (body, entries) = (batch.body.clone(), batch.entries.clone());
+            if pending.load(batch) {
+                break;
+            }
+            // Its turn has come: what is newer makes room.
+            if !self.output.stock.clear() && self.output.queue().evict().is_none() {
+                break;
+            }
+            batch = Batch { key: pending.key.clone(), body, entries };
+        }
+        self.output.queue().put_back(pending);
+    }
+
+    fn not_loaded(&mut self, ticket: u64, why: &str) {
+        let Some(pending) = self.keeping.as_mut().and_then(|keeping| keeping.loading.remove(&ticket)) else { return };
+        self.free(&pending.key);
+        pending.lost(Lost::SpoolDamaged);
+        self.warn_of_disk(why, "a batch could not be read from the spool; its records are lost");
+    }
+
+    fn evicted(&mut self, ids: &[Id]) {
+        let is_gone = |id: Id| ids.contains(&id);
+        for flight in self.flights.values_mut() {
+            if let DiskCopy::Stored(stored) | DiskCopy::Part(stored) = &flight.pending.copy
+                && is_gone(stored.id())
+            {
+                flight.pending.is_stored_no_more();
+            }
+        }
+        let gone = self.output.queue().forget(is_gone);
+        let records: u64 = gone.into_iter().map(|pending| pending.lost(Lost::SpoolFull)).sum();
+        self.warn_of_disk("the spool is full", &format!("{records} of the oldest records in it were given up"));
+    }
+
+    fn disk_closed(&mut self) {
+        let Some(keeping) = &mut self.keeping else { return };
+        (keeping.closed, keeping.listing) = (true, false);
+        keeping.writing.clear();
+        for (_, pending) in std::mem::take(&mut keeping.loading) {
+            self.free(&pending.key);
+            pending.lost(Lost::SpoolDamaged);
+        }
+    }
+
+    fn warn_of_disk(&self, why: &str, what: &str) {
+        if let Some(suppressed) = self.warned_of_disk.allow(Instant::now()) {
+            warn!(output = &*self.output.name, why, suppressed, "{what}");
+        }
+    }
+
+    /// Copies to disk what should be there, and gives back the memory of what is, if memory is short.
+    pub(super) fn keep(&mut self, now: Instant) {
+        let Some(keeping) = &mut self.keeping else { return };
+        let is_short = |engine: &Self| !engine.output.share.is_roomy(0);
+        if self.stopping && keeping.stops_since.is_none() {
+            keeping.stops_since = Some(now);
+        }
+        if keeping.closed || keeping.rests_until.is_some_and(|until| now < until) {
+            return;
+        }
+        let stops = keeping.stops_since.is_some_and(|since| now >= since + STOP_SAVES_AFTER);
+        while is_short(self) && self.output.queue().release() {}
+        let short = is_short(self);
+        if stops || short || self.output.queue().is_open_since(before(now, SEAL_AFTER)) {
+            self.seal_to_save(now, stops, short);
+        }
+        let waited = before(now, SAVE_AFTER);
+        self.save(|(since, _)| stops || short || since <= waited, WRITING_MAX);
+    }
+
+    /// Seals what is open: all of it while we stop, what is old, and while memory is short the oldest if nothing else can
+    /// be copied.
+    fn seal_to_save(&mut self, now: Instant, stops: bool, short: bool) {
+        let idle = self.keeping.as_ref().is_some_and(|keeping| keeping.writing.is_empty());
+        let mut one = short && idle && self.output.queue().unsaved().is_empty();
+        loop {
+            let mut queue = self.output.queue();
+            if !stops && !one && !queue.is_open_since(before(now, SEAL_AFTER)) || !queue.is_open_since(now) {
+                return;
+            }
+            one = false;
+            let Some(listed) = queue.unlist(0) else { return };
+            drop(queue);
+            let mut open = listed.lane.lock();
+            listed.lane.listed.store(false, Ordering::Relaxed);
+            self.output.seal(&listed.lane, &mut open);
+        }
+    }
+
+    /// Orders copies of the batches for which `is_due`, as long as fewer than `bytes_max` bytes are on their way.
+    fn save(&mut self, is_due: impl Fn(Age) -> bool, bytes_max: u64) {
+        let Some(keeping) = &mut self.keeping else { return };
+        let mut queue = self.output.queue();
+        for (key, age) in queue.unsaved() {
+            if keeping.bytes_writing() >= bytes_max {
+                return;
+            }
+            let is_it = |batch: &Pending<D::Key>| matches!(batch.copy, DiskCopy::None) && batch.batch.is_some();
+            let Some(pending) = queue.find(&key, age, is_it).filter(|_| is_due(age)) else { continue };
+            let (Some(batch), Some(records)) = (pending.batch.clone(), pending.unsettled()) else { continue };
+            let ticket = keeping.next;
+            keeping.next += 1;
+            let sources = pending.sources();
+            let head = Head {
+                key: self.output.destination.key_text(&key),
+                since: now_in_milliseconds() - i64::try_from(age.0.elapsed().as_millis()).unwrap_or(0),
+                sources: sources.iter().map(|(account, count)| (account.source().to_string(), *count)).collect(),
+                entries: u32::try_from(batch.entries.len()).unwrap_or(u32::MAX),
+            };
+            pending.copy = DiskCopy::Asked(ticket);
+            keeping.writing.insert(ticket, (key, age, batch.body.len() as u64));
+            let order = Order::Save { ticket, records, head: write_head(&head, &batch), body: batch.body.clone() };
+            keeping.disk.order(order);
+        }
+    }
+
+    /// When batches should be looked at again.
+    pub(super) fn keeps_at(&self, now: Instant) -> Option<Instant> {
+        let keeping = self.keeping.as_ref().filter(|keeping| !keeping.closed)?;
+        let waits = !self.output.queue().is_empty();
+        waits.then(|| keeping.rests_until.filter(|&until| until > now).unwrap_or(now + LOOK_EVERY))
+    }
+
+    /// Copies everything that is left, as far as that is done in a moment.
+    pub(super) async fn keep_all(&mut self) {
+        if self.keeping.is_none() {
+            return;
+        }
+        self.seal_to_save(Instant::now(), true, false);
+        for (_, flight) in std::mem::take(&mut self.flights) {
+            // Whether they were taken will not be known any more.
+            self.output.queue().put_back(flight.pending);
+        }
+        self.save(|_| true, u64::MAX);
+        let written = |engine: &Self| engine.keeping.as_ref().is_none_or(|keeping| keeping.writing.is_empty());
+        self.until_disk(written, LAST_COPIES_MAX).await;
+    }
+
+    pub(super) fn take_loading(&mut self) -> Vec<Pending<D::Key>> {
+        let loading = self.keeping.as_mut().map(|keeping| std::mem::take(&mut keeping.loading));
+        loading.unwrap_or_default().into_values().collect()
+    }
+
+    /// Notes on disk what was settled, and lets go of it.
+    pub(super) async fn close_disk(mut self) {
+        let Some(keeping) = &self.keeping else { return };
+        keeping.disk.order(Order::Close);
+        let closed = |engine: &Self| engine.keeping.as_ref().is_none_or(|keeping| keeping.closed);
+        self.until_disk(closed, CLOSING_MAX).await;
+    }
+
+    async fn until_disk(&mut self, is_done: impl Fn(&Self) -> bool, at_most: Duration) {
+        let wait = async {
+            loop {
+                self.hear_disk(Instant::now());
+                if is_done(self) {
+                    return;
+                }
+                self.output.wake.notified().await;
+            }
+        };
+        if timeout(at_most, wait).await.is_err() {
+            warn!(output = &*self.output.name, "the disk of the spool does not answer; it is not waited for");
+        }
+    }
+}
+
+impl<D: Destination> Keeping<D> {
+    fn ticket(&mut self) -> u64 {
+        self.next += 1;
+        self.next - 1
+    }
+
+    fn bytes_writing(&self) -> u64 {
+        self.writing.values().map(|(_, _, bytes)| bytes).sum()
+    }
+}
+
+fn before(now: Instant, time: Duration) -> Instant {
+    now.checked_sub(time).unwrap_or(now)
+}
+
+fn now_in_milliseconds() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
+}
