@@ -82,7 +82,9 @@ impl DiskCopy {
 
 /// Bytes that a batch holds besides its body and entries: receipts, lease, its place in the queue. Batches of one record
 /// each would otherwise hold ten times what they lease.
-pub(super) const BATCH_BYTES: usize = 1_024;
+const BATCH_BYTES: usize = 1_024;
+/// The same for a batch that is only on disk.
+pub(super) const STUB_BYTES: u64 = 512;
 
 impl<K> Batch<K> {
     /// Bytes of the record at `place`.
@@ -387,7 +389,7 @@ impl<K: Clone> Pending<K> {
         let stored = matches!(self.copy, DiskCopy::Stored(_)) && self.batch.is_some();
         if stored {
             self.batch = None;
-            self.lease.resize(BATCH_BYTES as u64);
+            self.lease.resize(STUB_BYTES);
         }
         stored
     }

@@ -55,6 +55,10 @@ pub enum WhenFull {
 pub(super) struct Head {
     /// The key as text.
     pub(super) key: String,
+    /// Which process wrote it, counted from the first that used the spool, and which batch of that process it is. That is
+    /// their order: a batch may be written after a newer one, and clocks are set.
+    pub(super) run: u64,
+    pub(super) number: u64,
     /// When the first record was accepted, in milliseconds since 1970.
     pub(super) since: i64,
     /// The accounts, and how many records of each there are.
@@ -75,7 +79,7 @@ pub(super) enum Order {
 /// What the thread tells the engine.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// An earlier process left this. They come in order, before everything else.
+    /// An earlier process left this. They come before everything else.
     Found {
         id: Id,
         head: Head,
@@ -401,7 +405,14 @@ mod tests {
     use super::*;
 
     fn head(entries: u32) -> Head {
-        Head { key: "g:s".into(), since: 7, sources: vec![("web".into(), 2), ("é".into(), 1)], entries }
+        Head {
+            key: "g:s".into(),
+            run: 1,
+            number: 2,
+            since: 7,
+            sources: vec![("web".into(), 2), ("é".into(), 1)],
+            entries,
+        }
     }
 
     fn batch() -> Batch<()> {

@@ -26,6 +26,8 @@ pub mod books;
 pub mod budget;
 pub mod collect;
 pub mod disk;
+#[cfg(test)]
+mod disk_tests;
 mod engine;
 pub mod lane;
 pub mod pace;

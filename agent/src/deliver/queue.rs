@@ -33,7 +33,9 @@ pub(super) struct Queue<D: Destination> {
     open: VecDeque<Listed<D>>,
     /// Sealed batches.
     waiting: usize,
-    /// Batches sealed so far: the number of the next.
+    /// Batches of earlier processes so far: the number of the next.
+    adopted: u64,
+    /// The number of the next batch that is sealed.
     numbered: u64,
     /// No more records will come.
     pub(super) closed: bool,
@@ -55,7 +57,9 @@ impl<D: Destination> Default for Queue<D> {
             fronts: BTreeMap::new(),
             open: VecDeque::new(),
             waiting: 0,
-            numbered: 0,
+            adopted: 0,
+            // Behind all that could be adopted.
+            numbered: 1 << 40,
             closed: false,
             ended: false,
         }
@@ -71,6 +75,13 @@ impl<D: Destination> Queue<D> {
     /// True if nothing waits, sealed or open.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting == 0 && self.open.is_empty()
+    }
+
+    /// Adds a batch of an earlier process. They come in order.
+    pub(super) fn adopt(&mut self, mut pending: Pending<D::Key>) {
+        pending.number = self.adopted;
+        self.adopted += 1;
+        self.put_back(pending);
     }
 
     /// Adds a batch that was just sealed.
@@ -214,11 +225,11 @@ impl<D: Destination> Queue<D> {
         batches.iter_mut().skip(from).take_while(|batch| batch.age() == age).find(|batch| is_it(batch))
     }
 
-    /// Batches that are in memory only, the newest first.
+    /// Batches that are in memory only, the oldest first.
     pub(super) fn unsaved(&self) -> Vec<(D::Key, Age)> {
         let all = self.sealed.values().flatten().filter(|batch| matches!(batch.copy, DiskCopy::None));
         let mut found: Vec<_> = all.map(|batch| (batch.key.clone(), batch.age())).collect();
-        found.sort_unstable_by_key(|(_, age)| std::cmp::Reverse(*age));
+        found.sort_unstable_by_key(|(_, age)| *age);
         found
     }
 

@@ -1,7 +1,7 @@
 //! What goes to disk, and when, if there is a spool.
 //!
-//! - Memory is short (half of it is used): everything that waits is copied, the newest first, because it is sent last; and
-//!   what is on disk gives its memory back.
+//! - Memory is short (half of it is used): everything that waits is copied, the oldest first, so that a spool that is full
+//!   gives up the oldest; and what is on disk gives its memory back, the newest first, because it is sent last.
 //! - A batch has waited for [`SAVE_AFTER`]: its service is down or slow. It is copied, and stays in memory while there is
 //!   room, so that a crash costs the last seconds only.
 //! - The agent stops: what was not delivered within [`STOP_SAVES_AFTER`] is copied.
@@ -22,8 +22,8 @@ use tracing::{info, warn};
 use super::Engine;
 use crate::deliver::{
     Destination,
-    batch::{BATCH_BYTES, Batch, DiskCopy, Pending},
-    books::{Books, Holder, Lost},
+    batch::{Batch, DiskCopy, Pending, STUB_BYTES},
+    books::{Account, Books, Holder, Lost},
     disk::{Disk, Event, Head, Order, WhenFull, read_batch, write_head},
     queue::Age,
     spool::{Found, Id, Store},
@@ -42,7 +42,7 @@ const DISK_REST: Duration = Duration::from_secs(1);
 /// How often batches are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long the end may wait for the disk: to copy what is left, and to note what was settled.
-const LAST_COPIES_MAX: Duration = Duration::from_millis(300);
+const LAST_COPIES_MAX: Duration = Duration::from_millis(200);
 const CLOSING_MAX: Duration = Duration::from_millis(150);
 
 /// What the engine knows of the disk.
@@ -55,6 +55,10 @@ pub(super) struct Keeping<D: Destination> {
     next: u64,
     /// What an earlier process left is not all known yet.
     listing: bool,
+    found: Vec<(Id, Head)>,
+    /// Which process this is, of those that used the spool.
+    run: u64,
+    begun: Instant,
     rests_until: Option<Instant>,
     stops_since: Option<Instant>,
     closed: bool,
@@ -78,6 +82,9 @@ impl<D: Destination> Engine<D> {
             loading: HashMap::new(),
             next: 0,
             listing: true,
+            found: Vec::new(),
+            run: 0,
+            begun: Instant::now(),
             rests_until: None,
             stops_since: None,
             closed: false,
@@ -110,8 +117,8 @@ impl<D: Destination> Engine<D> {
         let events = self.keeping.as_ref().map(|keeping| keeping.disk.events()).unwrap_or_default();
         for event in events {
             match event {
-                Event::Found { id, head } => self.found(id, &head, now),
-                Event::Listed { lost } => self.listed(lost),
+                Event::Found { id, head } => self.found(id, head),
+                Event::Listed { lost } => self.listed(lost, now),
                 Event::Saved { ticket, id } => self.saved(ticket, id),
                 Event::NotSaved { ticket, why } => self.not_saved(ticket, &why, now),
                 Event::Loaded { ticket, bytes } => self.loaded(ticket, bytes),
@@ -122,39 +129,59 @@ impl<D: Destination> Engine<D> {
         }
     }
 
-    fn found(&mut self, id: Id, head: &Head, now: Instant) {
-        let Some(keeping) = &self.keeping else { return };
-        let stored = keeping.disk.stored(id);
-        let account = |source: &str| {
-            let holder = Holder { output: Arc::clone(&self.output.name), source: source.into() };
-            keeping.books.account(&holder)
-        };
-        let receipts: Vec<_> = head.sources.iter().map(|(source, count)| account(source).adopt(*count)).collect();
-        let Some(key) = self.output.destination.key_of(&head.key) else {
-            receipts.into_iter().for_each(|mut receipt| receipt.lost(receipt.unsettled(), Lost::SpoolDamaged));
-            return;
-        };
-        let age = now_in_milliseconds().saturating_sub(head.since);
-        let age = Duration::from_millis(u64::try_from(age).unwrap_or(0));
-        let since = now.checked_sub(age).unwrap_or(now);
-        let mut lease = self.output.share.lease();
-        // What is on disk only takes little; if there is not even that, it goes on without.
-        lease.resize(BATCH_BYTES as u64);
-        self.output.queue().push(Pending::adopted(key, receipts, stored, since, lease));
+    fn found(&mut self, id: Id, head: Head) {
+        if let Some(keeping) = &mut self.keeping {
+            keeping.found.push((id, head));
+        }
     }
 
-    fn listed(&mut self, lost: u64) {
+    /// Puts what an earlier process left before everything else, in the order in which it was accepted.
+    fn listed(&mut self, lost: u64, now: Instant) {
         let Some(keeping) = &mut self.keeping else { return };
         keeping.listing = false;
-        let batches = self.output.queue().len();
-        if batches > 0 {
-            info!(output = &*self.output.name, batches, "batches of an earlier process are in the spool");
+        let mut found = std::mem::take(&mut keeping.found);
+        found.sort_by_key(|(id, head)| (head.run, head.number, *id));
+        keeping.run = found.last().map_or(0, |(_, head)| head.run) + 1;
+        let mut since = None;
+        for (id, head) in &found {
+            since = self.adopt(*id, head, now, since);
+        }
+        if !found.is_empty() {
+            let (output, batches) = (&*self.output.name, found.len());
+            info!(output, batches, "batches of an earlier process are in the spool");
         }
         if let Some(lost) = u32::try_from(lost).ok().filter(|&lost| lost > 0) {
             warn!(output = &*self.output.name, records = lost, "records in the spool were damaged");
-            let holder = Holder { output: Arc::clone(&self.output.name), source: "other".into() };
-            keeping.books.account(&holder).adopt(lost).lost(lost, Lost::SpoolDamaged);
+            if let Some(account) = self.account("other") {
+                account.adopt(lost).lost(lost, Lost::SpoolDamaged);
+            }
         }
+    }
+
+    /// Makes a batch of what was found, no older than the one `after`. Returns how old it is.
+    fn adopt(&mut self, id: Id, head: &Head, now: Instant, after: Option<Instant>) -> Option<Instant> {
+        let stored = self.keeping.as_ref()?.disk.stored(id);
+        let accounts = head.sources.iter().filter_map(|(source, count)| Some(self.account(source)?.adopt(*count)));
+        let receipts: Vec<_> = accounts.collect();
+        let Some(key) = self.output.destination.key_of(&head.key) else {
+            receipts.into_iter().for_each(|mut receipt| receipt.lost(receipt.unsettled(), Lost::SpoolDamaged));
+            return after;
+        };
+        // The clock may have been set meanwhile; what came since the start is newer in any case.
+        let age = u64::try_from(now_in_milliseconds().saturating_sub(head.since)).unwrap_or(0);
+        let begun = self.keeping.as_ref()?.begun;
+        let since = before(now, Duration::from_millis(age)).min(begun);
+        let since = after.map_or(since, |after| since.max(after));
+        let mut lease = self.output.share.lease();
+        // If there is not even this little, it goes on without.
+        lease.resize(STUB_BYTES);
+        self.output.queue().adopt(Pending::adopted(key, receipts, stored, since, lease));
+        Some(since)
+    }
+
+    fn account(&self, source: &str) -> Option<Arc<Account>> {
+        let holder = Holder { output: Arc::clone(&self.output.name), source: source.into() };
+        Some(self.keeping.as_ref()?.books.account(&holder))
     }
 
     fn saved(&mut self, ticket: u64, id: Id) {
@@ -268,7 +295,7 @@ impl<D: Destination> Engine<D> {
         if self.stopping && keeping.stops_since.is_none() {
             keeping.stops_since = Some(now);
         }
-        if keeping.closed || keeping.rests_until.is_some_and(|until| now < until) {
+        if keeping.closed || keeping.listing || keeping.rests_until.is_some_and(|until| now < until) {
             return;
         }
         let stops = keeping.stops_since.is_some_and(|since| now >= since + STOP_SAVES_AFTER);
@@ -316,6 +343,8 @@ impl<D: Destination> Engine<D> {
             let sources = pending.sources();
             let head = Head {
                 key: self.output.destination.key_text(&key),
+                run: keeping.run,
+                number: age.1,
                 since: now_in_milliseconds() - i64::try_from(age.0.elapsed().as_millis()).unwrap_or(0),
                 sources: sources.iter().map(|(account, count)| (account.source().to_string(), *count)).collect(),
                 entries: u32::try_from(batch.entries.len()).unwrap_or(u32::MAX),
@@ -343,6 +372,11 @@ impl<D: Destination> Engine<D> {
         for (_, flight) in std::mem::take(&mut self.flights) {
             // Whether they were taken will not be known any more.
             self.output.queue().put_back(flight.pending);
+        }
+        // A process that ends as soon as it has begun has not heard yet what is there.
+        self.until_disk(|engine| !engine.is_listing(), LAST_COPIES_MAX).await;
+        if self.is_listing() {
+            return;
         }
         self.save(|_| true, u64::MAX);
         let written = |engine: &Self| engine.keeping.as_ref().is_none_or(|keeping| keeping.writing.is_empty());
