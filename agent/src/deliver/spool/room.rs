@@ -54,39 +54,28 @@ impl Store {
         self.evict(place)
     }
 
-    /// Gives up the segment at `place`, unless the disk can neither note that nor remove it.
+    /// Gives up the segment at `place`, unless the disk does not let it go.
     fn evict(&mut self, place: usize) -> Option<Evicted> {
-        let (promised, is_last) = (self.promised, place + 1 == self.segments.len());
+        let segment = self.segments.get(place)?;
+        let gone = |stored: &&Stored| !self.settled.covers(stored.frame.id..stored.frame.end());
+        let frames: Vec<_> = segment.entries.iter().filter(gone).map(|stored| stored.frame).collect();
+        let is_last = place + 1 == self.segments.len();
         let writer = if is_last { self.writer.take() } else { None };
-        let segment = &mut self.segments[place];
-        let (sequence, live) = (segment.sequence, std::mem::take(&mut segment.live));
-        let mut evicted = Evicted::default();
-        for Stored { frame, .. } in &segment.entries {
-            if !self.settled.covers(frame.id..frame.end()) {
-                evicted.ids.push(Id(frame.id));
-                evicted.records += u64::from(frame.records);
-            }
-        }
-        let ranges: Vec<_> = evicted
-            .ids
-            .iter()
-            .filter_map(|id| segment.find(*id).map(|stored| stored.frame.id..stored.frame.end()))
-            .collect();
-        ranges.iter().for_each(|range| self.settled.insert(range.clone()));
-        if is_last {
-            self.promised = self.next;
-        }
-        let is_saved = self.save_cursor().is_ok();
-        self.remove_settled(None);
-        let stays = self.segments.get_mut(place).filter(|segment| segment.sequence == sequence);
-        if let Some(segment) = stays.filter(|_| !is_saved) {
-            segment.live = live;
-            ranges.into_iter().for_each(|range| self.settled.remove(range));
-            self.promised = if is_last { promised } else { self.promised };
+        // Not after the cursor, as elsewhere: a save that fails may still have reached the disk, and what is settled there
+        // and not given up here would be gone without a trace.
+        if !self.remove(place) {
             self.writer = self.writer.take().or(writer);
             return None;
         }
-        Some(evicted)
+        frames.iter().for_each(|frame| self.settled.insert(frame.id..frame.end()));
+        if is_last {
+            self.promised = self.next;
+        }
+        // Whether that works shows in `is_degraded`.
+        let _ = self.save_cursor();
+        let _ = self.files.sync_folder(&self.folder);
+        let records = frames.iter().map(|frame| u64::from(frame.records)).sum();
+        Some(Evicted { ids: frames.iter().map(|frame| Id(frame.id)).collect(), records })
     }
 
     /// Everything that is settled, or of that what there is room for: first what is on disk no more.

@@ -264,3 +264,53 @@ fn more_settled_ranges_than_the_cursor_holds_cost_copies_and_no_loss() {
     assert!(ids.iter().step_by(2).all(|id| found.waiting.iter().any(|entry| entry.id == *id)), "none is missing");
     assert_eq!(found.waiting.len(), 2_000 - 252);
 }
+
+/// The same with more ranges than fit while segments go: one that the cursor cannot call settled stays, and those that went
+/// before keep their place in it.
+#[test]
+fn a_segment_stays_while_the_cursor_has_no_room_for_it() {
+    let disk = Hostile::default();
+    let limits = Limits { bytes_max: 4 * 1024 * 1024, segment_bytes: 2 * 1024 };
+    let (mut store, _) = try_open_with(&disk, limits).expect("opens");
+    let ids: Vec<_> = (0..2_000).map(|number| append(&mut store, 1, &payload(number, 60))).collect();
+    store.sync().expect("durable");
+    let whole = |store: &mut Store, place: usize| {
+        let entries = store.segments[place].entries.clone();
+        entries.iter().for_each(|stored| assert!(store.settle(Id(stored.frame.id))));
+        store.segments[place].sequence
+    };
+    let early = whole(&mut store, 70);
+    store.save_cursor().expect("saved");
+    assert!(ids.iter().take(1_000).step_by(2).all(|id| store.settle(*id)));
+    let late = whole(&mut store, 75);
+    store.save_cursor().expect("saved");
+    let there: Vec<_> = store.segments.iter().map(|segment| segment.sequence).collect();
+    assert!(!there.contains(&early) && there.contains(&late));
+    let (_, found) = try_open_with(&disk.crashed(1), limits).expect("opens");
+    assert_eq!(found.lost, Lost::default());
+    assert!(ids.iter().skip(1).take(999).step_by(2).all(|id| store.settle(*id)));
+    store.save_cursor().expect("saved");
+    assert!(!store.segments.iter().any(|segment| segment.sequence == late), "there is room for it now");
+}
+
+/// The slots that one start could not read, the next one might read: they know of ids that were given again meanwhile.
+#[test]
+fn a_cursor_that_could_not_be_read_once_is_replaced() {
+    let disk = Hostile::default();
+    let (mut store, _) = open(&disk);
+    for number in 0..5 {
+        let id = append(&mut store, 1, &payload(number, 100));
+        store.sync().expect("durable");
+        store.settle(id);
+        store.save_cursor().expect("saved");
+    }
+    drop(store);
+    disk.disk().read_failures = 1;
+    let (mut store, found) = open(&disk);
+    assert_eq!(found.damage.len(), 1);
+    store.save_cursor().expect("saved");
+    let id = append(&mut store, 1, b"under an id that was settled once");
+    store.sync().expect("durable");
+    let (_, found) = open(&disk.crashed(1));
+    assert_eq!(found.waiting.iter().map(|entry| entry.id).collect::<Vec<_>>(), [id]);
+}
