@@ -111,8 +111,7 @@ impl CursorFile {
                 Slot::Newer(major) => return Err(major),
             }
         }
-        // Where no slot can be read, one may still be there that a later start can read, and which knows less than we
-        // will. So a new file takes the place of this one.
+        // Where neither slot is whole, a new file takes the place of this one, so that both are again.
         file.handle = file.durable.is_some().then_some(handle);
         let cursor = file.durable().cloned();
         Ok((file, Loaded { cursor, damage }))

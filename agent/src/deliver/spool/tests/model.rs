@@ -366,7 +366,9 @@ impl Model<'_> {
     fn change(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
         if self.disk.paths().iter().any(|other| other == path) {
             let mut content = self.disk.content(path);
-            change(&mut content);
+            if !content.is_empty() {
+                change(&mut content);
+            }
             self.disk.put(path, content);
         }
     }
@@ -407,7 +409,8 @@ impl Model<'_> {
             // Also where the header was damaged that called it void.
             assert!(self.overcounts || !self.headless.is_empty(), "{id} is invented, or was settled");
             let known = self.past.remove(id).expect("nothing is invented");
-            self.known.insert(*id, Known { saved: false, ..known });
+            // Damage meanwhile was not noted: the store did not say where it is.
+            self.known.insert(*id, Known { saved: false, damaged: true, ..known });
         }
         for (id, known) in &self.known {
             match here.get(id) {
