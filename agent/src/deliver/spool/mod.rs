@@ -21,6 +21,9 @@
 //! - A segment is removed only when the cursor that settles all of it is durable, so that what is missing without that is
 //!   lost, and counted. (Two exceptions, so that a full disk cannot lock itself: [`Store::evict_oldest`], and a cursor that
 //!   cannot be saved for want of room. A crash after that counts settled records as lost, never the other way round.)
+//! - What is missing at the end of the last segment, and newer than the last saved cursor, leaves no trace and cannot be
+//!   counted. So the cursor is worth saving every second or so also while nothing is settled.
+//! - A write of which only a part succeeded uses up its ids: some of the frame may be found after a crash.
 //! - A start reads the headers of frames and jumps over payloads. Where a header is damaged, the next one is searched for:
 //!   each is its own mark, since its checksum covers a random number that no payload can know.
 //!
