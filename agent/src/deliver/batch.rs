@@ -394,13 +394,24 @@ impl<K: Clone> Pending<K> {
         stored
     }
 
-    /// What was read from the copy on disk. False if there is no memory for it.
-    pub(super) fn load(&mut self, batch: Batch<K>) -> bool {
-        let leased = self.lease.resize(memory(batch.body.len(), &batch.entries));
-        if leased {
-            self.batch = Some(Arc::new(batch));
+    /// What was read from the copy on disk. Gives it back if there is no memory for it.
+    pub(super) fn load(&mut self, batch: Batch<K>) -> Result<(), Batch<K>> {
+        let bytes = memory(batch.body.len(), &batch.entries);
+        if self.lease.bytes() < bytes && !self.lease.resize(bytes) {
+            return Err(batch);
         }
-        leased
+        self.batch = Some(Arc::new(batch));
+        Ok(())
+    }
+
+    /// Takes the memory for `batch` from `reserve`. False if that has not enough.
+    pub(super) fn lease_from(&mut self, reserve: &mut Lease, batch: &Batch<K>) -> bool {
+        let bytes = memory(batch.body.len(), &batch.entries);
+        let enough = reserve.bytes() >= bytes;
+        if enough {
+            self.lease = reserve.split(bytes);
+        }
+        enough
     }
 
     /// Leaves it to the next process if there is a copy on disk. Otherwise all records are booked as lost; says how many.

@@ -82,6 +82,11 @@ impl Share {
         Lease { share: self.clone(), bytes: 0 }
     }
 
+    /// Bytes there are, for all outputs together.
+    pub fn total(&self) -> u64 {
+        self.pool.total
+    }
+
     /// True if `bytes` more would leave half of the budget free: then they may be leased for mere convenience.
     pub fn is_roomy(&self, bytes: u64) -> bool {
         let used: u64 = self.pool.used().shares.iter().sum();

@@ -248,6 +248,7 @@ struct Keeper {
     when_full: WhenFull,
     desk: Arc<Desk>,
     noted: Instant,
+    /// Something was appended or settled since.
     to_note: bool,
 }
 
@@ -255,6 +256,8 @@ impl Keeper {
     fn work(mut self, found: Found) {
         let lost = self.list(&found);
         self.desk.tell(vec![Event::Listed { lost }]);
+        // What is known to be lost need not be found again.
+        let _ = self.store.save_cursor();
         while self.serve() {}
         // What is settled and not noted is sent once more by the next process.
         let _ = self.store.save_cursor();
@@ -287,7 +290,9 @@ impl Keeper {
         let mut events = Vec::new();
         let mut saved: Vec<(u64, Id)> = Vec::new();
         let mut closes = false;
-        for order in self.desk.take(NOTE_EVERY) {
+        const IDLE: Duration = Duration::from_secs(3_600);
+        for order in self.desk.take(if self.to_note { NOTE_EVERY } else { IDLE }) {
+            self.to_note |= matches!(order, Order::Save { .. } | Order::Settle(_));
             match order {
                 Order::Save { ticket, records, head, body } => {
                     match self.append(records, &[&head, &body], &mut saved, &mut events) {
@@ -299,7 +304,9 @@ impl Keeper {
                     Ok(bytes) => Event::Loaded { ticket, bytes },
                     Err(error) => Event::NotLoaded { ticket, why: error.to_string() },
                 }),
-                Order::Settle(id) => self.to_note |= self.store.settle(id),
+                Order::Settle(id) => {
+                    self.store.settle(id);
+                }
                 Order::Close => closes = true,
             }
         }
@@ -312,8 +319,9 @@ impl Keeper {
             events.extend(<Vec<(u64, Id)>>::into_iter(lost).map(tell));
         }
         events.extend(saved.into_iter().map(|(ticket, id)| Event::Saved { ticket, id }));
-        if self.to_note && (closes || self.noted.elapsed() >= NOTE_EVERY) {
-            // If this fails, the next time may not.
+        if !closes && self.to_note && self.noted.elapsed() >= NOTE_EVERY {
+            // Also if nothing was settled: what vanishes from the end after this leaves no trace. If it fails, the next time
+            // may not.
             self.to_note = self.store.save_cursor().is_err();
             self.noted = Instant::now();
         }

@@ -184,6 +184,7 @@ impl<D: Destination> Engine<D> {
             Answer::Again { cause: Cause::Ambiguous, detail, after: None }
         });
         self.settle(flight, answer);
+        self.refill_reserve();
     }
 
     fn occupy(&mut self, key: &D::Key) {

@@ -58,6 +58,11 @@ impl Stock {
         Self { share, room, kept: Mutex::default() }
     }
 
+    /// Bytes of each buffer.
+    pub fn room(&self) -> u64 {
+        self.room as u64
+    }
+
     /// A buffer that was used before, if there is one. The caller leases its bytes.
     pub fn take(&self) -> Option<Body> {
         self.kept().buffers.pop().map(|(buffer, _)| Body::reusing(buffer))

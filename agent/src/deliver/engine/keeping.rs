@@ -22,8 +22,9 @@ use tracing::{info, warn};
 use super::Engine;
 use crate::deliver::{
     Destination,
-    batch::{Batch, DiskCopy, Pending, STUB_BYTES},
+    batch::{DiskCopy, Pending, STUB_BYTES},
     books::{Account, Books, Holder, Lost},
+    budget::Lease,
     disk::{Disk, Event, Head, Order, WhenFull, read_batch, write_head},
     queue::Age,
     spool::{Found, Id, Store},
@@ -60,6 +61,9 @@ pub(super) struct Keeping<D: Destination> {
     run: u64,
     begun: Instant,
     rests_until: Option<Instant>,
+    /// Memory for batches that are read back, which new records cannot take.
+    reserve: Lease,
+    reserve_bytes: u64,
     stops_since: Option<Instant>,
     closed: bool,
 }
@@ -86,6 +90,8 @@ impl<D: Destination> Engine<D> {
             run: 0,
             begun: Instant::now(),
             rests_until: None,
+            reserve: self.output.share.lease(),
+            reserve_bytes: 2 * self.output.stock.room().min(self.output.share.total() / 16),
             stops_since: None,
             closed: false,
         });
@@ -237,18 +243,23 @@ impl<D: Destination> Engine<D> {
                 return;
             }
         };
-        loop {
-            let (body, entries) = (batch.body.clone(), batch.entries.clone());
-            if pending.load(batch) {
-                break;
-            }
+        while let Err(rejected) = pending.load(batch) {
             // Its turn has come: what is newer makes room.
-            if !self.output.stock.clear() && self.output.queue().evict().is_none() {
+            let reserved =
+                self.keeping.as_mut().is_some_and(|keeping| pending.lease_from(&mut keeping.reserve, &rejected));
+            if !reserved && !self.output.stock.clear() && self.output.queue().evict().is_none() {
                 break;
             }
-            batch = Batch { key: pending.key.clone(), body, entries };
+            batch = rejected;
         }
         self.output.queue().put_back(pending);
+    }
+
+    /// Makes sure that the next batch can be read back.
+    pub(super) fn refill_reserve(&mut self) {
+        if let Some(Keeping { reserve, reserve_bytes, .. }) = &mut self.keeping {
+            reserve.resize(*reserve_bytes);
+        }
     }
 
     fn not_loaded(&mut self, ticket: u64, why: &str) {
@@ -290,6 +301,7 @@ impl<D: Destination> Engine<D> {
 
     /// Copies to disk what should be there, and gives back the memory of what is, if memory is short.
     pub(super) fn keep(&mut self, now: Instant) {
+        self.refill_reserve();
         let Some(keeping) = &mut self.keeping else { return };
         let is_short = |engine: &Self| !engine.output.share.is_roomy(0);
         if self.stopping && keeping.stops_since.is_none() {
