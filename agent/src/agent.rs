@@ -18,6 +18,7 @@ use crate::{
         books::{Holder, Totals},
         budget::Budget,
         collect::Ledger,
+        spooling::Spooling,
     },
     ecs::{self, Metadata, memory},
     life::Life,
@@ -35,6 +36,8 @@ use report::Page;
 const MEMORY_DEFAULT: ByteSize = ByteSize::mebibytes(64);
 /// The least that makes sense: a few batches of 1 MiB.
 const MEMORY_LEAST: ByteSize = ByteSize::mebibytes(8);
+/// Bytes on disk, if the user does not say how many.
+const SPOOL_DEFAULT: ByteSize = ByteSize::mebibytes(1_024);
 /// How long the start waits for the task's metadata, if an output cannot do without.
 const METADATA_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -79,10 +82,18 @@ pub async fn run(config: Config, bound: Bound, life: Life) -> Outcome {
     let page = Arc::new(Page::new(&config, ledger.clone(), counters.clone(), life.clone()));
     let _admin = serve_admin(bound.admin, &config, &page);
 
+    let spool = open_spool(&config);
     let places = bound.logs.places();
     let task = who_we_are(&config, &access).await;
-    let means =
-        Means { life: &life, ledger: &ledger, budget: &budget, counters: &counters, access: &access, task: &task };
+    let means = Means {
+        life: &life,
+        ledger: &ledger,
+        budget: &budget,
+        spool: spool.as_ref(),
+        counters: &counters,
+        access: &access,
+        task: &task,
+    };
     let mut logs = Job::start(&config.logs, bound.logs, &means);
     page.is_ready();
     info!(
@@ -91,7 +102,7 @@ pub async fn run(config: Config, bound: Bound, life: Life) -> Outcome {
         listening = places.join(", "),
         outputs = config.logs.outputs.len(),
         memory = %ByteSize(budget.total()),
-        spool = "none: what is not delivered when the agent ends is lost",
+        spool = described_spool(spool.as_ref()),
         admin = config.admin.map(|address| address.to_string()).unwrap_or_default(),
         "started"
     );
@@ -156,6 +167,20 @@ fn serve_admin(listener: Option<TcpListener>, config: &Config, page: &Arc<Page>)
     };
     let served = admin::serve(listener, Arc::clone(page) as Arc<dyn admin::Report>);
     served.inspect_err(|error| warn!(error = %chain(error), "admin address cannot be served")).ok()
+}
+
+/// The folder for what memory does not hold, if the user named one and it can be used.
+fn open_spool(config: &Config) -> Option<Spooling> {
+    let bytes_max = config.spool.bytes_max.unwrap_or(SPOOL_DEFAULT).0;
+    let outputs = outputs_with_memory(&config.logs);
+    Spooling::open(config.spool.path.as_deref()?, bytes_max, outputs, config.spool.when_full)
+}
+
+fn described_spool(spool: Option<&Spooling>) -> String {
+    match spool {
+        Some(spool) => spool.path().display().to_string(),
+        None => "none: what is not delivered when the agent ends is lost".to_owned(),
+    }
 }
 
 /// Asks who we are, if an output needs to know.

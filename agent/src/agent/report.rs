@@ -75,6 +75,8 @@ impl Report for Page {
                     "requests_in_flight": standing.flying,
                     "waiting_batches": standing.waiting,
                     "memory_bytes": standing.memory_bytes,
+                    "spool_bytes": standing.spool_bytes,
+                    "spool_degraded": standing.spool_degraded,
                     "failures_in_a_row": standing.failures,
                     "linger_milliseconds": standing.linger.as_millis(),
                     "stuck_seconds": standing.stuck_since.map_or(0, |since| now.duration_since(since).as_secs()),

@@ -81,7 +81,7 @@ impl Client {
 
     /// Calls the operation `target` (`Logs_20140328.PutLogEvents`). `headers` are sent and signed too.
     pub async fn call(&self, target: &str, body: Bytes, headers: &[(HeaderName, HeaderValue)]) -> Result<Reply, Fault> {
-        let call = Call { target, body_sha256: sha256_hex(&body), body, headers };
+        let call = Call { target, body_sha256: sha256_hex(&body).await, body, headers };
         let clock = self.credentials.clock();
         let (mut may_set_clock, mut may_renew) = (true, true);
         let mut before: Option<Fault> = None;

@@ -25,6 +25,8 @@ use crate::{
     units::ByteSize,
 };
 
+/// The smallest spool of an output: three segments of 4 MiB, two of which are kept free, and one to spare.
+const SPOOL_MIN: ByteSize = ByteSize::mebibytes(16);
 /// The smallest memory that still holds one full batch for CloudWatch Logs and the one being filled.
 const MEMORY_MIN: ByteSize = ByteSize::mebibytes(4);
 /// A longer `stopTimeout` than this is a mistake in the unit.
@@ -100,6 +102,16 @@ impl Check<'_> {
         }
         if document.memory.is_some_and(|memory| memory < MEMORY_MIN) {
             self.error(&Path::of("memory"), format!("less than {MEMORY_MIN}"), "give at least `4 MiB`");
+        }
+        let outputs = document.logs.outputs.len().max(1) as u64;
+        let least = ByteSize(SPOOL_MIN.0.saturating_mul(outputs));
+        if document.spool.bytes_max.is_some_and(|bytes| bytes < least) {
+            let what = format!("less than {least}, which is {SPOOL_MIN} for each output");
+            self.error(&Path::of("spool.bytes_max"), what, "give more, or leave it out");
+        }
+        if document.spool.path.as_ref().is_some_and(|path| !path.is_absolute()) {
+            let what = "is not an absolute path";
+            self.error(&Path::of("spool.path"), what, "write for example `/var/lib/pillion/spool`");
         }
         let out_of_range = |span: Duration| span < Duration::from_secs(1) || span > STOP_TIMEOUT_MAX;
         if document.stop_timeout.is_some_and(|timeout| out_of_range(timeout.0)) {

@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
 
 use crate::{
+    deliver::disk::WhenFull,
     logs::settings::Logs,
     units::{ByteSize, Span},
 };
@@ -24,6 +25,8 @@ pub struct Document {
     pub admin: Admin,
     /// Memory that undelivered records may take. Default: a share of the container's memory limit.
     pub memory: Option<ByteSize>,
+    /// Where undelivered records go that memory does not hold, or that wait for long. Default: nowhere.
+    pub spool: Spool,
     /// Time from SIGTERM to SIGKILL: the container's `stopTimeout`, 1s to 24h. Default 30s, as ECS does. One second of
     /// it is kept in spare. The variable `PILLION_STOP_TIMEOUT` goes before it.
     pub stop_timeout: Option<Span>,
@@ -31,6 +34,19 @@ pub struct Document {
     pub log: Log,
     /// AWS settings that all destinations share.
     pub aws: Aws,
+}
+
+/// Undelivered records on disk. Without a `path` there are none: what the agent cannot deliver before it ends is lost.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Spool {
+    /// A folder for this agent alone, made if need be. On a volume that outlives the task, records outlive it too; on the
+    /// disk of a Fargate task they outlive only the container.
+    pub path: Option<PathBuf>,
+    /// Bytes on disk for all outputs together, at least 16 MiB for each output. Default 1 GiB.
+    pub bytes_max: Option<ByteSize>,
+    /// Which records are given up when that is not enough.
+    pub when_full: WhenFull,
 }
 
 /// The agent's own HTTP address.

@@ -27,7 +27,7 @@ use std::{
     time::Duration,
 };
 
-pub use document::{Admin, Aws, Document, Format, Level, Listen, Log};
+pub use document::{Admin, Aws, Document, Format, Level, Listen, Log, Spool};
 pub use environment::Environment;
 pub use reference::{reference, schema};
 use source::Tree;
@@ -69,6 +69,8 @@ pub struct Config {
     pub memory: Option<ByteSize>,
     /// `Mem_Buf_Limit` of the FireLens socket: half of the container's memory, if ECS generated the file.
     pub memory_hint: Option<ByteSize>,
+    /// Where undelivered records go that memory does not hold.
+    pub spool: Spool,
     /// Time from SIGTERM in which the agent must be done: the stop timeout with the spare taken off.
     pub stop_budget: Duration,
     /// How old an undelivered record may be before the agent calls itself unhealthy.
@@ -208,7 +210,7 @@ fn firelens(path: &Path, sources: &Sources<'_>, problems: &mut Problems) -> Load
 
 impl Loaded {
     fn config(self, environment: &Environment) -> Config {
-        let Document { logs, admin, memory, stop_timeout, log, aws } = self.document;
+        let Document { logs, admin, memory, spool, stop_timeout, log, aws } = self.document;
         let stop_timeout = stop_timeout.map_or(document::STOP_TIMEOUT, |timeout| timeout.0);
         // One second to say goodbye in, or half of a time that is shorter than two.
         let spare = Duration::from_secs(1).min(stop_timeout / 2);
@@ -217,6 +219,7 @@ impl Loaded {
             admin: admin.listen.address(document::ADMIN),
             memory,
             memory_hint: self.memory_hint,
+            spool,
             stop_budget: stop_timeout - spare,
             stuck_after: admin.stuck_after.map_or(document::STUCK_AFTER, |after| after.0),
             aws,

@@ -77,13 +77,15 @@ impl Ledger {
 
     fn standing_families(&self) -> Vec<Family> {
         let mut families = names::STANDING.map(Family::new);
-        let [requests, batches, bytes, linger, stuck, used, limit] = &mut families;
+        let [requests, batches, bytes, linger, stuck, spool, degraded, used, limit] = &mut families;
         let now = Instant::now();
         for (name, standing) in self.standings() {
             let labels = [&*name];
             requests.set(&labels, standing.flying as u64);
             batches.set(&labels, standing.waiting as u64);
             bytes.set(&labels, standing.memory_bytes);
+            spool.set(&labels, standing.spool_bytes);
+            degraded.set(&labels, u64::from(standing.spool_degraded));
             linger.set(&labels, u64::try_from(standing.linger.as_millis()).unwrap_or(u64::MAX));
             stuck.set(&labels, standing.stuck_since.map_or(0, |since| now.duration_since(since).as_secs()));
         }

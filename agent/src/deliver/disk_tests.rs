@@ -120,7 +120,7 @@ impl Rig {
         let (output, engine) = deliver("out", Arc::clone(&service), Rules::default(), &budget, &Counters::new());
         let mut root = Root::open(Arc::new(Real), folder).expect("nobody else has it");
         let (store, found) = root.store("out", spool::Limits::new(bytes_max)).expect("opens");
-        let engine = engine.with_spool(store, found, when_full, books.clone()).expect("a thread");
+        let engine = engine.with_spool(store, found, when_full, books.clone());
         let standing = engine.standing();
         let (stopping, abandon) = (CancellationToken::new(), CancellationToken::new());
         let engine = Life::default().spawn("engine", engine.run(stopping.clone(), abandon.clone()));

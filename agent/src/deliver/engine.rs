@@ -72,6 +72,11 @@ impl<D: Destination> Engine<D> {
         }
     }
 
+    /// The output's name.
+    pub fn name(&self) -> Arc<str> {
+        Arc::clone(&self.output.name)
+    }
+
     /// How the output stands; kept up to date while the engine runs.
     pub fn standing(&self) -> Arc<Mutex<Standing>> {
         Arc::clone(&self.standing)

@@ -33,6 +33,7 @@ pub mod lane;
 pub mod pace;
 mod queue;
 pub mod spool;
+pub mod spooling;
 mod standing;
 pub mod stock;
 #[cfg(test)]

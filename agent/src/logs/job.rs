@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     aws::{Access, Identity},
-    deliver::{self, Destination, Engine, Rules, books::Lost, budget::Budget, collect::Ledger},
+    deliver::{self, Destination, Engine, Rules, books::Lost, budget::Budget, collect::Ledger, spooling::Spooling},
     ecs::Metadata,
     life::Life,
     net::{
@@ -43,6 +43,8 @@ pub struct Means<'a> {
     pub ledger: &'a Ledger,
     /// To lease memory from.
     pub budget: &'a Budget,
+    /// To keep on disk what memory does not hold, if the user wants that.
+    pub spool: Option<&'a Spooling>,
     /// To count with.
     pub counters: &'a Counters,
     /// To speak to AWS.
@@ -184,6 +186,10 @@ impl Job {
         means: &Means<'_>,
     ) -> Arc<deliver::lane::Output<D>> {
         let (output, engine): (_, Engine<D>) = deliver::deliver(name, destination, rules, means.budget, means.counters);
+        let engine = match means.spool {
+            Some(spool) => spool.attach(engine, &means.ledger.books),
+            None => engine,
+        };
         means.ledger.enter(Arc::clone(name), engine.standing());
         let run = engine.run(self.draining.clone(), self.abandoning.clone());
         self.engines.push(means.life.spawn("output", run));

@@ -25,7 +25,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::{
@@ -40,6 +40,7 @@ use tower_service::Service;
 
 use super::{
     is_metadata_address,
+    pieces::Pieces,
     tls::{Tls, TlsError},
 };
 use crate::limits;
@@ -52,7 +53,7 @@ struct Shared {
     tls: Tls,
     resolver: Resolver,
     connect_timeout: Duration,
-    client: OnceLock<Client<Connector, Full<Bytes>>>,
+    client: OnceLock<Client<Connector, Pieces>>,
 }
 
 /// Bounds of one exchange.
@@ -152,7 +153,7 @@ impl HttpClient {
     /// Sends a request, whose URI must have a scheme and a host, and reads its whole answer.
     pub async fn send_within(&self, request: Request<Bytes>, bounds: Bounds) -> Result<Response<Bytes>, HttpError> {
         let client = self.client().map_err(HttpError::Tls)?;
-        let mut request = request.map(Full::new);
+        let mut request = request.map(Pieces::new);
         // hyper tells which connection a request was given to just before it writes.
         let connection = capture_connection(&mut request);
         let sent = || connection.connection_metadata().is_some();
@@ -162,7 +163,7 @@ impl HttpClient {
         }
     }
 
-    fn client(&self) -> Result<&Client<Connector, Full<Bytes>>, TlsError> {
+    fn client(&self) -> Result<&Client<Connector, Pieces>, TlsError> {
         let shared = &self.0;
         if let Some(client) = shared.client.get() {
             return Ok(client);
@@ -188,8 +189,8 @@ impl fmt::Debug for HttpClient {
 }
 
 async fn exchange(
-    client: &Client<Connector, Full<Bytes>>,
-    request: Request<Full<Bytes>>,
+    client: &Client<Connector, Pieces>,
+    request: Request<Pieces>,
     sent: &impl Fn() -> bool,
     answer_bytes_max: usize,
 ) -> Result<Response<Bytes>, HttpError> {

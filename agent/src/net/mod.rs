@@ -9,6 +9,7 @@ pub mod http;
 pub mod inflate;
 pub mod listen;
 pub mod partial;
+pub mod pieces;
 #[cfg(test)]
 pub(crate) mod stub;
 pub mod tls;

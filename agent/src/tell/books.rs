@@ -30,12 +30,14 @@ pub const BOOKS: [Name; 6] = [
 ];
 
 /// How outputs stand.
-pub const STANDING: [Name; 7] = [
+pub const STANDING: [Name; 9] = [
     ("pillion_deliver_requests_in_flight", &["output"], "Requests under way now."),
     ("pillion_deliver_waiting_batches", &["output"], "Batches that wait to be sent."),
     ("pillion_deliver_memory_bytes", &["output"], "Memory that the output's records take."),
     ("pillion_deliver_linger_milliseconds", &["output"], "How long records wait for others now."),
     ("pillion_deliver_stuck_seconds", &["output"], "Time since something waits and nothing was delivered."),
+    ("pillion_deliver_spool_bytes", &["output"], "Bytes that the output's records take on disk."),
+    ("pillion_deliver_spool_degraded", &["output"], "1 while the disk refuses what is to be written to the spool."),
     ("pillion_deliver_memory_used_bytes", &[], "Memory that all outputs' records take."),
     ("pillion_deliver_memory_limit_bytes", &[], "Memory that all outputs' records may take."),
 ];

@@ -16,6 +16,7 @@ mod faults;
 mod generated;
 mod limits;
 mod overload;
+mod spool;
 mod stop;
 mod story;
 mod wire;

@@ -17,7 +17,7 @@ use std::{
 };
 
 use tokio::time::{Instant, timeout};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::Engine;
 use crate::deliver::{
@@ -29,6 +29,7 @@ use crate::deliver::{
     queue::Age,
     spool::{Found, Id, Store},
 };
+use crate::tell::chain;
 
 /// How long a batch waits before it is copied although there is memory.
 const SAVE_AFTER: Duration = Duration::from_secs(5);
@@ -69,16 +70,19 @@ pub(super) struct Keeping<D: Destination> {
 }
 
 impl<D: Destination> Engine<D> {
-    /// Keeps in `store` what does not fit the memory or is not delivered soon, and delivers what was `found` there.
-    pub fn with_spool(
-        mut self,
-        store: Store,
-        found: Found,
-        when_full: WhenFull,
-        books: Books,
-    ) -> std::io::Result<Self> {
+    /// Keeps in `store` what does not fit the memory or is not delivered soon, and delivers what was `found` there. If there
+    /// cannot be a thread for that, it does without, and what was found stays there.
+    #[must_use]
+    pub fn with_spool(mut self, store: Store, found: Found, when_full: WhenFull, books: Books) -> Self {
         let output = Arc::clone(&self.output);
-        let disk = Disk::start(store, found, when_full, move || output.wake.notify_one())?;
+        let started = Disk::start(store, found, when_full, move || output.wake.notify_one());
+        let disk = match started {
+            Ok(disk) => disk,
+            Err(error) => {
+                error!(output = &*self.output.name, error = %chain(&error), "no thread for the spool; there is none");
+                return self;
+            }
+        };
         self.keeping = Some(Keeping {
             disk,
             books,
@@ -95,7 +99,7 @@ impl<D: Destination> Engine<D> {
             stops_since: None,
             closed: false,
         });
-        Ok(self)
+        self
     }
 
     pub(super) fn is_listing(&self) -> bool {

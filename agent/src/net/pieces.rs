@@ -1,0 +1,102 @@
+//! A request's body, sent piece by piece.
+//!
+//! The agent has one thread for its data. A megabyte that is hashed and handed to the kernel in one go keeps it for 0.7 ms, in
+//! which a fast container fills the kernel's buffer four times over and waits. So large work is done in pieces, and everybody
+//! else has a turn in between.
+//!
+//! Promises: the bytes and their length are those of the body; a piece takes some ten microseconds.
+//! Never: copies.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+
+/// Bytes of a piece.
+pub const PIECE_BYTES: usize = 64 * 1_024;
+
+/// A body that gives way between its pieces.
+#[derive(Debug)]
+pub struct Pieces {
+    rest: Bytes,
+    /// Others have their turn before the next piece.
+    gives_way: bool,
+}
+
+impl Pieces {
+    /// All of `body`.
+    pub fn new(body: Bytes) -> Self {
+        Self { rest: body, gives_way: false }
+    }
+}
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.rest.is_empty() {
+            return Poll::Ready(None);
+        }
+        if std::mem::take(&mut self.gives_way) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let bytes = self.rest.len().min(PIECE_BYTES);
+        let piece = self.rest.split_to(bytes);
+        self.gives_way = true;
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.rest.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_pieces_are_the_body() {
+        for length in [0, 1, PIECE_BYTES, PIECE_BYTES + 1, 5 * PIECE_BYTES] {
+            let body: Bytes = (0..length).map(|n| (n % 251) as u8).collect();
+            let pieces = Pieces::new(body.clone());
+            assert_eq!((pieces.size_hint().exact(), pieces.is_end_stream()), (Some(length as u64), length == 0));
+            let collected = pieces.collect().await.expect("cannot fail").to_bytes();
+            assert_eq!(collected, body);
+        }
+    }
+
+    /// Between two pieces somebody else has a turn.
+    #[tokio::test]
+    async fn others_have_their_turn_between_pieces() {
+        let turns = std::cell::Cell::new(0);
+        let mut pieces = Pieces::new(Bytes::from(vec![0; 5 * PIECE_BYTES]));
+        let send = async {
+            let mut before = turns.get();
+            pieces.frame().await;
+            while pieces.frame().await.is_some() {
+                assert!(turns.get() > before, "nobody had a turn");
+                before = turns.get();
+            }
+        };
+        let others = async {
+            for _ in 0..20 {
+                turns.set(turns.get() + 1);
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::join!(send, others);
+    }
+}
