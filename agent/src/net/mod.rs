@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv6Addr};
 pub mod http;
 pub mod inflate;
 pub mod listen;
+pub mod nap;
 pub mod partial;
 pub mod pieces;
 #[cfg(test)]

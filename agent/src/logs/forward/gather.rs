@@ -71,11 +71,22 @@ pub struct Gather {
     busy: Duration,
     /// The last reads were those of a burst.
     after_burst: bool,
+    /// Bytes of a message, smoothed.
+    message: f64,
 }
 
 impl Default for Gather {
     fn default() -> Self {
-        Self { rate: 0.0, size: 0.0, in_poll: 0, by_clock: 0, judged: JUDGED, busy: Duration::ZERO, after_burst: false }
+        Self {
+            rate: 0.0,
+            size: 0.0,
+            in_poll: 0,
+            by_clock: 0,
+            judged: JUDGED,
+            busy: Duration::ZERO,
+            after_burst: false,
+            message: 424.0,
+        }
     }
 }
 
@@ -106,12 +117,19 @@ impl Gather {
         self.busy < STEADY
     }
 
-    /// So many `reads` of a burst brought this together, `elapsed` after the read before them.
-    pub fn in_burst(&mut self, brought: Brought, reads: u32, elapsed: Duration) {
+    /// The bytes that should come together between two reads.
+    pub fn gathered_bytes(&self) -> f64 {
+        GATHER_MESSAGES * self.message
+    }
+
+    /// In what time they would come.
+    pub fn nap(&self) -> Duration {
+        Duration::from_secs_f64(GATHER_MESSAGES / self.rate.max(1.0))
+    }
+
+    /// The reads of a burst brought this together, `elapsed` after the read before them.
+    pub fn in_burst(&mut self, brought: Brought, elapsed: Duration) {
         self.measure(brought, elapsed);
-        let reads = reads.max(1);
-        self.size += (brought.bytes as f64 / f64::from(reads) - self.size) * WEIGHT;
-        self.in_poll = self.in_poll.saturating_add(reads);
         self.after_burst = true;
     }
 
@@ -139,6 +157,9 @@ impl Gather {
         // The poll can bring several reads within a microsecond; they are one for this purpose.
         let rate = f64::from(brought.messages) / elapsed.as_secs_f64().max(50e-6);
         self.rate += (rate - self.rate) * WEIGHT;
+        if brought.messages > 0 {
+            self.message += (brought.bytes as f64 / f64::from(brought.messages) - self.message) * WEIGHT;
+        }
         self.busy = if elapsed > PAUSE { Duration::ZERO } else { self.busy.saturating_add(elapsed) };
     }
 
@@ -254,21 +275,24 @@ mod tests {
         }
     }
 
-    /// The size of the writes is known from a burst's reads, not from what came together while it was looked at.
+    /// What came together while a burst was looked at says nothing of the size of the writes.
     #[test]
-    fn a_burst_goes_on_while_writes_are_small() {
+    fn a_burst_goes_on_while_it_is_fast() {
         let mut gather = Gather::default();
         for _ in 0..20 {
             let _ = gather.in_poll(LINE, Duration::from_micros(20));
         }
         for _ in 0..20 {
-            gather.in_burst(lines(300), 250, Duration::from_millis(2));
+            gather.in_burst(lines(300), Duration::from_millis(2));
             assert_eq!(gather.in_poll(lines(60), Duration::from_micros(60)), None);
             assert!(gather.is_burst());
+            let nap = gather.nap();
+            assert!(nap > Duration::from_micros(40) && nap < Duration::from_micros(400), "{nap:?}");
+            assert_eq!(gather.gathered_bytes().round(), 48.0 * 424.0);
         }
         for _ in 0..20 {
-            gather.in_burst(lines(300), 9, Duration::from_millis(2));
+            gather.in_burst(Brought::default(), Duration::from_millis(2));
         }
-        assert!(!gather.is_burst(), "the writes have become large");
+        assert!(!gather.is_burst(), "it is over");
     }
 }

@@ -45,8 +45,6 @@ use crate::{
     },
 };
 
-/// Full reads of one connection before others get their turn.
-const FULL_READS_MAX: u32 = 8;
 /// How long a peer may take to read our acknowledgement.
 const ACK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection must be quiet, while we stop, before we believe that nothing more comes.
@@ -88,8 +86,6 @@ pub struct Session {
     acks: Vec<u8>,
     /// Messages of the last read.
     messages: u32,
-    /// Reads in a row that filled the buffer.
-    full_reads: u32,
     /// Until the agent stops: completes when it does. Kept, because to begin to wait anew for each read costs more.
     stopping: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     /// When to close, once that must be.
@@ -144,7 +140,6 @@ impl Session {
             route: None,
             acks: Vec::new(),
             messages: 0,
-            full_reads: 0,
             stopping: Some(Box::pin(stopping)),
             close_at: None,
         }
@@ -164,10 +159,16 @@ impl Session {
             let read = self.read_polled(&mut polled).await;
             // Also for what came whole before a malformed message.
             self.send_acks(&mut polled).await?;
-            let Some(wait) = read? else { continue };
+            let how = read?;
+            if matches!(how, How::InPoll) {
+                continue;
+            }
             // Out of the poll: no wake-up until we look by ourselves.
             let socket = polled.unpolled()?;
-            let read = self.read_by_clock(&socket, wait).await;
+            let read = match how {
+                How::ByClock(wait) => self.read_by_clock(&socket, wait).await,
+                _ => self.read_burst(&socket).await,
+            };
             polled = socket.polled()?;
             self.send_acks(&mut polled).await?;
             read?;
@@ -175,8 +176,8 @@ impl Session {
         }
     }
 
-    /// Reads as soon as something is there. Returns a wait if the next reads are better done by the clock.
-    async fn read_polled(&mut self, polled: &mut Polled) -> Result<Option<Duration>, End> {
+    /// Reads as soon as something is there. Returns how the next reads are best done.
+    async fn read_polled(&mut self, polled: &mut Polled) -> Result<How, End> {
         let Read { brought, full } = match (&self.room, &self.stopping) {
             (Some(_), _) => {
                 timeout(PARTIAL_WAIT, self.read_or_stop(polled)).await.map_err(|_| Malformed::Truncated)??
@@ -187,22 +188,19 @@ impl Session {
         let elapsed = self.elapsed();
         self.find_room().await?;
         if !full {
-            self.full_reads = 0;
-            let wait = self.gather.in_poll(brought, elapsed);
-            if wait.is_none() && self.gather.is_burst() {
-                self.read_burst(polled).await?;
-            }
-            return Ok(wait);
+            return Ok(match self.gather.in_poll(brought, elapsed) {
+                Some(wait) => How::ByClock(wait),
+                None if self.gather.is_burst() => How::Burst,
+                None => How::InPoll,
+            });
         }
-        self.full_reads += 1;
-        if self.full_reads.is_multiple_of(FULL_READS_MAX) {
-            if self.must_close() {
-                return Err(End::Closed);
-            }
-            tokio::task::yield_now().await;
+        // There is more; but others have their turn first.
+        if self.must_close() {
+            return Err(End::Closed);
         }
+        tokio::task::yield_now().await;
         let _ = self.gather.in_poll(brought, elapsed);
-        Ok(None)
+        Ok(How::InPoll)
     }
 
     /// Reads as soon as something is there, or hears that the agent stops.
@@ -404,6 +402,17 @@ impl Filling {
         }
         self.room()
     }
+}
+
+/// How to read next.
+#[derive(Clone, Copy, Debug)]
+enum How {
+    /// As soon as something is there.
+    InPoll,
+    /// After a wait, out of the poll.
+    ByClock(Duration),
+    /// After naps, out of the poll.
+    Burst,
 }
 
 struct Read {
