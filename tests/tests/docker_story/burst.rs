@@ -34,9 +34,9 @@ const BURST_LINES: usize = 20_000;
 /// A container that writes 20,000 lines and exits loses in Docker's queue what its reader was too slow for.
 ///
 /// How much Docker loses differs wildly from round to round (862 to 20,000 lines were seen), so rounds with us and with a
-/// bare reader alternate, and their sums are compared. What is asserted is that we get at least half of what a bare reader
-/// gets: a reader that waits between reads is below that. It does not prove that we get as much: on two cores, which the
-/// service shares, we got 0.79 of it in 40 rounds (`docs/performance.md`).
+/// bare reader alternate, and their sums are compared: we get what a bare reader gets, within 2 %. On two quiet cores we got
+/// 1.3 of it in 40 rounds, because a reader that naps costs Docker no wake-ups (`docs/performance.md`). One that is woken for
+/// each line got 0.78 in 60 rounds, and one that waits longer than the kernel's buffer lasts 0.58.
 #[test]
 fn a_burst_before_the_exit_is_not_lost_to_a_waiting_reader() -> Result<()> {
     const ROUNDS_MIN: usize = 12;
@@ -44,14 +44,14 @@ fn a_burst_before_the_exit_is_not_lost_to_a_waiting_reader() -> Result<()> {
     let _alone = MACHINE.write().unwrap_or_else(PoisonError::into_inner);
     let (mut rounds, mut ours, mut bare) = (0, 0, 0);
     // Goes on while the scatter could bring the sums near the bound.
-    while rounds < ROUNDS_MIN || (rounds < ROUNDS_MAX && ours * 10 < bare * 6) {
+    while rounds < ROUNDS_MIN || (rounds < ROUNDS_MAX && ours < bare) {
         let reference = bare_round(&format!("bare{rounds}"))?;
         let delivered = our_round(&format!("burst{rounds}"))?;
         println!("round {rounds}: ours {delivered}, bare reader {reference}");
         (rounds, ours, bare) = (rounds + 1, ours + delivered, bare + reference);
     }
     println!("burst then exit, {rounds} rounds of {BURST_LINES} lines: ours {ours}, bare reader {bare}");
-    ensure!(ours * 2 >= bare, "{ours} lines arrived where a bare reader got {bare}");
+    ensure!(ours * 100 >= bare * 98, "{ours} lines arrived where a bare reader got {bare}");
     Ok(())
 }
 
