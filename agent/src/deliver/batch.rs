@@ -11,17 +11,16 @@
 //! Promises: the entries always describe the body; cutting keeps bytes, order and receipts.
 //! Never: knows what a record says.
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
     body::Body,
-    books::{Account, Lost, Receipt, Refused},
+    books::{Account, Lost, Receipt},
     budget::Lease,
-    disk::Stored,
-    queue::Age,
+    pending::{Pending, lose_all},
     stock::Stock,
 };
 
@@ -58,33 +57,9 @@ pub struct Batch<K> {
     pub entries: Vec<Entry>,
 }
 
-/// The copy of a batch on disk.
-#[derive(Clone, Debug)]
-pub(super) enum DiskCopy {
-    /// There is none.
-    None,
-    /// It is being written, under this number.
-    Asked(u64),
-    /// It says the same.
-    Stored(Arc<Stored>),
-    /// It holds these records and others. It stays until all of them are settled.
-    Part(Arc<Stored>),
-}
-
-impl DiskCopy {
-    fn of_part(&self) -> Self {
-        match self {
-            Self::None | Self::Asked(_) => Self::None,
-            Self::Stored(stored) | Self::Part(stored) => Self::Part(Arc::clone(stored)),
-        }
-    }
-}
-
 /// Bytes that a batch holds besides its body and entries: receipts, lease, its place in the queue. Batches of one record
 /// each would otherwise hold ten times what they lease.
 const BATCH_BYTES: usize = 1_024;
-/// The same for a batch that is only on disk.
-pub(super) const STUB_BYTES: u64 = 512;
 
 impl<K> Batch<K> {
     /// Bytes of the record at `place`.
@@ -118,29 +93,6 @@ pub struct Open {
     start: usize,
     /// Bytes of the batch before, which this one is likely to resemble.
     before: usize,
-}
-
-/// A batch that waits to be sent, with all that must be settled for it.
-#[derive(Debug)]
-pub struct Pending<K> {
-    /// Where it goes.
-    pub key: K,
-    /// What is sent, unless it is only on disk.
-    pub batch: Option<Arc<Batch<K>>>,
-    records: usize,
-    receipts: Vec<Receipt>,
-    /// Its copy on disk.
-    pub(super) copy: DiskCopy,
-    /// The memory it holds.
-    pub lease: Lease,
-    /// When its first record was accepted.
-    pub since: Instant,
-    /// Its place among those of one `since`.
-    pub(super) number: u64,
-    /// Times it was sent.
-    pub attempts: u32,
-    /// Not to be sent before this.
-    pub not_before: Option<Instant>,
 }
 
 impl Open {
@@ -274,19 +226,7 @@ impl Open {
             body.into()
         };
         done.lease.resize(memory(capacity, &done.entries));
-        let batch = Batch { key: key.clone(), body, entries: done.entries };
-        Pending {
-            key,
-            records: batch.entries.len(),
-            batch: Some(Arc::new(batch)),
-            receipts: done.receipts,
-            copy: DiskCopy::None,
-            lease: done.lease,
-            since,
-            number: 0,
-            attempts: 0,
-            not_before: None,
-        }
+        Pending::sealed(Batch { key, body, entries: done.entries }, done.receipts, done.lease, since)
     }
 
     /// Gives back the memory of an empty one.
@@ -319,7 +259,7 @@ impl Open {
 }
 
 /// Writes the records at `places` into a body of their own, without tail.
-fn carve(body: &[u8], entries: &[Entry], frame: &Frame, places: &[usize]) -> (Body, Vec<Entry>) {
+pub(super) fn carve(body: &[u8], entries: &[Entry], frame: &Frame, places: &[usize]) -> (Body, Vec<Entry>) {
     let records: usize =
         places.iter().map(|&place| entries[place].end as usize - record_start(entries, place, frame)).sum();
     let around = frame.head.len() + places.len() * frame.separator.len() + frame.tail.len();
@@ -338,168 +278,14 @@ fn carve(body: &[u8], entries: &[Entry], frame: &Frame, places: &[usize]) -> (Bo
 }
 
 /// Bytes of memory that a body and its entries hold.
-fn memory(body: usize, entries: &Vec<Entry>) -> u64 {
+pub(super) fn memory(body: usize, entries: &Vec<Entry>) -> u64 {
     (BATCH_BYTES + body + entries.capacity() * size_of::<Entry>()) as u64
-}
-
-fn lose_all(receipt: &mut Receipt, reason: Lost) -> u64 {
-    let records = receipt.unsettled();
-    receipt.lost(records, reason);
-    u64::from(records)
-}
-
-impl<K: Clone> Pending<K> {
-    /// A batch of an earlier process, of which nothing is in memory. Its first record was accepted at `since`.
-    pub(super) fn adopted(key: K, receipts: Vec<Receipt>, stored: Arc<Stored>, since: Instant, lease: Lease) -> Self {
-        let records = receipts.iter().map(|receipt| receipt.unsettled() as usize).sum();
-        let copy = DiskCopy::Stored(stored);
-        Self { key, batch: None, records, receipts, copy, lease, since, number: 0, attempts: 0, not_before: None }
-    }
-
-    /// What is sent. It must be in memory.
-    fn content(&self) -> &Batch<K> {
-        self.batch.as_deref().expect("only what is in memory is sent, and only what was sent is settled in parts")
-    }
-
-    /// Records that are not settled yet, if there are any.
-    pub(super) fn unsettled(&self) -> Option<NonZeroU32> {
-        NonZeroU32::new(self.receipts.iter().map(Receipt::unsettled).sum())
-    }
-
-    /// How many records it has of each account, in the order in which its entries name them.
-    pub(super) fn sources(&self) -> Vec<(&Arc<Account>, u32)> {
-        self.receipts.iter().map(|receipt| (receipt.account(), receipt.unsettled())).collect()
-    }
-
-    /// From now on there is a copy on disk.
-    pub(super) fn is_stored(&mut self, stored: Arc<Stored>) {
-        self.copy = DiskCopy::Stored(stored);
-        self.receipts.iter_mut().for_each(|receipt| receipt.set_on_disk(true));
-    }
-
-    /// The copy on disk is gone. False if there is nothing else: then the records are lost.
-    pub(super) fn is_stored_no_more(&mut self) -> bool {
-        self.copy = DiskCopy::None;
-        self.receipts.iter_mut().for_each(|receipt| receipt.set_on_disk(false));
-        self.batch.is_some()
-    }
-
-    /// Gives back the memory of a batch whose copy on disk says the same. False if that is not so.
-    pub(super) fn release(&mut self) -> bool {
-        let stored = matches!(self.copy, DiskCopy::Stored(_)) && self.batch.is_some();
-        if stored {
-            self.batch = None;
-            self.lease.resize(STUB_BYTES);
-        }
-        stored
-    }
-
-    /// What was read from the copy on disk. Gives it back if there is no memory for it.
-    pub(super) fn load(&mut self, batch: Batch<K>) -> Result<(), Batch<K>> {
-        let bytes = memory(batch.body.len(), &batch.entries);
-        if self.lease.bytes() < bytes && !self.lease.resize(bytes) {
-            return Err(batch);
-        }
-        self.batch = Some(Arc::new(batch));
-        Ok(())
-    }
-
-    /// Takes the memory for `batch` from `reserve`. False if that has not enough.
-    pub(super) fn lease_from(&mut self, reserve: &mut Lease, batch: &Batch<K>) -> bool {
-        let bytes = memory(batch.body.len(), &batch.entries);
-        let enough = reserve.bytes() >= bytes;
-        if enough {
-            self.lease = reserve.split(bytes);
-        }
-        enough
-    }
-
-    /// Leaves it to the next process if there is a copy on disk. Otherwise all records are booked as lost; says how many.
-    pub(super) fn leave(mut self, reason: Lost) -> u64 {
-        match &self.copy {
-            DiskCopy::Stored(stored) | DiskCopy::Part(stored) => {
-                stored.keep();
-                self.receipts.drain(..).for_each(Receipt::leave);
-                0
-            }
-            _ => self.lost(reason),
-        }
-    }
-
-    /// Books all its records as delivered.
-    pub fn delivered(mut self) {
-        for receipt in &mut self.receipts {
-            receipt.delivered(receipt.unsettled());
-        }
-    }
-
-    /// Books all its records as refused.
-    pub fn refused(mut self, reason: Refused) {
-        for receipt in &mut self.receipts {
-            receipt.refused(receipt.unsettled(), reason);
-        }
-    }
-
-    /// Books all its records as lost and says how many.
-    pub fn lost(mut self, reason: Lost) -> u64 {
-        self.receipts.iter_mut().map(|receipt| lose_all(receipt, reason)).sum()
-    }
-
-    /// Records in it.
-    pub fn records(&self) -> usize {
-        self.records
-    }
-
-    /// Books the records at `places` as refused.
-    pub fn refuse(&mut self, places: impl IntoIterator<Item = usize>, reason: Refused) {
-        for place in places {
-            let source = self.content().entries[place].source;
-            self.receipts[source as usize].refused(1, reason);
-        }
-    }
-
-    /// Cuts out the records at `places` (ascending) as a batch of their own, to be sent again; they are no longer this
-    /// one's, nor is the memory they take. Until this one is dropped, its body stands beside the copy for a moment.
-    pub fn cut(&mut self, places: &[usize], frame: &Frame) -> Self {
-        let content = self.content();
-        let (mut body, entries) = carve(&content.body, &content.entries, frame, places);
-        body.put(frame.tail);
-        let body = body.into_bytes();
-        let mut counts = vec![0; self.receipts.len()];
-        for entry in &entries {
-            counts[entry.source as usize] += 1;
-        }
-        let receipts = self.receipts.iter_mut().zip(counts).map(|(receipt, count)| receipt.split(count)).collect();
-        let lease = self.lease.split(memory(body.capacity(), &entries));
-        Self {
-            key: self.key.clone(),
-            records: entries.len(),
-            batch: Some(Arc::new(Batch { key: self.key.clone(), body: body.into(), entries })),
-            receipts,
-            copy: self.copy.of_part(),
-            lease,
-            since: self.since,
-            number: self.number,
-            attempts: self.attempts,
-            not_before: None,
-        }
-    }
-
-    /// Rests no longer than `at_most` from `now`.
-    pub(super) fn hasten(&mut self, now: Instant, at_most: Duration) {
-        self.not_before = self.not_before.map(|time| time.min(now + at_most));
-    }
-
-    /// What orders batches: the older is less. Parts of one batch are of one age.
-    pub(super) fn age(&self) -> Age {
-        (self.since, self.number)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deliver::budget::Budget;
+    use crate::deliver::{books::Refused, budget::Budget};
 
     fn frame() -> Frame {
         Frame { head: Bytes::from_static(b"{["), separator: b",", tail: b"]}" }

@@ -4,6 +4,7 @@
 //! when the output is closed and everything is settled, or at the deadline, with the rest booked as lost.
 //! Never: blocks on a destination. A `send` that panics counts as an ambiguous failure.
 
+mod hearing;
 mod keeping;
 mod settle;
 
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
-    Answer, Cause, Destination, Rules, batch::Pending, books::Lost, lane::Output, pace::Pace, queue::Listed,
+    Answer, Cause, Destination, Rules, books::Lost, lane::Output, pace::Pace, pending::Pending, queue::Listed,
     standing::Standing,
 };
 use crate::{life::Flock, tell::RateLimited};

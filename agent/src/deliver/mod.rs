@@ -29,8 +29,10 @@ pub mod disk;
 #[cfg(test)]
 mod disk_tests;
 mod engine;
+mod entry;
 pub mod lane;
 pub mod pace;
+pub mod pending;
 mod queue;
 pub mod spool;
 pub mod spooling;

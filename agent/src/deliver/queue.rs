@@ -15,9 +15,9 @@ use tokio::time::Instant;
 
 use super::{
     Destination,
-    batch::{DiskCopy, Pending},
     books::Lost,
     lane::Lane,
+    pending::{DiskCopy, Pending},
     spool::Id,
 };
 

@@ -18,10 +18,7 @@ impl Nap {
     /// A timer, to be used again and again.
     pub fn new() -> io::Result<Self> {
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
-        #[expect(
-            deprecated,
-            reason = "its successor is unsafe, for types whose descriptor may change; an OwnedFd's does not"
-        )]
+        #[expect(deprecated, reason = "its successor asks the caller to promise what an OwnedFd keeps by itself")]
         AsyncFd::with_interest(timer, Interest::READABLE).map(Self)
     }
 

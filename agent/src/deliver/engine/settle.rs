@@ -11,9 +11,9 @@ use tracing::{debug, info, warn};
 use super::{Engine, Flight, KEY_REST, STOPPING_BACKOFF};
 use crate::deliver::{
     Answer, Cause, Destination, Fate, Retry, Verdict,
-    batch::Pending,
     books::{Lost, Refused},
     pace::backoff,
+    pending::Pending,
 };
 
 impl<D: Destination> Engine<D> {

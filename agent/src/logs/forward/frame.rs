@@ -12,6 +12,7 @@
 //! wrong byte; nothing is copied and no length from outside is used to allocate.
 //! Never: does I/O, or keeps anything of one message for the next.
 
+use super::usual::event_time;
 use crate::{
     limits::{CHUNK_ID_BYTES_MAX, RECORD_FIELDS_MAX, TAG_BYTES_MAX},
     logs::{
@@ -351,14 +352,6 @@ fn instant(cursor: &mut Cursor<'_>) -> Result<EventTime, Malformed> {
         }
         _ => return Err(Malformed::Time),
     })
-}
-
-/// Fluent's EventTime: seconds and nanoseconds. `None` if there are too many of the latter.
-#[inline]
-pub(super) fn event_time(bytes: &[u8; 8]) -> Option<EventTime> {
-    let both = u64::from_be_bytes(*bytes);
-    let nanos = both as u32;
-    (nanos < 1_000_000_000).then_some(EventTime { seconds: (both >> 32) as i64, nanos })
 }
 
 fn fraction(x: f64) -> Result<EventTime, Malformed> {

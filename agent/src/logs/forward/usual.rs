@@ -6,12 +6,11 @@
 //! Promises: what it reads is what [`frame`](super::frame) would read; the fuzz target compares them.
 //! Never: says why it did not read something: then it is another message, or not whole, and `frame` decides.
 
-use super::frame::event_time;
 use crate::{
     limits::TAG_BYTES_MAX,
     logs::{
         msgpack::Cursor,
-        record::{Pair, Record, Value},
+        record::{EventTime, Pair, Record, Value},
     },
 };
 
@@ -49,4 +48,12 @@ pub fn usual<'a>(bytes: &'a [u8], record: &mut Record<'a>) -> Option<Usual<'a>> 
         return None;
     }
     Some(Usual { tag, length: bytes.len() - cursor.rest().len() })
+}
+
+/// Fluent's EventTime: seconds and nanoseconds. `None` if there are too many of the latter.
+#[inline]
+pub(super) fn event_time(bytes: &[u8; 8]) -> Option<EventTime> {
+    let both = u64::from_be_bytes(*bytes);
+    let nanos = both as u32;
+    (nanos < 1_000_000_000).then_some(EventTime { seconds: (both >> 32) as i64, nanos })
 }
