@@ -228,9 +228,9 @@ impl<D: Destination> Appending<'_, D> {
             self.output.seal(self.lane, &mut self.open);
         }
         self.source = self.open.source(self.account);
-        if full && let Some(body) = self.output.stock.take_or_make() {
-            // The next one is likely to become as large.
-            self.open.body = body;
+        if full {
+            // The next one is likely to become as large. To grow there would copy it twice.
+            self.open.body = self.output.stock.take_or_make();
         }
         self.open.begin(&self.lane.frame);
         self.open.body.put(&record);

@@ -14,6 +14,7 @@ use super::{
     budget::Lease,
     disk::Stored,
     queue::Age,
+    spool::Id,
 };
 
 /// The same for a batch that is only on disk.
@@ -33,6 +34,14 @@ pub(super) enum DiskCopy {
 }
 
 impl DiskCopy {
+    /// True if it is, or is part of, an entry for which `is_it`.
+    pub(super) fn is_of(&self, is_it: impl Fn(Id) -> bool) -> bool {
+        match self {
+            Self::None | Self::Asked(_) => false,
+            Self::Stored(stored) | Self::Part(stored) => is_it(stored.id()),
+        }
+    }
+
     fn of_part(&self) -> Self {
         match self {
             Self::None | Self::Asked(_) => Self::None,

@@ -238,8 +238,7 @@ impl<D: Destination> Queue<D> {
     pub(super) fn forget(&mut self, is_gone: impl Fn(Id) -> bool) -> Vec<Pending<D::Key>> {
         let mut gone = Vec::new();
         for batch in self.sealed.values_mut().flatten() {
-            let (DiskCopy::Stored(stored) | DiskCopy::Part(stored)) = &batch.copy else { continue };
-            if is_gone(stored.id()) && !batch.is_stored_no_more() {
+            if batch.copy.is_of(&is_gone) && !batch.is_stored_no_more() {
                 gone.push((batch.key.clone(), batch.age()));
             }
         }

@@ -1,9 +1,8 @@
 //! Buffers of bodies that were sent, to be written into again.
 //!
-//! A new megabyte costs 256 page faults and is filled with zeros twice, by the kernel and by us: a tenth of all work when
-//! bodies leave as fast as they are made.
+//! A new megabyte costs 256 page faults: a quarter of all work when bodies leave, or are given up, as fast as they are made.
 //!
-//! Promises: at most [`KEPT`] buffers, leased, and only while half of the memory is free; none once the output is idle.
+//! Promises: at most [`KEPT`] buffers, leased; the first to go when memory is short; none once the output is idle.
 //! Never: gives away a buffer that somebody still reads.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -68,9 +67,9 @@ impl Stock {
         self.kept().buffers.pop().map(|(buffer, _)| Body::reusing(buffer))
     }
 
-    /// A buffer, new if need be, if there is room for mere convenience.
-    pub fn take_or_make(&self) -> Option<Body> {
-        self.take().or_else(|| self.share.is_roomy(self.room as u64).then(|| Body::with_room(self.room)))
+    /// A buffer, new if need be. The caller leases its bytes.
+    pub fn take_or_make(&self) -> Body {
+        self.take().unwrap_or_else(|| Body::with_room(self.room))
     }
 
     /// What was written to `body`. Its buffer returns when nobody reads it any more.
@@ -79,9 +78,11 @@ impl Stock {
         Bytes::from_owner(Written { buffer, end, stock: Arc::clone(self) })
     }
 
-    /// True if the buffer of `body` is worth to be used again, and memory is not short.
+    /// True if the buffer of `body` is worth to be used again: a large one, which is full or of which the rest does not matter
+    /// because memory is not short.
     pub fn wants(&self, body: &Body) -> bool {
-        (self.room..=2 * self.room).contains(&body.capacity()) && self.share.is_roomy(0)
+        let full = body.len() >= body.capacity() / 4 * 3;
+        (self.room..=2 * self.room).contains(&body.capacity()) && (full || self.share.is_roomy(0))
     }
 
     /// Gives all buffers back to the system. False if there were none.
@@ -98,9 +99,6 @@ impl Stock {
 
     fn put(&self, buffer: Vec<u8>) {
         let bytes = buffer.capacity() as u64;
-        if !self.share.is_roomy(bytes) {
-            return;
-        }
         let mut lease = self.share.lease();
         let mut kept = self.kept();
         if !kept.closed && kept.buffers.len() < KEPT && lease.resize(bytes) {
@@ -122,7 +120,7 @@ mod tests {
     fn a_buffer_returns_when_its_last_reader_is_done() {
         let budget = Budget::new(10_000, 1);
         let stock = Arc::new(Stock::new(budget.share(), 1_000));
-        let mut body = stock.take_or_make().expect("there is room");
+        let mut body = stock.take_or_make();
         body.put(b"hello");
         assert!(stock.wants(&body));
         let (first, second) = (stock.lend(body), stock.take());
@@ -137,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn few_are_kept_and_none_while_memory_is_short_or_after_the_end() {
+    fn few_are_kept_and_none_beyond_the_memory_or_after_the_end() {
         let budget = Budget::new(8_000, 1);
         let share = budget.share();
         let stock = Arc::new(Stock::new(share.clone(), 1_000));
@@ -146,10 +144,13 @@ mod tests {
         assert_eq!(budget.used(), 2_000);
         stock.clear();
         let mut lease = share.lease();
-        assert!(lease.resize(3_500));
-        assert!(stock.take_or_make().is_none(), "half of the memory would not be free");
+        assert!(lease.resize(7_500));
         drop(written());
-        assert_eq!(budget.used(), 3_500);
+        assert_eq!(budget.used(), 7_500);
+        let mut full = Body::with_room(1_000);
+        assert!(!stock.wants(&full), "memory is short, and it is empty");
+        full.put(&[b'x'; 800]);
+        assert!(stock.wants(&full));
         drop(lease);
         stock.close();
         drop(written());

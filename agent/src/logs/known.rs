@@ -8,7 +8,7 @@
 //! in a row, so that lines are not; memory is at most [`SLOTS`] fields of [`VALUE_BYTES_MAX`] bytes.
 //! Never: remembers beyond the tag it belongs to.
 
-use super::json;
+use super::{json, record::mark};
 use crate::deliver::body::Body;
 
 /// Fields remembered.
@@ -85,13 +85,11 @@ impl Known {
     /// The slot that remembers `key`, perhaps from now on.
     #[inline]
     fn slot(&mut self, key: &[u8]) -> Option<&mut Slot> {
-        let (&first, &last) = (key.first()?, key.last()?);
         if self.slots.is_empty() {
             self.slots.resize(SLOTS, Slot::default());
         }
-        let place = key.len().wrapping_mul(37) + usize::from(first).wrapping_mul(11) + usize::from(last);
-        let slot = &mut self.slots[place % SLOTS];
-        if slot.key == key {
+        let slot = &mut self.slots[mark(key) as usize % SLOTS];
+        if slot.key == key && !key.is_empty() {
             slot.others = 0;
             return Some(slot);
         }
@@ -104,7 +102,7 @@ impl Slot {
     #[cold]
     fn ask(&mut self, key: &[u8]) -> bool {
         self.others += 1;
-        if key.len() > KEY_BYTES_MAX || !self.key.is_empty() && self.others < PATIENCE {
+        if key.is_empty() || key.len() > KEY_BYTES_MAX || !self.key.is_empty() && self.others < PATIENCE {
             self.others = self.others.min(PATIENCE);
             return false;
         }

@@ -106,6 +106,16 @@ impl<'a> Pair<'a> {
         Self { key: Value::Fixed(fixed), value: Value::Fixed(fixed) }
     }
 
+    /// A number below 128 that names of the same text share, and other ones seldom.
+    #[inline]
+    pub fn mark(&self) -> u32 {
+        match self.key {
+            Value::Str(text) | Value::Bin(text) => mark(text),
+            Value::Fixed(fixed) => fixed.mark,
+            Value::Raw(_) | Value::Uuid(_) => 0,
+        }
+    }
+
     /// The name, if it is text.
     pub fn name(&self) -> Option<&'a [u8]> {
         match self.key {
@@ -114,6 +124,14 @@ impl<'a> Pair<'a> {
             Value::Raw(_) | Value::Uuid(_) => None,
         }
     }
+}
+
+/// A number below 128 that equal texts share, and other ones seldom.
+#[inline]
+pub fn mark(name: &[u8]) -> u32 {
+    let (first, last) = (name.first().copied().unwrap_or(0), name.last().copied().unwrap_or(0));
+    let sum = name.len().wrapping_mul(37) + usize::from(first).wrapping_mul(11) + usize::from(last);
+    (sum % 128) as u32
 }
 
 /// One record.
@@ -141,6 +159,7 @@ pub struct Fixed {
     value: String,
     once: Vec<u8>,
     twice: Vec<u8>,
+    mark: u32,
 }
 
 impl Fixed {
@@ -154,7 +173,8 @@ impl Fixed {
         once.put(b"\"");
         let mut twice = Body::default();
         json::once(&mut twice, once.as_slice());
-        Self { key: key.to_owned(), value: value.to_owned(), once: once.into_bytes(), twice: twice.into_bytes() }
+        let (once, twice) = (once.into_bytes(), twice.into_bytes());
+        Self { key: key.to_owned(), value: value.to_owned(), once, twice, mark: mark(key.as_bytes()) }
     }
 
     /// `"key":"value"`.

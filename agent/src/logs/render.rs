@@ -126,14 +126,24 @@ pub fn value_beginning(body: &mut Body, value: &Value<'_>, workspace: &mut Works
 
 #[inline]
 fn write<P: Place>(body: &mut Body, pairs: &[Pair<'_>], workspace: &mut Workspace) -> usize {
+    if may_repeat(pairs) {
+        return write_all::<P>(body, remaining(pairs), workspace);
+    }
+    write_all::<P>(body, pairs.iter(), workspace)
+}
+
+#[inline]
+fn write_all<'p, P: Place>(
+    body: &mut Body,
+    pairs: impl Iterator<Item = &'p Pair<'p>>,
+    workspace: &mut Workspace,
+) -> usize {
     let mut added = 0;
-    let mut first = true;
     body.put(b"{");
-    for pair in remaining(pairs) {
-        if !first {
+    for (place, pair) in pairs.enumerate() {
+        if place > 0 {
             body.put(b",");
         }
-        first = false;
         added += write_pair::<P>(body, pair, workspace);
     }
     body.put(b"}");
@@ -204,7 +214,6 @@ fn render_or_null(body: &mut Body, raw: &[u8]) {
 }
 
 /// The pairs that count: without those whose key comes again.
-#[inline]
 fn remaining<'p, 'a>(pairs: &'p [Pair<'a>]) -> impl Iterator<Item = &'p Pair<'a>> {
     let repeats = may_repeat(pairs);
     let known = if repeats && pairs.len() > COMPARED_MAX { repeated(pairs) } else { Vec::new() };
@@ -219,10 +228,7 @@ fn remaining<'p, 'a>(pairs: &'p [Pair<'a>]) -> impl Iterator<Item = &'p Pair<'a>
 fn may_repeat(pairs: &[Pair<'_>]) -> bool {
     let mut seen = 0u128;
     for pair in pairs {
-        let name = pair.name().unwrap_or_default();
-        let (first, last) = (name.first().copied().unwrap_or(0), name.last().copied().unwrap_or(0));
-        let sum = name.len().wrapping_mul(37) + usize::from(first).wrapping_mul(11) + usize::from(last);
-        let bit = 1u128 << (sum % 128);
+        let bit = 1u128 << pair.mark();
         if seen & bit != 0 {
             return true;
         }

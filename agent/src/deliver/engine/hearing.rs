@@ -148,18 +148,22 @@ impl<D: Destination> Engine<D> {
     fn not_loaded(&mut self, ticket: u64, why: &str) {
         let Some(pending) = self.keeping.as_mut().and_then(|keeping| keeping.loading.remove(&ticket)) else { return };
         self.free(&pending.key);
-        pending.lost(Lost::SpoolDamaged);
+        let given_up = matches!(pending.copy, DiskCopy::None);
+        pending.lost(if given_up { Lost::SpoolFull } else { Lost::SpoolDamaged });
         self.warn_of_disk(why, "a batch could not be read from the spool; its records are lost");
     }
 
     fn evicted(&mut self, ids: &[Id]) {
         let is_gone = |id: Id| ids.contains(&id);
         for flight in self.flights.values_mut() {
-            if let DiskCopy::Stored(stored) | DiskCopy::Part(stored) = &flight.pending.copy
-                && is_gone(stored.id())
-            {
+            if flight.pending.copy.is_of(is_gone) {
                 flight.pending.is_stored_no_more();
             }
+        }
+        let loading = self.keeping.iter_mut().flat_map(|keeping| keeping.loading.values_mut());
+        for pending in loading.filter(|pending| pending.copy.is_of(is_gone)) {
+            // It may have been read before it went.
+            pending.is_stored_no_more();
         }
         let gone = self.output.queue().forget(is_gone);
         let records: u64 = gone.into_iter().map(|pending| pending.lost(Lost::SpoolFull)).sum();

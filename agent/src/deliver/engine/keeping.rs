@@ -125,16 +125,17 @@ impl<D: Destination> Engine<D> {
 
     /// Asks for a batch that is only on disk.
     pub(super) fn load(&mut self, pending: Pending<D::Key>) {
-        self.occupy(&pending.key);
-        let (Some(keeping), DiskCopy::Stored(stored)) = (&mut self.keeping, &pending.copy) else {
-            // Only what has a copy gives its memory back.
-            self.free(&pending.key);
-            pending.lost(Lost::Unsettled);
+        let open = self.keeping.as_mut().filter(|keeping| !keeping.closed);
+        let (Some(keeping), DiskCopy::Stored(stored)) = (open, &pending.copy) else {
+            // Nobody reads the disk any more: the next process will.
+            pending.leave(Lost::SpoolDamaged);
             return;
         };
         let ticket = keeping.ticket();
         keeping.disk.order(Order::Load { ticket, id: stored.id() });
+        let key = pending.key.clone();
         keeping.loading.insert(ticket, pending);
+        self.occupy(&key);
     }
 
     /// Makes sure that the next batch can be read back.
@@ -152,11 +153,15 @@ impl<D: Destination> Engine<D> {
         if self.stopping && keeping.stops_since.is_none() {
             keeping.stops_since = Some(now);
         }
-        if keeping.closed || keeping.listing || keeping.rests_until.is_some_and(|until| now < until) {
+        if keeping.closed || keeping.listing {
             return;
         }
         let stops = keeping.stops_since.is_some_and(|since| now >= since + STOP_SAVES_AFTER);
+        let rests = keeping.rests_until.is_some_and(|until| now < until);
         while is_short(self) && self.output.queue().release() {}
+        if rests {
+            return;
+        }
         let short = is_short(self);
         if stops || short || self.output.queue().is_open_since(before(now, SEAL_AFTER)) {
             self.seal_to_save(now, stops, short);
