@@ -49,7 +49,7 @@ pub struct Reply {
 struct Call<'a> {
     target: &'a str,
     body: Bytes,
-    body_sha256: String,
+    body_sha256: &'a str,
     headers: &'a [(HeaderName, HeaderValue)],
 }
 
@@ -81,7 +81,19 @@ impl Client {
 
     /// Calls the operation `target` (`Logs_20140328.PutLogEvents`). `headers` are sent and signed too.
     pub async fn call(&self, target: &str, body: Bytes, headers: &[(HeaderName, HeaderValue)]) -> Result<Reply, Fault> {
-        let call = Call { target, body_sha256: sha256_hex(&body).await, body, headers };
+        let body_sha256 = sha256_hex(&body).await;
+        self.call_hashed(target, body, &body_sha256, headers).await
+    }
+
+    /// The same with a body of which [`sha256_hex`] is known already.
+    pub async fn call_hashed(
+        &self,
+        target: &str,
+        body: Bytes,
+        body_sha256: &str,
+        headers: &[(HeaderName, HeaderValue)],
+    ) -> Result<Reply, Fault> {
+        let call = Call { target, body_sha256, body, headers };
         let clock = self.credentials.clock();
         let (mut may_set_clock, mut may_renew) = (true, true);
         let mut before: Option<Fault> = None;
@@ -126,7 +138,7 @@ impl Client {
         request.headers_mut().extend(call.headers.iter().cloned());
         let scope =
             Scope { service: self.service, region: self.endpoint.region(), time: self.credentials.clock().now() };
-        sign(&mut request, call.body_sha256.clone(), &held.identity, scope).map_err(|error| unusable(&error))?;
+        sign(&mut request, call.body_sha256.to_owned(), &held.identity, scope).map_err(|error| unusable(&error))?;
         Ok(request)
     }
 }

@@ -25,6 +25,7 @@ pub use clock::Clock;
 pub use credentials::Credentials;
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{Fault, FaultKind};
+pub use sign::sha256_hex;
 
 /// What the environment says about AWS. `config` fills it in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

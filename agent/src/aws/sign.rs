@@ -39,7 +39,7 @@ pub(super) enum SignError {
 }
 
 /// The SHA-256 of a body in lower-case hexadecimal. Others have their turn between its pieces.
-pub(super) async fn sha256_hex(body: &[u8]) -> String {
+pub async fn sha256_hex(body: &[u8]) -> String {
     let mut hash = digest::Context::new(&digest::SHA256);
     for (number, piece) in body.chunks(PIECE_BYTES).enumerate() {
         if number > 0 {

@@ -11,10 +11,10 @@
 //! Promises: the entries always describe the body; cutting keeps bytes, order and receipts.
 //! Never: knows what a record says.
 
-use std::sync::Arc;
+use std::{future::Future, sync::Arc};
 
 use bytes::Bytes;
-use tokio::time::Instant;
+use tokio::{sync::OnceCell, time::Instant};
 
 use super::{
     body::Body,
@@ -55,6 +55,8 @@ pub struct Batch<K> {
     pub body: Bytes,
     /// Its records, in order.
     pub entries: Vec<Entry>,
+    /// What the destination worked out beforehand.
+    memo: OnceCell<Box<str>>,
 }
 
 /// Bytes that a batch holds besides its body and entries: receipts, lease, its place in the queue. Batches of one record
@@ -62,6 +64,16 @@ pub struct Batch<K> {
 const BATCH_BYTES: usize = 1_024;
 
 impl<K> Batch<K> {
+    /// A batch with this body, of which `entries` says what is in it.
+    pub fn new(key: K, body: Bytes, entries: Vec<Entry>) -> Self {
+        Self { key, body, entries, memo: OnceCell::new() }
+    }
+
+    /// What `work` gives, which is done once for all times that the batch is sent.
+    pub async fn memo(&self, work: impl Future<Output = Box<str>>) -> &str {
+        self.memo.get_or_init(|| work).await
+    }
+
     /// Bytes of the record at `place`.
     pub fn record(&self, place: usize, frame: &Frame) -> &[u8] {
         &self.body[record_start(&self.entries, place, frame)..self.entries[place].end as usize]
@@ -226,7 +238,7 @@ impl Open {
             body.into()
         };
         done.lease.resize(memory(capacity, &done.entries));
-        Pending::sealed(Batch { key, body, entries: done.entries }, done.receipts, done.lease, since)
+        Pending::sealed(Batch::new(key, body, done.entries), done.receipts, done.lease, since)
     }
 
     /// Gives back the memory of an empty one.

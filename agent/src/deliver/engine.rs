@@ -19,7 +19,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
-    Answer, Cause, Destination, Rules, books::Lost, lane::Output, pace::Pace, pending::Pending, queue::Listed,
+    Answer, Cause, Destination, Rules,
+    books::Lost,
+    lane::Output,
+    pace::Pace,
+    pending::Pending,
+    queue::{Age, Listed},
     standing::Standing,
 };
 use crate::{life::Flock, tell::RateLimited};
@@ -40,6 +45,9 @@ pub struct Engine<D: Destination> {
     /// Requests under way. A batch whose request panics comes back from `flights`.
     flying: Flock<u64, Answer>,
     flights: HashMap<u64, Flight<D>>,
+    /// The number of the batch that is prepared, and who does that.
+    preparing: Flock<(), ()>,
+    prepared: Option<Age>,
     next: u64,
     busy: HashMap<D::Key, usize>,
     stopping: bool,
@@ -63,6 +71,8 @@ impl<D: Destination> Engine<D> {
             rules,
             flying: Flock::default(),
             flights: HashMap::new(),
+            preparing: Flock::default(),
+            prepared: None,
             next: 0,
             busy: HashMap::new(),
             stopping: false,
@@ -90,6 +100,7 @@ impl<D: Destination> Engine<D> {
             let now = Instant::now();
             self.hear_disk(now);
             self.send_due(now);
+            self.prepare_next();
             self.keep(now);
             self.report();
             if self.has_ended() {
@@ -99,6 +110,7 @@ impl<D: Destination> Engine<D> {
             tokio::select! {
                 () = self.output.wake.notified() => {}
                 Some((number, answer)) = self.flying.next() => self.landed(number, answer),
+                Some(_) = self.preparing.next() => {}
                 () = sleep_until(wake_at.unwrap_or(now)), if wake_at.is_some() => {}
                 () = stopping.cancelled(), if !self.stopping => self.hurry(),
                 () = abandon.cancelled() => return self.abandon().await,
@@ -168,6 +180,18 @@ impl<D: Destination> Engine<D> {
             // The batch that was listed became full meanwhile, and this is the next one.
             self.output.list(&lane, &mut open);
         }
+    }
+
+    /// While a request is under way, has the next batch made ready for its own.
+    fn prepare_next(&mut self) {
+        if self.flying.is_empty() || !self.preparing.is_empty() {
+            return;
+        }
+        let next = self.output.queue().next().map(|(age, batch)| (age, Arc::clone(batch)));
+        let Some((age, batch)) = next.filter(|(age, _)| self.prepared != Some(*age)) else { return };
+        self.prepared = Some(age);
+        let destination = Arc::clone(&self.output.destination);
+        self.preparing.start((), async move { destination.prepare(&batch).await });
     }
 
     fn send(&mut self, mut pending: Pending<D::Key>, now: Instant) {

@@ -66,7 +66,7 @@ pub(super) fn read_batch<K>(bytes: Vec<u8>, key: K) -> Option<Batch<K>> {
         last = end;
         entries.push(Entry { time: i64::from_le_bytes(time), end, source });
     }
-    Some(Batch { key, body: Bytes::from(bytes).slice(body..), entries })
+    Some(Batch::new(key, Bytes::from(bytes).slice(body..), entries))
 }
 
 pub(super) fn head_bytes(start: &[u8]) -> Option<usize> {
@@ -102,7 +102,7 @@ mod tests {
     fn batch() -> Batch<()> {
         let entries = [(5, 4, 0), (-6, 4, 1), (i64::MAX, 9, 0)];
         let entries = entries.map(|(time, end, source)| Entry { time, end, source }).to_vec();
-        Batch { key: (), body: Bytes::from_static(b"[{},{\"a\"}]"), entries }
+        Batch::new((), Bytes::from_static(b"[{},{\"a\"}]"), entries)
     }
 
     #[test]

@@ -70,6 +70,12 @@ pub trait Destination: Send + Sync + 'static {
     /// The key that [`key_text`](Self::key_text) wrote, if it did.
     fn key_of(&self, text: &str) -> Option<Self::Key>;
 
+    /// Works out what can be known before a batch is sent, while another one is under way. Keeps it in the batch's
+    /// [`memo`](Batch::memo).
+    fn prepare(&self, _batch: &Batch<Self::Key>) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+
     /// Sends one batch and says what the answer means. Makes no second attempt: the engine does.
     fn send(&self, batch: &Batch<Self::Key>) -> impl Future<Output = Answer> + Send;
 }

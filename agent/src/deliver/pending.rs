@@ -221,7 +221,7 @@ impl<K: Clone> Pending<K> {
         Self {
             key: self.key.clone(),
             records: entries.len(),
-            batch: Some(Arc::new(Batch { key: self.key.clone(), body: body.into(), entries })),
+            batch: Some(Arc::new(Batch::new(self.key.clone(), body.into(), entries))),
             receipts,
             copy: self.copy.of_part(),
             lease,

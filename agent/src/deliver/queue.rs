@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::{
     Destination,
+    batch::Batch,
     books::Lost,
     lane::Lane,
     pending::{DiskCopy, Pending},
@@ -142,6 +143,12 @@ impl<D: Destination> Queue<D> {
         }
         self.waiting -= usize::from(pending.is_some());
         pending
+    }
+
+    /// The batch that is likely to be sent next, if it is in memory.
+    pub(super) fn next(&self) -> Option<(Age, &Arc<Batch<D::Key>>)> {
+        let front = self.fronts().next()?;
+        Some((front.age(), front.batch.as_ref()?))
     }
 
     /// The oldest batch of each key, the oldest of all first.

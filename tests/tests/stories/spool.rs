@@ -76,7 +76,11 @@ fn an_outage_larger_than_the_memory_loses_nothing() {
     let (aws, folder) = (FakeAws::start(), TempDir::new().unwrap());
     aws.always(PUT, Action::Status(503, None));
     let agent = start(&setup(&aws, folder.path(), ""));
-    send(&agent, 0..LINES);
+    for first in (0..LINES).step_by(4_000) {
+        send(&agent, first..first + 4_000);
+        // The disk may take its time: no more than fits the memory waits for it.
+        wait(&agent, "these lines", |total| total.accepted == first as u64 + 4_000 && total.in_flight < 12_000);
+    }
     let total = wait(&agent, "all lines", |total| total.accepted == LINES as u64);
     assert!(total.lost.is_empty() && total.spooled > 20_000, "{total:?}");
     let peak = agent.status_kb("VmHWM") * 1_024;
@@ -265,7 +269,8 @@ fn a_full_spool_drops_by_its_rule() {
         assert!(total.lost.get(reason).is_some_and(|&lost| lost > 5_000), "{rule}: {total:?}");
         let all = arrived(&aws);
         assert!(all.is_sorted_by(|a, b| a < b), "{rule}: in order, once");
-        assert_eq!((all.len() as u64, all.last()), (total.delivered, Some(&(LINES - 1))), "{rule}");
+        assert_eq!(all.len() as u64, total.delivered, "{rule}");
+        assert!(all.last() == Some(&(LINES - 1)) || rule == "drop_newest", "{rule}: the newest are there");
         if rule == "drop_newest" {
             assert_eq!(all[..5_000], (0..5_000).collect::<Vec<_>>(), "the first ones stay");
         }

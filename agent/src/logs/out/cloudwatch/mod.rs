@@ -26,7 +26,7 @@ pub use naming::{Key, Naming};
 pub use settings::{Config, GroupClass, RETENTION_DAYS, Templates};
 
 use crate::{
-    aws::{Client, Fault, FaultKind},
+    aws::{Client, Fault, FaultKind, sha256_hex},
     deliver::{
         Answer, Cause, Destination, Fate, Limits, Verdict,
         batch::{Batch, Frame},
@@ -83,7 +83,8 @@ impl CloudWatch {
 
     async fn put(&self, batch: &Batch<Key>) -> Result<Answer, Fault> {
         let target = format!("{API}.PutLogEvents");
-        let reply = self.client.call(&target, batch.body.clone(), &self.headers).await?;
+        let hash = hash(batch).await;
+        let reply = self.client.call_hashed(&target, batch.body.clone(), hash, &self.headers).await?;
         let Ok(PutReply { rejected_log_events_info: Some(rejected) }) = serde_json::from_slice(&reply.body) else {
             // The service took the request; an answer we cannot read says nothing else.
             return Ok(Answer::Delivered);
@@ -113,6 +114,10 @@ impl Destination for CloudWatch {
         Some(Key { group: group.into(), stream: stream.into() })
     }
 
+    async fn prepare(&self, batch: &Batch<Key>) {
+        hash(batch).await;
+    }
+
     async fn send(&self, batch: &Batch<Key>) -> Answer {
         let fault = match self.put(batch).await {
             Ok(answer) => return answer,
@@ -131,6 +136,11 @@ impl Destination for CloudWatch {
             answer => answer.unwrap_or_else(answer_to),
         }
     }
+}
+
+/// The hash of the body, worked out once. It takes longer than all the rest of a request.
+async fn hash(batch: &Batch<Key>) -> &str {
+    batch.memo(async { sha256_hex(&batch.body).await.into() }).await
 }
 
 impl Rejected {
