@@ -82,9 +82,9 @@ impl Share {
         Lease { share: self.clone(), bytes: 0 }
     }
 
-    /// Bytes there are, for all outputs together.
-    pub fn total(&self) -> u64 {
-        self.pool.total
+    /// Bytes that no other output can take.
+    pub fn own(&self) -> u64 {
+        self.pool.reserve
     }
 
     /// True if `bytes` more would leave half of the budget free: then they may be leased for mere convenience.

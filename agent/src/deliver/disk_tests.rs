@@ -311,8 +311,7 @@ async fn a_full_spool_drops_by_its_rule_and_counts() {
         let taken = of_key(&taken, 1);
         assert!(taken.is_sorted_by(|a, b| a < b), "{when_full:?}: in order, once");
         assert_eq!(taken.len() as u64, totals.delivered);
-        // What is newest is dropped by the other rule.
-        assert!(taken.last() == Some(&14_999) || when_full == WhenFull::DropNewest, "{totals:?}");
+        assert_eq!(taken.last(), Some(&14_999), "{when_full:?}: {totals:?}");
         let first = 15_000 - totals.delivered;
         let newest = taken.first() == Some(&first);
         assert!(newest || when_full == WhenFull::DropNewest, "what is missing is the beginning: {:?}", taken.first());

@@ -45,8 +45,9 @@ pub struct Engine<D: Destination> {
     /// Requests under way. A batch whose request panics comes back from `flights`.
     flying: Flock<u64, Answer>,
     flights: HashMap<u64, Flight<D>>,
-    /// The number of the batch that is prepared, and who does that.
+    /// Makes the next batch ready while a request is under way: at most one at a time.
     preparing: Flock<(), ()>,
+    /// Which batch that was last: it is done once.
     prepared: Option<Age>,
     next: u64,
     busy: HashMap<D::Key, usize>,

@@ -17,7 +17,7 @@ use super::{
     spool::Id,
 };
 
-/// The same for a batch that is only on disk.
+/// Bytes of memory that a batch holds which is only on disk: receipts, lease, its place in the queue.
 pub(super) const STUB_BYTES: u64 = 512;
 
 /// The copy of a batch on disk.

@@ -265,6 +265,10 @@ impl<D: Destination> Queue<D> {
                 return false;
             }
             let Some(mut open) = lane.try_lock() else { continue };
+            // The batch that was listed may have been sealed because it was full, and this is a newer one.
+            if sealed.is_some_and(|sealed| sealed <= open.opened()) {
+                continue;
+            }
             open.lose(Lost::MemoryFull);
             lane.listed.store(false, Ordering::Relaxed);
             drop(open);

@@ -36,7 +36,7 @@ use crate::tell::chain;
 const SAVE_AFTER: Duration = Duration::from_secs(5);
 /// How long an open batch goes on filling before it is sealed to be copied.
 const SEAL_AFTER: Duration = Duration::from_secs(30);
-/// The same while the agent stops.
+/// How long a batch waits before it is copied while the agent stops.
 const STOP_SAVES_AFTER: Duration = Duration::from_secs(1);
 /// Bytes on their way to the disk at a time, and so beyond what the budget says if they are delivered meanwhile.
 const WRITING_MAX: u64 = 4 * 1024 * 1024;
@@ -96,7 +96,8 @@ impl<D: Destination> Engine<D> {
             begun: Instant::now(),
             rests_until: None,
             reserve: self.output.share.lease(),
-            reserve_bytes: 2 * self.output.stock.room().min(self.output.share.total() / 16),
+            // Two of the largest batches, if that is within what is this output's own.
+            reserve_bytes: (2 * self.output.stock.room()).min(self.output.share.own()),
             stops_since: None,
             closed: false,
         });

@@ -10,8 +10,8 @@ use super::{
     super::frame::{Entries, EntryReader, Frame, Malformed, Message},
     Session,
 };
-use crate::logs::forward::usual::{self, Usual};
 use crate::logs::{
+    forward::usual::{self, Usual},
     record::{EventTime, Record},
     route::{Pass, Route},
 };
