@@ -17,6 +17,7 @@ use bytes::Bytes;
 use tokio::{sync::OnceCell, time::Instant};
 
 use super::{
+    ack::Ack,
     body::Body,
     books::{Account, Lost, Receipt},
     budget::Lease,
@@ -74,6 +75,11 @@ impl<K> Batch<K> {
         self.memo.get_or_init(|| work).await
     }
 
+    /// Bytes of memory that it holds.
+    pub(super) fn memory(&self) -> u64 {
+        memory(self.body.len(), &self.entries)
+    }
+
     /// Bytes of the record at `place`.
     pub fn record(&self, place: usize, frame: &Frame) -> &[u8] {
         &self.body[record_start(&self.entries, place, frame)..self.entries[place].end as usize]
@@ -105,6 +111,8 @@ pub struct Open {
     start: usize,
     /// Bytes of the batch before, which this one is likely to resemble.
     before: usize,
+    /// Bytes of memory that acknowledgements hold.
+    acks: u64,
 }
 
 impl Open {
@@ -122,6 +130,7 @@ impl Open {
             opened: Instant::now(),
             start: 0,
             before: 0,
+            acks: 0,
         }
     }
 
@@ -147,7 +156,7 @@ impl Open {
 
     /// Bytes of memory it holds.
     pub fn memory(&self) -> u64 {
-        if self.body.capacity() == 0 { 0 } else { memory(self.body.capacity(), &self.entries) }
+        if self.body.capacity() == 0 { 0 } else { memory(self.body.capacity(), &self.entries) + self.acks }
     }
 
     /// The lease that covers [`memory`](Self::memory).
@@ -177,6 +186,11 @@ impl Open {
         self.latest.max(time).abs_diff(self.earliest.min(time))
     }
 
+    /// The earliest time of its records, and the latest.
+    pub fn times(&self) -> (i64, i64) {
+        (self.earliest, self.latest)
+    }
+
     /// Takes back the record being written.
     pub fn cancel(&mut self, frame: &Frame) {
         let before = if self.entries.is_empty() { 0 } else { self.start - frame.separator.len() };
@@ -192,9 +206,13 @@ impl Open {
         u32::try_from(place).expect("a batch has at most 10,000 records, and no more receipts")
     }
 
-    /// Accepts `records` on the receipt at `source`.
-    pub fn accept(&mut self, source: u32, records: u32) {
-        self.receipts[source as usize].accept(records);
+    /// Accepts `records` on the receipt at `source`. Their message may wait for an acknowledgement.
+    pub fn accept(&mut self, source: u32, records: u32, ack: Option<&Arc<Ack>>) {
+        let receipt = &mut self.receipts[source as usize];
+        receipt.accept(records);
+        if let Some(ack) = ack.filter(|_| records > 0) {
+            self.acks += receipt.holds(ack);
+        }
     }
 
     /// Keeps the record being written.
@@ -237,8 +255,8 @@ impl Open {
             capacity = body.capacity();
             body.into()
         };
-        done.lease.resize(memory(capacity, &done.entries));
-        Pending::sealed(Batch::new(key, body, done.entries), done.receipts, done.lease, since)
+        done.lease.resize(memory(capacity, &done.entries) + done.acks);
+        Pending::sealed(Batch::new(key, body, done.entries), done.counted, done.receipts, done.lease, since)
     }
 
     /// Gives back the memory of an empty one.
@@ -254,7 +272,7 @@ impl Open {
         let lost = self.receipts.iter_mut().map(|receipt| lose_all(receipt, reason)).sum();
         self.receipts.clear();
         self.entries.clear();
-        self.counted = 0;
+        (self.counted, self.acks) = (0, 0);
         (self.earliest, self.latest, self.ordered) = (i64::MAX, i64::MIN, true);
         self.clear();
         lost
@@ -289,6 +307,29 @@ pub(super) fn carve(body: &[u8], entries: &[Entry], frame: &Frame, places: &[usi
     (carved, kept)
 }
 
+/// One batch that says what `parts` say, one after another. Each comes with the number of its receipts.
+pub(super) fn join<K>(key: K, parts: &[(&Batch<K>, usize)], frame: &Frame) -> Batch<K> {
+    let mut body = Body::with_room(parts.iter().map(|(part, _)| part.body.len()).sum());
+    let mut entries = Vec::with_capacity(parts.iter().map(|(part, _)| part.entries.len()).sum());
+    body.put(&frame.head);
+    let mut receipts_before = 0;
+    for (part, receipts) in parts {
+        if !entries.is_empty() {
+            body.put(frame.separator);
+        }
+        let records = &part.body[frame.head.len()..part.body.len() - frame.tail.len()];
+        entries.extend(part.entries.iter().map(|entry| {
+            let end = entry.end as usize - frame.head.len() + body.len();
+            let end = u32::try_from(end).expect("together they are within the limits of one batch");
+            Entry { end, source: entry.source + receipts_before, ..*entry }
+        }));
+        body.put(records);
+        receipts_before += u32::try_from(*receipts).expect("a batch has at most 10,000 records, and no more receipts");
+    }
+    body.put(frame.tail);
+    Batch::new(key, body.into_bytes().into(), entries)
+}
+
 /// Bytes of memory that a body and its entries hold.
 pub(super) fn memory(body: usize, entries: &Vec<Entry>) -> u64 {
     (BATCH_BYTES + body + entries.capacity() * size_of::<Entry>()) as u64
@@ -310,7 +351,7 @@ mod tests {
             open.begin(&frame());
             open.body.put(text.as_bytes());
             let source = open.source(accounts[number % accounts.len()]);
-            open.accept(source, 1);
+            open.accept(source, 1, None);
             open.commit(*time, text.len(), source);
         }
         (open, budget)

@@ -10,6 +10,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use super::ack::Ack;
+
 /// Why a service, or a rule of the service, did not take a record. Sending it again would not help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refused {
@@ -166,7 +168,7 @@ impl Account {
 
     /// Accepts `records` and returns the receipt that must be settled for them.
     pub fn accept(self: &Arc<Self>, records: u32) -> Receipt {
-        let mut receipt = Receipt { account: Arc::clone(self), unsettled: 0, on_disk: false };
+        let mut receipt = Receipt { account: Arc::clone(self), unsettled: 0, on_disk: false, acks: Vec::new() };
         receipt.accept(records);
         receipt
     }
@@ -177,7 +179,7 @@ impl Account {
         totals.accepted += u64::from(records);
         totals.spooled += u64::from(records);
         drop(totals);
-        Receipt { account: Arc::clone(self), unsettled: records, on_disk: true }
+        Receipt { account: Arc::clone(self), unsettled: records, on_disk: true, acks: Vec::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Totals> {
@@ -195,6 +197,8 @@ pub struct Receipt {
     unsettled: u32,
     /// They are safe on disk.
     on_disk: bool,
+    /// Of the messages that they came in, if those wait for more than acceptance.
+    acks: Vec<Arc<Ack>>,
 }
 
 impl Receipt {
@@ -226,7 +230,21 @@ impl Receipt {
     pub fn split(&mut self, records: u32) -> Self {
         let records = records.min(self.unsettled);
         self.unsettled -= records;
-        Self { account: Arc::clone(&self.account), unsettled: records, on_disk: self.on_disk }
+        Self { account: Arc::clone(&self.account), unsettled: records, on_disk: self.on_disk, acks: self.acks.clone() }
+    }
+
+    /// Some of its records are of the message that waits for `ack`. Returns the bytes of memory that this holds.
+    pub fn holds(&mut self, ack: &Arc<Ack>) -> u64 {
+        if self.acks.last().is_some_and(|last| Arc::ptr_eq(last, ack)) {
+            return 0;
+        }
+        self.acks.push(Arc::clone(ack));
+        ack.bytes()
+    }
+
+    /// Bytes of memory that acknowledgements hold.
+    pub fn ack_bytes(&self) -> u64 {
+        self.acks.iter().map(|ack| ack.bytes()).sum()
     }
 
     /// What is not settled yet is safe on disk, or is no more.
@@ -235,6 +253,9 @@ impl Receipt {
             return;
         }
         self.on_disk = on_disk;
+        if on_disk {
+            self.acks.retain(|ack| ack.awaits_delivery());
+        }
         let records = u64::from(self.unsettled);
         let mut totals = self.account.lock();
         let Totals { spooled, in_flight, .. } = &mut *totals;
@@ -247,6 +268,8 @@ impl Receipt {
     pub fn leave(mut self) {
         if self.on_disk {
             self.unsettled = 0;
+            // Whether they will be delivered, this process will not know.
+            self.take_back_acks();
         }
     }
 
@@ -262,6 +285,9 @@ impl Receipt {
 
     /// `records` of them are gone.
     pub fn lost(&mut self, records: u32, reason: Lost) {
+        if records > 0 {
+            self.take_back_acks();
+        }
         self.settle(records, |totals, n| totals.lost[reason as usize] += n);
     }
 
@@ -275,6 +301,14 @@ impl Receipt {
             false => totals.in_flight -= u64::from(records),
         }
         book(&mut totals, u64::from(records));
+        drop(totals);
+        if self.unsettled == 0 {
+            self.acks.clear();
+        }
+    }
+
+    fn take_back_acks(&mut self) {
+        self.acks.drain(..).for_each(|ack| ack.take_back());
     }
 }
 

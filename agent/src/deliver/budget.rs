@@ -122,6 +122,11 @@ impl Lease {
         true
     }
 
+    /// Adds another lease of the same output. This cannot fail.
+    pub fn join(&mut self, mut other: Self) {
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+
     /// Moves `bytes` of it, or all there are, to a lease of their own. This cannot fail.
     #[must_use]
     pub fn split(&mut self, bytes: u64) -> Self {

@@ -27,8 +27,9 @@ use serde::Deserialize;
 
 use super::{
     entry::{Head, MARK_BYTES, head_bytes, read_head},
-    spool::{AppendError, Found, Id, NotDurable, Store},
+    spool::{AppendError, Found, Id, NotDurable, ReadError, Store},
 };
+use crate::tell::chain;
 
 /// How often what was settled is noted on disk. What is not noted is sent again after a crash.
 const NOTE_EVERY: Duration = Duration::from_secs(1);
@@ -79,9 +80,11 @@ pub(super) enum Event {
         ticket: u64,
         bytes: Vec<u8>,
     },
+    /// Another time it may be read.
     NotLoaded {
         ticket: u64,
         why: String,
+        again: bool,
     },
     /// These were given up to make room.
     Evicted(Vec<Id>),
@@ -281,7 +284,10 @@ impl Keeper {
                 }
                 Order::Load { ticket, id } => events.push(match self.store.read(id) {
                     Ok(bytes) => Event::Loaded { ticket, bytes },
-                    Err(error) => Event::NotLoaded { ticket, why: error.to_string() },
+                    Err(error) => {
+                        let again = matches!(error, ReadError::Io { .. });
+                        Event::NotLoaded { ticket, why: chain(&error).to_string(), again }
+                    }
                 }),
                 Order::Settle(id) => {
                     self.store.settle(id);

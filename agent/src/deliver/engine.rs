@@ -5,6 +5,7 @@
 //! Never: blocks on a destination. A `send` that panics counts as an ambiguous failure.
 
 mod hearing;
+mod joining;
 mod keeping;
 mod settle;
 
@@ -28,6 +29,7 @@ use super::{
     standing::Standing,
 };
 use crate::{life::Flock, tell::RateLimited};
+use joining::Flight;
 use keeping::Keeping;
 
 /// How often an attempt is made while the agent stops, whatever the backoff.
@@ -57,11 +59,6 @@ pub struct Engine<D: Destination> {
     standing: Arc<Mutex<Standing>>,
     /// With a spool.
     keeping: Option<Keeping<D>>,
-}
-
-struct Flight<D: Destination> {
-    pending: Pending<D::Key>,
-    started: Instant,
 }
 
 impl<D: Destination> Engine<D> {
@@ -145,9 +142,10 @@ impl<D: Destination> Engine<D> {
         }
         while self.under_way() < self.pace.allowed(now) {
             let Some(pending) = self.take_due(now) else { return };
-            match pending.batch {
-                Some(_) => self.send(pending, now),
-                None => self.load(pending),
+            if pending.batch.is_none() {
+                self.load(pending);
+            } else if let Some(flight) = self.join(pending, now) {
+                self.send(flight);
             }
         }
     }
@@ -195,20 +193,20 @@ impl<D: Destination> Engine<D> {
         self.preparing.start((), async move { destination.prepare(&batch).await });
     }
 
-    fn send(&mut self, mut pending: Pending<D::Key>, now: Instant) {
-        let Some(batch) = pending.batch.clone() else { return };
-        pending.attempts += 1;
+    fn send(&mut self, mut flight: Flight<D>) {
+        flight.parts.iter_mut().for_each(|part| part.attempts += 1);
+        let batch = Arc::clone(&flight.batch);
         let destination = Arc::clone(&self.output.destination);
         let number = self.next;
         self.next += 1;
         self.occupy(&batch.key);
-        self.flights.insert(number, Flight { pending, started: now });
+        self.flights.insert(number, flight);
         self.flying.start(number, async move { destination.send(&batch).await });
     }
 
     fn landed(&mut self, number: u64, answer: Option<Answer>) {
         let flight = self.flights.remove(&number).expect("every flight is entered before it starts");
-        self.free(&flight.pending.key);
+        self.free(&flight.batch.key);
         let answer = answer.unwrap_or_else(|| {
             self.output.counters.life_panics.inc();
             let detail = "sending panicked; this is a bug in pillion".to_owned();
@@ -283,7 +281,7 @@ impl<D: Destination> Engine<D> {
         self.keep_all().await;
         self.flying = Flock::default();
         self.output.stock.close();
-        let flights = std::mem::take(&mut self.flights).into_values().map(|flight| flight.pending);
+        let flights = std::mem::take(&mut self.flights).into_values().flat_map(|flight| flight.parts);
         let (sealed, listed) = self.output.queue().end();
         let left = flights.chain(self.take_loading()).chain(sealed);
         let mut lost = left.map(|pending| pending.leave(Lost::Stopped)).sum::<u64>();

@@ -16,10 +16,12 @@ use tokio::sync::Notify;
 
 use super::{
     Destination, Limits,
+    ack::Ack,
     batch::{Frame, Open},
     body::Body,
     books::{Account, Lost, Refused},
     budget::Share,
+    pending::Pending,
     queue::Queue,
     stock::Stock,
 };
@@ -58,6 +60,8 @@ pub struct Appending<'a, D: Destination> {
     source: u32,
     /// Records committed since the account last heard of them.
     unbooked: u32,
+    /// Of the message that they are of.
+    ack: Option<Arc<Ack>>,
 }
 
 /// Lanes beyond which idle ones are forgotten. A task has one per container; templates can make many.
@@ -110,7 +114,7 @@ impl<D: Destination> Output<D> {
     pub fn append<'a>(&'a self, lane: &'a Arc<Lane<D>>, account: &'a Arc<Account>) -> Appending<'a, D> {
         let mut open = lane.lock();
         let source = open.source(account);
-        Appending { output: self, lane, open, account, source, unbooked: 0 }
+        Appending { output: self, lane, open, account, source, unbooked: 0, ack: None }
     }
 
     /// No more records will come: the engine may end when all are settled.
@@ -134,10 +138,18 @@ impl<D: Destination> Output<D> {
 
     /// Moves the open batch of `lane` to the queue.
     pub(super) fn seal(&self, lane: &Lane<D>, open: &mut Open) {
-        if open.is_empty() {
-            return;
+        if !open.is_empty() {
+            self.push(self.seal_alone(lane, open));
         }
-        let pending = open.seal(lane.key.clone(), &lane.frame, self.share.lease(), &self.stock);
+    }
+
+    /// Takes the open batch of `lane`.
+    pub(super) fn seal_alone(&self, lane: &Lane<D>, open: &mut Open) -> Pending<D::Key> {
+        open.seal(lane.key.clone(), &lane.frame, self.share.lease(), &self.stock)
+    }
+
+    /// Adds a batch that was just sealed to the queue.
+    pub(super) fn push(&self, pending: Pending<D::Key>) {
         let mut queue = self.queue();
         if queue.ended {
             drop(queue);
@@ -207,6 +219,12 @@ impl<D: Destination> Appending<'_, D> {
         self.unbooked += 1;
     }
 
+    /// What comes from here on is of a message that waits for `ack`, or of one that does not wait.
+    pub fn of_message(&mut self, ack: Option<&Arc<Ack>>) {
+        self.book();
+        self.ack = ack.cloned();
+    }
+
     /// Takes the record back and books it as refused.
     #[cold]
     pub fn refuse(&mut self, reason: Refused) {
@@ -237,7 +255,7 @@ impl<D: Destination> Appending<'_, D> {
     }
 
     fn book(&mut self) {
-        self.open.accept(self.source, std::mem::take(&mut self.unbooked));
+        self.open.accept(self.source, std::mem::take(&mut self.unbooked), self.ack.as_ref());
     }
 
     /// Covers the memory of the open batch. Makes room if need be; false if there is none, and the batch is lost.

@@ -20,6 +20,7 @@
 //! With a spool, what is not delivered soon, or does not fit the memory, is copied to disk by a thread of its own ([`disk`]) and
 //! read back when its turn comes. Where a batch is, in memory, on disk or both, changes nothing of its place in the queue.
 
+pub mod ack;
 pub mod batch;
 pub mod body;
 pub mod books;

@@ -29,8 +29,8 @@ pub(super) enum DiskCopy {
     Asked(u64),
     /// It says the same.
     Stored(Arc<Stored>),
-    /// It holds these records and others. It stays until all of them are settled.
-    Part(Arc<Stored>),
+    /// These entries hold the records, and others too. Each stays until all of its records are settled.
+    Part(Vec<Arc<Stored>>),
 }
 
 impl DiskCopy {
@@ -38,14 +38,25 @@ impl DiskCopy {
     pub(super) fn is_of(&self, is_it: impl Fn(Id) -> bool) -> bool {
         match self {
             Self::None | Self::Asked(_) => false,
-            Self::Stored(stored) | Self::Part(stored) => is_it(stored.id()),
+            Self::Stored(stored) => is_it(stored.id()),
+            Self::Part(entries) => entries.iter().any(|stored| is_it(stored.id())),
         }
     }
 
     fn of_part(&self) -> Self {
         match self {
             Self::None | Self::Asked(_) => Self::None,
-            Self::Stored(stored) | Self::Part(stored) => Self::Part(Arc::clone(stored)),
+            Self::Stored(stored) => Self::Part(vec![Arc::clone(stored)]),
+            Self::Part(entries) => Self::Part(entries.clone()),
+        }
+    }
+
+    /// The entries that hold the records.
+    fn entries(&self) -> &[Arc<Stored>] {
+        match self {
+            Self::None | Self::Asked(_) => &[],
+            Self::Stored(stored) => std::slice::from_ref(stored),
+            Self::Part(entries) => entries,
         }
     }
 }
@@ -58,6 +69,8 @@ pub struct Pending<K> {
     /// What is sent, unless it is only on disk.
     pub batch: Option<Arc<Batch<K>>>,
     records: usize,
+    /// Its bytes as the service counts them, if that is known.
+    pub(super) counted: Option<usize>,
     receipts: Vec<Receipt>,
     /// Its copy on disk.
     pub(super) copy: DiskCopy,
@@ -69,6 +82,8 @@ pub struct Pending<K> {
     pub(super) number: u64,
     /// Times it was sent.
     pub attempts: u32,
+    /// Times the disk could not read it.
+    pub(super) reads_failed: u32,
     /// Not to be sent before this.
     pub not_before: Option<Instant>,
 }
@@ -81,10 +96,17 @@ pub(super) fn lose_all(receipt: &mut Receipt, reason: Lost) -> u64 {
 
 impl<K: Clone> Pending<K> {
     /// A batch that was just sealed; its first record was accepted at `since`.
-    pub(super) fn sealed(batch: Batch<K>, receipts: Vec<Receipt>, lease: Lease, since: Instant) -> Self {
+    pub(super) fn sealed(
+        batch: Batch<K>,
+        counted: usize,
+        receipts: Vec<Receipt>,
+        lease: Lease,
+        since: Instant,
+    ) -> Self {
         Self {
             key: batch.key.clone(),
             records: batch.entries.len(),
+            counted: Some(counted),
             batch: Some(Arc::new(batch)),
             receipts,
             copy: DiskCopy::None,
@@ -92,6 +114,7 @@ impl<K: Clone> Pending<K> {
             since,
             number: 0,
             attempts: 0,
+            reads_failed: 0,
             not_before: None,
         }
     }
@@ -100,7 +123,20 @@ impl<K: Clone> Pending<K> {
     pub(super) fn adopted(key: K, receipts: Vec<Receipt>, stored: Arc<Stored>, since: Instant, lease: Lease) -> Self {
         let records = receipts.iter().map(|receipt| receipt.unsettled() as usize).sum();
         let copy = DiskCopy::Stored(stored);
-        Self { key, batch: None, records, receipts, copy, lease, since, number: 0, attempts: 0, not_before: None }
+        Self {
+            key,
+            batch: None,
+            records,
+            counted: None,
+            receipts,
+            copy,
+            lease,
+            since,
+            number: 0,
+            attempts: 0,
+            reads_failed: 0,
+            not_before: None,
+        }
     }
 
     /// What is sent. It must be in memory.
@@ -136,14 +172,14 @@ impl<K: Clone> Pending<K> {
         let stored = matches!(self.copy, DiskCopy::Stored(_)) && self.batch.is_some();
         if stored {
             self.batch = None;
-            self.lease.resize(STUB_BYTES);
+            self.lease.resize(STUB_BYTES + self.ack_bytes());
         }
         stored
     }
 
     /// What was read from the copy on disk. Gives it back if there is no memory for it.
     pub(super) fn load(&mut self, batch: Batch<K>) -> Result<(), Batch<K>> {
-        let bytes = memory(batch.body.len(), &batch.entries);
+        let bytes = memory(batch.body.len(), &batch.entries) + self.ack_bytes();
         if self.lease.bytes() < bytes && !self.lease.resize(bytes) {
             return Err(batch);
         }
@@ -151,9 +187,13 @@ impl<K: Clone> Pending<K> {
         Ok(())
     }
 
+    fn ack_bytes(&self) -> u64 {
+        self.receipts.iter().map(Receipt::ack_bytes).sum()
+    }
+
     /// Takes the memory for `batch` from `reserve`. False if that has not enough.
     pub(super) fn lease_from(&mut self, reserve: &mut Lease, batch: &Batch<K>) -> bool {
-        let bytes = memory(batch.body.len(), &batch.entries);
+        let bytes = memory(batch.body.len(), &batch.entries) + self.ack_bytes();
         let enough = reserve.bytes() >= bytes;
         if enough {
             self.lease = reserve.split(bytes);
@@ -163,14 +203,13 @@ impl<K: Clone> Pending<K> {
 
     /// Leaves it to the next process if there is a copy on disk. Otherwise all records are booked as lost; says how many.
     pub(super) fn leave(mut self, reason: Lost) -> u64 {
-        match &self.copy {
-            DiskCopy::Stored(stored) | DiskCopy::Part(stored) => {
-                stored.keep();
-                self.receipts.drain(..).for_each(Receipt::leave);
-                0
-            }
-            _ => self.lost(reason),
+        let entries = self.copy.entries();
+        if entries.is_empty() {
+            return self.lost(reason);
         }
+        entries.iter().for_each(|stored| stored.keep());
+        self.receipts.drain(..).for_each(Receipt::leave);
+        0
     }
 
     /// Books all its records as delivered.
@@ -190,6 +229,11 @@ impl<K: Clone> Pending<K> {
     /// Books all its records as lost and says how many.
     pub fn lost(mut self, reason: Lost) -> u64 {
         self.receipts.iter_mut().map(|receipt| lose_all(receipt, reason)).sum()
+    }
+
+    /// How many accounts it has records of.
+    pub(super) fn receipts(&self) -> usize {
+        self.receipts.len()
     }
 
     /// Records in it.
@@ -221,6 +265,7 @@ impl<K: Clone> Pending<K> {
         Self {
             key: self.key.clone(),
             records: entries.len(),
+            counted: None,
             batch: Some(Arc::new(Batch::new(self.key.clone(), body.into(), entries))),
             receipts,
             copy: self.copy.of_part(),
@@ -228,8 +273,26 @@ impl<K: Clone> Pending<K> {
             since: self.since,
             number: self.number,
             attempts: self.attempts,
+            reads_failed: 0,
             not_before: None,
         }
+    }
+
+    /// One batch of all `parts`, which follow each other; `batch` is what they say together.
+    pub(super) fn join(parts: Vec<Self>, batch: Arc<Batch<K>>) -> Option<Self> {
+        let entries: Vec<_> = parts.iter().flat_map(|part| part.copy.entries()).cloned().collect();
+        let mut parts = parts.into_iter();
+        let mut whole = parts.next()?;
+        if !entries.is_empty() {
+            whole.copy = DiskCopy::Part(entries);
+        }
+        for part in parts {
+            whole.records += part.records;
+            whole.receipts.extend(part.receipts);
+            whole.lease.join(part.lease);
+        }
+        (whole.batch, whole.counted) = (Some(batch), None);
+        Some(whole)
     }
 
     /// Rests no longer than `at_most` from `now`.

@@ -87,9 +87,14 @@ impl<D: Destination> Queue<D> {
 
     /// Adds a batch that was just sealed.
     pub(super) fn push(&mut self, mut pending: Pending<D::Key>) {
+        self.number(&mut pending);
+        self.put_back(pending);
+    }
+
+    /// Gives a batch that was just sealed its place among those of one instant.
+    pub(super) fn number(&mut self, pending: &mut Pending<D::Key>) {
         pending.number = self.numbered;
         self.numbered += 1;
-        self.put_back(pending);
     }
 
     /// Adds a batch that waited before, or a part of one, in its old place.
@@ -145,6 +150,31 @@ impl<D: Destination> Queue<D> {
         pending
     }
 
+    /// Takes the batches of `key` that come next, as long as `is_wanted`.
+    pub(super) fn take_while(
+        &mut self,
+        key: &D::Key,
+        mut is_wanted: impl FnMut(&Pending<D::Key>) -> bool,
+    ) -> Vec<Pending<D::Key>> {
+        let mut taken = Vec::new();
+        while let Some(next) = self.sealed.get(key).and_then(|batches| batches.front()).filter(|next| is_wanted(next)) {
+            let age = next.age();
+            taken.extend(self.take(age));
+        }
+        taken
+    }
+
+    /// True if a sealed batch of `key` waits.
+    pub(super) fn has_sealed(&self, key: &D::Key) -> bool {
+        self.sealed.contains_key(key)
+    }
+
+    /// Takes the lane of `key`, if it has an open batch and no sealed one waits. Its mark `listed` is the caller's to change.
+    pub(super) fn unlist_key(&mut self, key: &D::Key) -> Option<Listed<D>> {
+        let place = self.open.iter().position(|listed| listed.lane.key == *key)?;
+        if self.has_sealed(key) { None } else { self.unlist(place) }
+    }
+
     /// The batch that is likely to be sent next, if it is in memory.
     pub(super) fn next(&self) -> Option<(Age, &Arc<Batch<D::Key>>)> {
         let front = self.fronts().next()?;
@@ -163,7 +193,9 @@ impl<D: Destination> Queue<D> {
 
     /// Since when the oldest batch waits whose key rests.
     pub(super) fn resting_since(&self) -> Option<Instant> {
-        self.fronts().find(|pending| pending.not_before.is_some()).map(|pending| pending.since)
+        // One that was never sent only waits for company.
+        let rests = |pending: &&Pending<D::Key>| pending.not_before.is_some() && pending.attempts > 0;
+        self.fronts().find(rests).map(|pending| pending.since)
     }
 
     /// When the next batch that rests may be sent.
@@ -252,9 +284,14 @@ impl<D: Destination> Queue<D> {
         gone.into_iter().filter_map(|(key, age)| self.remove(&key, age)).collect()
     }
 
+    /// When the longest open batch was opened.
+    pub(super) fn oldest_open(&self) -> Option<Instant> {
+        self.open.front().map(|listed| listed.since)
+    }
+
     /// True if open batches wait, of which the first was opened before `time`.
     pub(super) fn is_open_since(&self, time: Instant) -> bool {
-        self.open.front().is_some_and(|listed| listed.since <= time)
+        self.oldest_open().is_some_and(|since| since <= time)
     }
 
     /// Gives up the longest open batch, if it is older than `sealed` and nobody appends to it just now.

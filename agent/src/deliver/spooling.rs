@@ -26,16 +26,18 @@ pub struct Spooling {
     path: PathBuf,
     bytes_each: u64,
     when_full: WhenFull,
+    at_once: bool,
 }
 
 impl Spooling {
-    /// Opens the folder at `path`, with `bytes_max` bytes for `outputs` outputs. `None` if that cannot be.
-    pub fn open(path: &Path, bytes_max: u64, outputs: usize, when_full: WhenFull) -> Option<Self> {
+    /// Opens the folder at `path`, with `bytes_max` bytes for `outputs` outputs. With `at_once`, everything is copied there
+    /// as soon as it is accepted. `None` if it cannot be opened.
+    pub fn open(path: &Path, bytes_max: u64, outputs: usize, when_full: WhenFull, at_once: bool) -> Option<Self> {
         let root = Root::open(Arc::new(Real), path);
         let root = root
             .inspect_err(|error| error!(error = %chain(error), "there is no spool; records are kept in memory only"));
         let bytes_each = bytes_max / outputs.max(1) as u64;
-        Some(Self { root: Mutex::new(root.ok()?), path: path.to_owned(), bytes_each, when_full })
+        Some(Self { root: Mutex::new(root.ok()?), path: path.to_owned(), bytes_each, when_full, at_once })
     }
 
     /// Where it is.
@@ -52,7 +54,7 @@ impl Spooling {
                 for damage in &found.damage {
                     warn!(output = &*name, %damage, "the spool is damaged");
                 }
-                engine.with_spool(store, found, self.when_full, books.clone())
+                engine.with_spool(store, found, self.when_full, self.at_once, books.clone())
             }
             Err(error) => {
                 error!(output = &*name, error = %chain(&error), "this output has no spool; its records are kept in memory only");

@@ -9,7 +9,10 @@ use super::{
     Numbers, Reading,
     section::{Reader, value_shown},
 };
-use crate::logs::settings::{Forward, Input, Json, Permissions, Secret, User};
+use crate::{
+    deliver::ack::AckLevel,
+    logs::settings::{Forward, Input, Json, Permissions, Secret, User},
+};
 
 /// Options of all inputs that mean nothing here, or that we do anyway.
 const COMMON: [&str; 11] = [
@@ -74,6 +77,7 @@ fn forward(reader: &mut Reader<'_>) -> Option<Forward> {
         self_hostname: reader.text("self_hostname"),
         users,
         message_bytes_max: reader.size("buffer_max_size"),
+        ack: AckLevel::Accepted,
     };
     (open && (settings.unix.is_some() || settings.tcp.is_some())).then_some(settings)
 }

@@ -20,7 +20,10 @@ use super::{
     record::{EventTime, Record},
 };
 use crate::{
-    deliver::books::{Books, Holder},
+    deliver::{
+        ack::Ack,
+        books::{Books, Holder},
+    },
     limits::{CONTAINER_LABELS_MAX, TAGS_MAX},
     tell::counters::Counters,
 };
@@ -178,6 +181,11 @@ impl<'r> Pass<'r> {
         for writer in &mut self.writers {
             writer.append(record, &mut self.workspace);
         }
+    }
+
+    /// What comes from here on is of a message that waits for `ack`, or of one that does not wait.
+    pub fn of_message(&mut self, ack: Option<&Arc<Ack>>) {
+        self.writers.iter_mut().for_each(|writer| writer.of_message(ack));
     }
 
     /// Records read so far.

@@ -13,7 +13,7 @@ use super::{
     out::{cloudwatch, file},
     pattern::Pattern,
 };
-use crate::units::ByteSize;
+use crate::{deliver::ack::AckLevel, units::ByteSize};
 
 /// The logs job.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -25,6 +25,13 @@ pub struct Logs {
     pub filters: Vec<Filter>,
     /// Where records go. A record goes to every output whose `match` fits its tag.
     pub outputs: Vec<Output>,
+}
+
+impl Logs {
+    /// True if a sender waits until its records are on disk.
+    pub fn copies_at_once(&self) -> bool {
+        self.inputs.iter().any(|input| matches!(input, Input::Forward(forward) if forward.ack == AckLevel::Spooled))
+    }
 }
 
 /// A place where records come in.
@@ -57,6 +64,10 @@ pub struct Forward {
     pub self_hostname: Option<String>,
     /// Users of whom one must log in. Needs `shared_key`.
     pub users: Vec<User>,
+    /// What it means that a message's `chunk` is acknowledged: its records are `accepted` (default: in memory), `spooled`
+    /// (on disk or delivered; needs `spool.path`, and has all records copied to disk at once) or `delivered`. If one of
+    /// them is lost, no acknowledgement is given, and the sender may send the message again.
+    pub ack: AckLevel,
     /// The largest message taken, before and after decompression. Default 6144000 bytes. A larger one closes its
     /// connection.
     pub message_bytes_max: Option<ByteSize>,

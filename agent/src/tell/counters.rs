@@ -40,6 +40,8 @@ pub struct Set {
     pub logs_connections_open: IntGaugeVec,
     /// What could not be read, by `kind`. Ends a forward connection, except `signal`; a JSON connection goes on.
     pub logs_forward_errors: IntCounterVec,
+    /// Acknowledgements not given because a record of the message was lost, by `input`.
+    pub logs_withheld_acks: IntCounterVec,
     /// Records that a filter dropped as configured, by `container`.
     pub logs_filtered_records: IntCounterVec,
     /// Records that no output takes, by `container`.
@@ -104,6 +106,11 @@ impl Counters {
                 "pillion_logs_forward_errors_total",
                 &["kind"],
                 "What could not be read, by kind. Ends a forward connection, except `signal`; a JSON connection goes on.",
+            ),
+            logs_withheld_acks: to.counters(
+                "pillion_logs_withheld_acks_total",
+                &["input"],
+                "Acknowledgements not given because a record of the message was lost.",
             ),
             logs_filtered_records: to.counters(
                 "pillion_logs_filtered_records_total",

@@ -3,13 +3,13 @@
 //! Promises: an earlier process' batches stand before all others, in their order; a batch that cannot be read back is booked.
 //! Never: orders anything of the disk.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::{
-    Engine,
+    Engine, Flight,
     keeping::{DISK_REST, before, now_in_milliseconds},
 };
 use crate::deliver::{
@@ -20,6 +20,9 @@ use crate::deliver::{
     pending::{DiskCopy, Pending, STUB_BYTES},
     spool::Id,
 };
+
+/// Times that a disk may fail to read a batch, in some ten seconds, until the batch is given up.
+const READS_MAX: u32 = 5;
 
 impl<D: Destination> Engine<D> {
     /// Takes note of what the disk did.
@@ -32,7 +35,7 @@ impl<D: Destination> Engine<D> {
                 Event::Saved { ticket, id } => self.saved(ticket, id),
                 Event::NotSaved { ticket, why } => self.not_saved(ticket, &why, now),
                 Event::Loaded { ticket, bytes } => self.loaded(ticket, bytes),
-                Event::NotLoaded { ticket, why } => self.not_loaded(ticket, &why),
+                Event::NotLoaded { ticket, why, again } => self.not_loaded(ticket, &why, again, now),
                 Event::Evicted(ids) => self.evicted(&ids),
                 Event::Closed => self.disk_closed(),
             }
@@ -100,8 +103,8 @@ impl<D: Destination> Engine<D> {
         // If nobody takes it, the batch was settled meanwhile, and the entry is settled when this is dropped.
         let stored = keeping.disk.stored(id);
         let is_it = |batch: &Pending<D::Key>| matches!(batch.copy, DiskCopy::Asked(asked) if asked == ticket);
-        if let Some(flight) = self.flights.values_mut().find(|flight| is_it(&flight.pending)) {
-            return flight.pending.is_stored(stored);
+        if let Some(flying) = flying(&mut self.flights).find(|flying| is_it(flying)) {
+            return flying.is_stored(stored);
         }
         if let Some(batch) = self.output.queue().find(&key, age, is_it) {
             batch.is_stored(stored);
@@ -113,8 +116,8 @@ impl<D: Destination> Engine<D> {
         let Some((key, age, _)) = keeping.writing.remove(&ticket) else { return };
         keeping.rests_until = Some(now + DISK_REST);
         let is_it = |batch: &Pending<D::Key>| matches!(batch.copy, DiskCopy::Asked(asked) if asked == ticket);
-        if let Some(flight) = self.flights.values_mut().find(|flight| is_it(&flight.pending)) {
-            flight.pending.copy = DiskCopy::None;
+        if let Some(flying) = flying(&mut self.flights).find(|flying| is_it(flying)) {
+            flying.copy = DiskCopy::None;
         } else if let Some(batch) = self.output.queue().find(&key, age, is_it) {
             batch.copy = DiskCopy::None;
         }
@@ -145,20 +148,26 @@ impl<D: Destination> Engine<D> {
         self.output.queue().put_back(pending);
     }
 
-    fn not_loaded(&mut self, ticket: u64, why: &str) {
-        let Some(pending) = self.keeping.as_mut().and_then(|keeping| keeping.loading.remove(&ticket)) else { return };
+    fn not_loaded(&mut self, ticket: u64, why: &str, again: bool, now: Instant) {
+        let Some(mut pending) = self.keeping.as_mut().and_then(|keeping| keeping.loading.remove(&ticket)) else {
+            return;
+        };
         self.free(&pending.key);
         let given_up = matches!(pending.copy, DiskCopy::None);
+        pending.reads_failed += 1;
+        if again && !given_up && pending.reads_failed < READS_MAX {
+            pending.not_before = Some(now + DISK_REST * pending.reads_failed);
+            self.output.queue().put_back(pending);
+            return self.warn_of_disk(why, "a batch could not be read from the spool; it is tried again");
+        }
         pending.lost(if given_up { Lost::SpoolFull } else { Lost::SpoolDamaged });
         self.warn_of_disk(why, "a batch could not be read from the spool; its records are lost");
     }
 
     fn evicted(&mut self, ids: &[Id]) {
         let is_gone = |id: Id| ids.contains(&id);
-        for flight in self.flights.values_mut() {
-            if flight.pending.copy.is_of(is_gone) {
-                flight.pending.is_stored_no_more();
-            }
+        for flying in flying(&mut self.flights).filter(|flying| flying.copy.is_of(is_gone)) {
+            flying.is_stored_no_more();
         }
         let loading = self.keeping.iter_mut().flat_map(|keeping| keeping.loading.values_mut());
         for pending in loading.filter(|pending| pending.copy.is_of(is_gone)) {
@@ -185,4 +194,9 @@ impl<D: Destination> Engine<D> {
             warn!(output = &*self.output.name, why, suppressed, "{what}");
         }
     }
+}
+
+/// The batches whose requests are under way.
+fn flying<D: Destination>(flights: &mut HashMap<u64, Flight<D>>) -> impl Iterator<Item = &mut Pending<D::Key>> {
+    flights.values_mut().flat_map(|flight| &mut flight.parts)
 }

@@ -5,6 +5,8 @@
 //! - A batch has waited for [`SAVE_AFTER`]: its service is down or slow. It is copied, and stays in memory while there is
 //!   room, so that a crash costs the last seconds only.
 //! - The agent stops: what was not delivered within [`STOP_SAVES_AFTER`] is copied.
+//! - A sender waits until its records are on disk: everything is copied within [`AT_ONCE_AFTER`], which is what one sync has
+//!   for company. What is sealed for that waits for company of its own before it is sent ([`super::joining`]).
 //!
 //! Promises: the order of a key's batches is the same on disk and in memory; nothing is sent before what an earlier process
 //! left is known; a disk that fails costs what memory cannot hold, and nothing else.
@@ -36,6 +38,8 @@ use crate::tell::chain;
 const SAVE_AFTER: Duration = Duration::from_secs(5);
 /// How long an open batch goes on filling before it is sealed to be copied.
 const SEAL_AFTER: Duration = Duration::from_secs(30);
+/// How long a record waits for others before it is copied while somebody waits for that. A sync takes some 4 ms.
+const AT_ONCE_AFTER: Duration = Duration::from_millis(10);
 /// How long a batch waits before it is copied while the agent stops.
 const STOP_SAVES_AFTER: Duration = Duration::from_secs(1);
 /// Bytes on their way to the disk at a time, and so beyond what the budget says if they are delivered meanwhile.
@@ -52,6 +56,8 @@ const CLOSING_MAX: Duration = Duration::from_millis(150);
 pub(super) struct Keeping<D: Destination> {
     pub(super) disk: Disk,
     pub(super) books: Books,
+    /// Somebody waits until records are on disk.
+    at_once: bool,
     /// Batches that are being written, and their bytes.
     pub(super) writing: HashMap<u64, (D::Key, Age, u64)>,
     pub(super) loading: HashMap<u64, Pending<D::Key>>,
@@ -71,10 +77,17 @@ pub(super) struct Keeping<D: Destination> {
 }
 
 impl<D: Destination> Engine<D> {
-    /// Keeps in `store` what does not fit the memory or is not delivered soon, and delivers what was `found` there. If there
-    /// cannot be a thread for that, it does without, and what was found stays there.
+    /// Keeps in `store` what does not fit the memory or is not delivered soon, or everything `at_once`, and delivers what was
+    /// `found` there. If there cannot be a thread for that, it does without, and what was found stays there.
     #[must_use]
-    pub fn with_spool(mut self, store: Store, found: Found, when_full: WhenFull, books: Books) -> Self {
+    pub fn with_spool(
+        mut self,
+        store: Store,
+        found: Found,
+        when_full: WhenFull,
+        at_once: bool,
+        books: Books,
+    ) -> Self {
         let output = Arc::clone(&self.output);
         let started = Disk::start(store, found, when_full, move || output.wake.notify_one());
         let disk = match started {
@@ -87,6 +100,7 @@ impl<D: Destination> Engine<D> {
         self.keeping = Some(Keeping {
             disk,
             books,
+            at_once,
             writing: HashMap::new(),
             loading: HashMap::new(),
             next: 0,
@@ -157,6 +171,8 @@ impl<D: Destination> Engine<D> {
         if keeping.closed || keeping.listing {
             return;
         }
+        let (seal_after, save_after) =
+            if keeping.at_once { (AT_ONCE_AFTER, Duration::ZERO) } else { (SEAL_AFTER, SAVE_AFTER) };
         let stops = keeping.stops_since.is_some_and(|since| now >= since + STOP_SAVES_AFTER);
         let rests = keeping.rests_until.is_some_and(|until| now < until);
         while is_short(self) && self.output.queue().release() {}
@@ -164,21 +180,21 @@ impl<D: Destination> Engine<D> {
             return;
         }
         let short = is_short(self);
-        if stops || short || self.output.queue().is_open_since(before(now, SEAL_AFTER)) {
-            self.seal_to_save(now, stops, short);
+        if stops || short || self.output.queue().is_open_since(before(now, seal_after)) {
+            self.seal_to_save(before(now, seal_after), stops, short);
         }
-        let waited = before(now, SAVE_AFTER);
+        let waited = before(now, save_after);
         self.save(|(since, _)| stops || short || since <= waited, WRITING_MAX);
     }
 
-    /// Seals what is open: all of it while we stop, what is old, and while memory is short the oldest if nothing else can
-    /// be copied.
-    fn seal_to_save(&mut self, now: Instant, stops: bool, short: bool) {
+    /// Seals what is open: all of it while we stop, what was opened `before` a time, and while memory is short the oldest if
+    /// nothing else can be copied.
+    fn seal_to_save(&mut self, before: Instant, stops: bool, short: bool) {
         let idle = self.keeping.as_ref().is_some_and(|keeping| keeping.writing.is_empty());
         let mut one = short && idle && self.output.queue().unsaved().is_empty();
         loop {
             let mut queue = self.output.queue();
-            if !stops && !one && !queue.is_open_since(before(now, SEAL_AFTER)) || !queue.is_open_since(now) {
+            if !stops && !one && !queue.is_open_since(before) {
                 return;
             }
             one = false;
@@ -186,7 +202,11 @@ impl<D: Destination> Engine<D> {
             drop(queue);
             let mut open = listed.lane.lock();
             listed.lane.listed.store(false, Ordering::Relaxed);
-            self.output.seal(&listed.lane, &mut open);
+            if !open.is_empty() {
+                let mut pending = self.output.seal_alone(&listed.lane, &mut open);
+                pending.not_before = Some(pending.since + self.linger());
+                self.output.push(pending);
+            }
         }
     }
 
@@ -223,7 +243,9 @@ impl<D: Destination> Engine<D> {
     pub(super) fn keeps_at(&self, now: Instant) -> Option<Instant> {
         let keeping = self.keeping.as_ref().filter(|keeping| !keeping.closed)?;
         let waits = !self.output.queue().is_empty();
-        waits.then(|| keeping.rests_until.filter(|&until| until > now).unwrap_or(now + LOOK_EVERY))
+        let rests = keeping.rests_until.filter(|&until| until > now);
+        let open = self.output.queue().oldest_open().filter(|_| keeping.at_once).map(|since| since + AT_ONCE_AFTER);
+        waits.then(|| rests.or(open).unwrap_or(now + LOOK_EVERY))
     }
 
     /// Copies everything that is left, as far as that is done in a moment.
@@ -231,10 +253,11 @@ impl<D: Destination> Engine<D> {
         if self.keeping.is_none() {
             return;
         }
-        self.seal_to_save(Instant::now(), true, false);
-        for (_, flight) in std::mem::take(&mut self.flights) {
+        let now = Instant::now();
+        self.seal_to_save(now, true, false);
+        for part in std::mem::take(&mut self.flights).into_values().flat_map(|flight| flight.parts) {
             // Whether they were taken will not be known any more.
-            self.output.queue().put_back(flight.pending);
+            self.output.queue().put_back(part);
         }
         // A process that ends as soon as it has begun has not heard yet what is there.
         self.until_disk(|engine| !engine.is_listing(), LAST_COPIES_MAX).await;

@@ -18,7 +18,7 @@ use crate::deliver::{
 
 impl<D: Destination> Engine<D> {
     pub(super) fn settle(&mut self, flight: Flight<D>, answer: Answer) {
-        let Flight { pending, started } = flight;
+        let started = flight.started;
         let label = match &answer {
             Answer::Delivered => "delivered",
             Answer::Partial(_) => "partial",
@@ -32,21 +32,23 @@ impl<D: Destination> Engine<D> {
         match answer {
             Answer::Delivered => {
                 self.succeeded(started);
-                pending.delivered();
+                flight.parts.into_iter().for_each(Pending::delivered);
             }
             Answer::Partial(verdicts) => {
                 self.succeeded(started);
-                self.settle_parts(pending, verdicts);
+                if let Some(pending) = flight.join() {
+                    self.settle_parts(pending, verdicts);
+                }
             }
             Answer::Again { cause, detail, after } => {
                 let now = Instant::now();
                 let rest = self.slow_down(cause, after, started, now);
-                self.settle_again(pending, cause, detail, rest, now);
+                self.settle_again(flight.parts, cause, detail, rest, now);
             }
             Answer::Divide { detail } => {
                 // The service is well; it is the batch.
                 self.pace.succeeded(Instant::now(), started, fastrand::f64());
-                self.divide(pending, &detail);
+                self.divide(flight.parts, &detail);
             }
         }
     }
@@ -103,26 +105,28 @@ impl<D: Destination> Engine<D> {
 
     fn settle_again(
         &mut self,
-        mut pending: Pending<D::Key>,
+        parts: Vec<Pending<D::Key>>,
         cause: Cause,
         detail: String,
         rest: Option<Duration>,
         now: Instant,
     ) {
-        pending.not_before = rest.map(|rest| now + rest);
         if let Some(suppressed) = self.warned.allow(now) {
             warn!(
                 output = &*self.output.name,
                 cause = cause.label(),
                 detail,
-                records = pending.records(),
-                attempt = pending.attempts,
+                records = parts.iter().map(Pending::records).sum::<usize>(),
+                attempt = parts.iter().map(|part| part.attempts).max(),
                 suppressed,
                 "output did not take a batch"
             );
         }
         self.standing.lock().unwrap_or_else(PoisonError::into_inner).last_failure = Some(detail);
-        self.keep_or_give_up(pending, now);
+        for mut part in parts {
+            part.not_before = rest.map(|rest| now + rest);
+            self.keep_or_give_up(part, now);
+        }
     }
 
     /// Puts what was not taken back in its old place, unless it was tried for long enough.
@@ -148,8 +152,18 @@ impl<D: Destination> Engine<D> {
         }
     }
 
-    /// Sends the halves alone, the first one first. One record that is refused alone is refused for good.
-    fn divide(&mut self, mut pending: Pending<D::Key>, detail: &str) {
+    /// Sends the parts alone, or the halves of the only one, the first one first. One record that is refused alone is refused
+    /// for good.
+    fn divide(&mut self, mut parts: Vec<Pending<D::Key>>, detail: &str) {
+        if parts.len() > 1 {
+            let mut queue = self.output.queue();
+            return parts.into_iter().for_each(|mut part| {
+                // What is not known to fit is not joined again.
+                part.counted = None;
+                queue.put_back(part);
+            });
+        }
+        let Some(mut pending) = parts.pop() else { return };
         let records = pending.records();
         if records <= 1 {
             warn!(output = &*self.output.name, detail, "a record was refused");

@@ -21,6 +21,7 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge};
 
 use super::settings;
 use crate::{
+    deliver::ack::AckLevel,
     limits::{FORWARD_MESSAGE_BYTES_MAX, FORWARD_READ_BYTES, PARTIAL_BYTES_FREE},
     tell::counters::Counters,
 };
@@ -36,6 +37,8 @@ pub struct Settings {
     pub tag_prefix: Option<String>,
     /// The largest message, in bytes, before and after decompression.
     pub message_bytes_max: usize,
+    /// What an acknowledgement says.
+    pub ack: AckLevel,
     /// Who must prove what, if anyone.
     pub handshake: Option<settings::Forward>,
 }
@@ -47,6 +50,7 @@ impl From<&settings::Forward> for Settings {
             tag: forward.tag.clone(),
             tag_prefix: forward.tag_prefix.clone(),
             message_bytes_max: message_bytes_max.unwrap_or(FORWARD_MESSAGE_BYTES_MAX),
+            ack: forward.ack,
             handshake: Handshake::is_needed(forward).then(|| forward.clone()),
         }
     }
@@ -62,6 +66,8 @@ pub struct Meters {
     opened: IntCounter,
     open: IntGauge,
     errors: IntCounterVec,
+    /// Acknowledgements that were not given, because a record of the message was lost.
+    withheld: IntCounter,
 }
 
 /// A connection that is counted as open until this is dropped.
@@ -83,6 +89,7 @@ impl Meters {
             opened: counters.logs_connections_opened.with_label_values(&[input]),
             open: counters.logs_connections_open.with_label_values(&[input]),
             errors: counters.logs_forward_errors.clone(),
+            withheld: counters.logs_withheld_acks.with_label_values(&[input]),
         }
     }
 

@@ -9,6 +9,9 @@
 //! everything whole before it; answers `chunk` with `ack` when all records of the message were accepted.
 //! Never: closes a connection because we are busy, or waits for a destination.
 
+#[cfg(test)]
+mod ack_tests;
+mod answers;
 mod burst;
 #[cfg(test)]
 mod burst_tests;
@@ -22,7 +25,7 @@ mod tests;
 use std::{
     future::{Future, poll_fn},
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context as TaskContext, Poll},
     time::Duration,
@@ -44,9 +47,8 @@ use crate::{
         partial::{Partials, Room},
     },
 };
+use answers::Answers;
 
-/// How long a peer may take to read our acknowledgement.
-const ACK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection must be quiet, while we stop, before we believe that nothing more comes.
 const QUIET: Duration = Duration::from_secs(1);
 /// How long a connection is still read after it must close. The poll needs a moment to tell of what is there already.
@@ -83,7 +85,7 @@ pub struct Session {
     /// The route of the last message: a connection of Docker's has one tag.
     route: Option<(Vec<u8>, Arc<Route>)>,
     /// Answers not written yet.
-    acks: Vec<u8>,
+    answers: Answers,
     /// Messages of the last read.
     messages: u32,
     /// Until the agent stops: completes when it does. Kept, because to begin to wait anew for each read costs more.
@@ -131,6 +133,7 @@ impl Session {
     fn new(context: Arc<Context>) -> Self {
         let stopping = context.stopping.clone().cancelled_owned();
         Self {
+            answers: Answers::new(context.settings.ack),
             context,
             tail: Vec::new(),
             room: None,
@@ -138,7 +141,6 @@ impl Session {
             gather: Gather::default(),
             last_read: Instant::now(),
             route: None,
-            acks: Vec::new(),
             messages: 0,
             stopping: Some(Box::pin(stopping)),
             close_at: None,
@@ -158,7 +160,7 @@ impl Session {
         loop {
             let read = self.read_polled(&mut polled).await;
             // Also for what came whole before a malformed message.
-            self.send_acks(&mut polled).await?;
+            self.answers.send(&mut polled, &self.context.closing).await?;
             let how = read?;
             if matches!(how, How::InPoll) {
                 continue;
@@ -170,7 +172,7 @@ impl Session {
                 _ => self.read_burst(&socket).await,
             };
             polled = socket.polled()?;
-            self.send_acks(&mut polled).await?;
+            self.answers.send(&mut polled, &self.context.closing).await?;
             read?;
             self.find_room().await?;
         }
@@ -185,6 +187,10 @@ impl Session {
             (None, Some(_)) => self.read_or_stop(polled).await?,
             (None, None) => self.read_or_close(polled).await?,
         };
+        if brought.bytes == 0 {
+            // An answer can be given.
+            return Ok(How::InPoll);
+        }
         let elapsed = self.elapsed();
         self.find_room().await?;
         if !full {
@@ -206,16 +212,23 @@ impl Session {
     /// Reads as soon as something is there, or hears that the agent stops.
     async fn read_or_stop(&mut self, polled: &mut Polled) -> Result<Read, End> {
         let mut stopping = self.stopping.take();
-        let read = poll_fn(|cx| {
-            if let Poll::Ready(read) = self.poll_read(cx, polled) {
-                return Poll::Ready(Some(read));
-            }
-            match stopping.as_mut().map(|stopping| stopping.as_mut().poll(cx)) {
-                Some(Poll::Ready(())) | None => Poll::Ready(None),
-                Some(Poll::Pending) => Poll::Pending,
-            }
-        });
-        match read.await {
+        let read = {
+            let mut given = pin!(self.answers.given());
+            poll_fn(|cx| {
+                if let Poll::Ready(read) = self.poll_read(cx, polled) {
+                    return Poll::Ready(Some(read));
+                }
+                if given.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Some(Ok(Read::default())));
+                }
+                match stopping.as_mut().map(|stopping| stopping.as_mut().poll(cx)) {
+                    Some(Poll::Ready(())) | None => Poll::Ready(None),
+                    Some(Poll::Pending) => Poll::Pending,
+                }
+            })
+            .await
+        };
+        match read {
             Some(read) => {
                 self.stopping = stopping;
                 read
@@ -235,11 +248,14 @@ impl Session {
             closing.cancelled().await;
             sleep_until(close_at.unwrap_or_else(|| Instant::now() + LAST_LOOK)).await;
         };
+        // Who waits for an answer is not quiet.
+        let (waits, given) = (self.answers.wait(), self.answers.given());
         tokio::select! {
             biased;
             read = poll_fn(|cx| self.poll_read(cx, polled)) => read,
+            () = given => Ok(Read::default()),
             () = closed => Err(End::Closed),
-            () = sleep(QUIET) => Err(End::Closed),
+            () = sleep(QUIET), if !waits => Err(End::Closed),
         }
     }
 
@@ -270,7 +286,7 @@ impl Session {
             let elapsed = self.elapsed();
             match self.gather.by_clock(brought, elapsed) {
                 Some(next)
-                    if self.acks.is_empty()
+                    if self.answers.is_empty()
                         && self.tail.len() <= PARTIAL_BYTES_FREE
                         && !self.context.closing.is_cancelled() =>
                 {
@@ -366,19 +382,6 @@ impl Session {
         }
         Ok(())
     }
-
-    /// Writes the answers that wait. A peer that does not read them is closed: it would not see them anyway.
-    async fn send_acks(&mut self, polled: &mut Polled) -> Result<(), End> {
-        if self.acks.is_empty() {
-            return Ok(());
-        }
-        let acks = std::mem::take(&mut self.acks);
-        tokio::select! {
-            biased;
-            written = write_all(polled, &acks, ACK_TIMEOUT) => written,
-            () = self.context.closing.cancelled() => Err(End::Closed),
-        }
-    }
 }
 
 /// A buffer being filled: what was kept of the last message, what was read, and room for more.
@@ -415,6 +418,7 @@ enum How {
     Burst,
 }
 
+#[derive(Default)]
 struct Read {
     brought: Brought,
     /// The read filled the buffer: there may be more.

@@ -24,6 +24,7 @@ use serde::Deserialize;
 use crate::{
     deliver::{
         Answer, Cause, Destination, Limits,
+        ack::Ack,
         batch::{Batch, Frame},
         books::Account,
         lane::{Appending, Lane, Output},
@@ -182,6 +183,11 @@ impl Target {
 }
 
 impl Writer<'_> {
+    /// What comes from here on is of a message that waits for `ack`, or of one that does not wait.
+    pub fn of_message(&mut self, ack: Option<&Arc<Ack>>) {
+        self.appending.of_message(ack);
+    }
+
     /// Appends one record.
     pub fn append(&mut self, record: &Record<'_>, workspace: &mut Workspace) {
         let body = self.appending.begin();

@@ -18,6 +18,7 @@ use serde::Deserialize;
 use super::{known::Workspace, record::Record};
 use crate::deliver::{
     Retry,
+    ack::Ack,
     books::{Account, Lost},
 };
 
@@ -115,6 +116,16 @@ impl Target {
 }
 
 impl Writer<'_> {
+    /// What comes from here on is of a message that waits for `ack`, or of one that does not wait. What goes nowhere is
+    /// not waited for: a sender that repeats it for ever would double it at the other outputs and change nothing here.
+    pub fn of_message(&mut self, ack: Option<&Arc<Ack>>) {
+        match self {
+            Self::Cloudwatch(writer) => writer.of_message(ack),
+            Self::File(writer) => writer.of_message(ack),
+            Self::Nowhere(_) => {}
+        }
+    }
+
     /// Appends one record.
     #[inline]
     pub fn append(&mut self, record: &Record<'_>, workspace: &mut Workspace) {

@@ -90,7 +90,7 @@ async fn a_malformed_message_in_a_burst_ends_it_after_what_came_before() {
     assert!(matches!(end, Err(End::Malformed(Malformed::NotAMessage))), "{end:?}");
     assert_eq!((rig.records(), session.tail.len()), (2, 0));
     let mut polled = socket.polled().expect("is watched");
-    session.send_acks(&mut polled).await.expect("takes it");
+    session.answers.send(&mut polled, &rig.context.closing).await.expect("takes it");
     let mut answer = [0; 8];
     peer.read_exact(&mut answer).await.expect("an answer");
     assert_eq!(&answer, b"\x81\xa3ack\xa2id");

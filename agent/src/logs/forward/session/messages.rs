@@ -119,14 +119,24 @@ impl Session {
             self.context.meters.malformed(Malformed::Signal);
             return Ok(());
         }
-        match message.inflated(self.context.settings.message_bytes_max)? {
-            Some(entries) => {
-                pass.push(EntryReader::new(Entries::Packed(&entries)), &mut Record::default(), now)?;
-            }
-            None => pass.push(EntryReader::new(message.entries), record, now)?,
+        let inflated = message.inflated(self.context.settings.message_bytes_max)?;
+        let ack = self.answers.later(message.option.chunk, &self.context.meters);
+        if ack.is_some() {
+            pass.of_message(ack.as_ref());
         }
+        let pushed = match inflated {
+            Some(entries) => pass.push(EntryReader::new(Entries::Packed(&entries)), &mut Record::default(), now),
+            None => pass.push(EntryReader::new(message.entries), record, now),
+        };
+        if let Some(ack) = ack {
+            pass.of_message(None);
+            if pushed.is_err() {
+                ack.take_back();
+            }
+        }
+        pushed?;
         if let Some(chunk) = message.option.chunk {
-            put_ack(&mut self.acks, chunk);
+            self.answers.accepted(chunk);
         }
         Ok(())
     }
@@ -147,18 +157,4 @@ impl Session {
         self.route = Some((tag.to_vec(), Arc::clone(&route)));
         route
     }
-}
-
-/// `{"ack": chunk}`.
-pub(super) fn put_ack(acks: &mut Vec<u8>, chunk: &[u8]) {
-    acks.extend_from_slice(b"\x81\xa3ack");
-    match chunk.len() {
-        length @ ..=31 => acks.push(0xa0 | length as u8),
-        length @ ..=0xff => acks.extend([0xd9, length as u8]),
-        length => {
-            acks.push(0xdb);
-            acks.extend_from_slice(&(length as u32).to_be_bytes());
-        }
-    }
-    acks.extend_from_slice(chunk);
 }

@@ -11,7 +11,7 @@ use tokio::{
     time::advance,
 };
 
-use super::{messages::put_ack, *};
+use super::{answers::put_ack, *};
 use crate::{
     deliver::books::Books,
     logs::{
@@ -40,8 +40,12 @@ impl Rig {
     }
 
     fn with(forward: &settings::Forward) -> Self {
+        Self::to(forward, Sink::Discard)
+    }
+
+    pub(super) fn to(forward: &settings::Forward, sink: Sink) -> Self {
         let (books, counters) = (Books::default(), Counters::new());
-        let branch = Branch { name: "discard.0".into(), pattern: Pattern::default(), sink: Sink::Discard };
+        let branch = Branch { name: "out".into(), pattern: Pattern::default(), sink };
         let router = Router::new(Vec::new(), vec![branch], books.clone(), counters.clone());
         let context = Arc::new(Context {
             settings: Settings::from(forward),
@@ -57,7 +61,7 @@ impl Rig {
 
     /// A connection that is served, our end of it, and what tells that it ended.
     #[expect(clippy::disallowed_methods, reason = "a test has no Life")]
-    fn connect(&self) -> (UnixStream, tokio::task::JoinHandle<()>) {
+    pub(super) fn connect(&self) -> (UnixStream, tokio::task::JoinHandle<()>) {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a pair of sockets");
         ours.set_nonblocking(true).expect("a socket");
         theirs.set_nonblocking(true).expect("a socket");
@@ -77,7 +81,7 @@ impl Rig {
     }
 
     /// Waits until so many bytes were read.
-    async fn has_read(&self, bytes: usize) {
+    pub(super) async fn has_read(&self, bytes: usize) {
         while self.context.meters.bytes.get() < bytes as u64 {
             tokio::task::yield_now().await;
         }
@@ -196,7 +200,7 @@ fn check_cut(vector: &Vector, pieces: &[&[u8]], cut: usize) {
     let end = feed(&mut session, pieces.iter().copied());
     let whole = end.is_ok() && session.tail.is_empty();
     assert_eq!(whole, !vector.refused, "{} cut at {cut}: {end:?}", vector.name);
-    assert_eq!((rig.records(), &session.acks), (vector.records, &vector.acks), "{} cut at {cut}", vector.name);
+    assert_eq!((rig.records(), &session.answers.ready), (vector.records, &vector.acks), "{} cut at {cut}", vector.name);
 }
 
 /// What came whole before stays and is answered; what is malformed ends the connection and is counted by kind.
@@ -266,7 +270,7 @@ async fn a_large_message_holds_no_more_memory_than_it_sent() {
         let held = session.tail.capacity();
         assert!(held <= sent + sent / 4 + 2 * FORWARD_READ_BYTES, "{held} bytes for {sent}");
     }
-    assert_eq!((rig.records(), session.acks.len()), (entries.len() as u64 / entry.len() as u64, 7));
+    assert_eq!((rig.records(), session.answers.ready.len()), (entries.len() as u64 / entry.len() as u64, 7));
     assert_eq!(feed(&mut session, [&b"\xc0"[..]]), Ok(()));
     assert!(session.tail.is_empty() && session.tail.capacity() <= PARTIAL_BYTES_FREE);
 }

@@ -29,6 +29,7 @@ use crate::{
     aws::{Client, Fault, FaultKind, sha256_hex},
     deliver::{
         Answer, Cause, Destination, Fate, Limits, Verdict,
+        ack::Ack,
         batch::{Batch, Frame},
         books::{Account, Refused},
         lane::{Appending, Lane, Output},
@@ -195,6 +196,8 @@ pub struct Target {
 pub struct Writer<'a> {
     target: &'a Target,
     fixed: Option<Appending<'a, CloudWatch>>,
+    /// Of the message whose records come, if they do not all go to the same lane.
+    ack: Option<Arc<Ack>>,
 }
 
 impl Sink {
@@ -214,11 +217,19 @@ impl Target {
     /// Begins to append.
     pub fn writer(&self) -> Writer<'_> {
         let fixed = self.lane.as_ref().map(|lane| self.sink.output.append(lane, &self.account));
-        Writer { target: self, fixed }
+        Writer { target: self, fixed, ack: None }
     }
 }
 
 impl Writer<'_> {
+    /// What comes from here on is of a message that waits for `ack`, or of one that does not wait.
+    pub fn of_message(&mut self, ack: Option<&Arc<Ack>>) {
+        match &mut self.fixed {
+            Some(appending) => appending.of_message(ack),
+            None => self.ack = ack.cloned(),
+        }
+    }
+
     /// Appends one record.
     #[inline]
     pub fn append(&mut self, record: &Record<'_>, workspace: &mut Workspace) {
@@ -229,6 +240,7 @@ impl Writer<'_> {
             None => {
                 let lane = sink.output.lane(&sink.naming.key(tag, record));
                 let mut appending = sink.output.append(&lane, account);
+                appending.of_message(self.ack.as_ref());
                 encode::append(&mut appending, record, time, &sink.message, workspace)
             }
         };

@@ -64,7 +64,7 @@ fn batch(events: usize) -> Arc<Batch<Key>> {
         open.begin(&frame);
         open.body.put(format!("{{\"timestamp\":{time},\"message\":\"{{}}\"}}").as_bytes());
         let source = open.source(&account);
-        open.accept(source, 1);
+        open.accept(source, 1, None);
         open.commit(time as i64, 28, source);
     }
     let pending = open.seal(key(), &frame, budget.share().lease(), &Arc::new(Stock::new(budget.share(), 1 << 20)));
