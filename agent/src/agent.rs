@@ -173,7 +173,13 @@ fn serve_admin(listener: Option<TcpListener>, config: &Config, page: &Arc<Page>)
 fn open_spool(config: &Config) -> Option<Spooling> {
     let bytes_max = config.spool.bytes_max.unwrap_or(SPOOL_DEFAULT).0;
     let outputs = outputs_with_memory(&config.logs);
-    Spooling::open(config.spool.path.as_deref()?, bytes_max, outputs, config.spool.when_full, config.logs.copies_at_once())
+    Spooling::open(
+        config.spool.path.as_deref()?,
+        bytes_max,
+        outputs,
+        config.spool.when_full,
+        config.logs.copies_at_once(),
+    )
 }
 
 fn described_spool(spool: Option<&Spooling>) -> String {

@@ -322,7 +322,11 @@ async fn a_full_spool_drops_by_its_rule_and_counts() {
         if when_full == WhenFull::DropOldest {
             // What is missing is the beginning, but for one batch at most, which was being sent when its copy was given up.
             let newest = taken.windows(2).rev().take_while(|pair| pair[1] == pair[0] + 1).count() + 1;
-            assert!(taken.len() - newest <= RECORDS_PER_BATCH, "{} before the newest {newest}: {totals:?}", taken.len());
+            assert!(
+                taken.len() - newest <= RECORDS_PER_BATCH,
+                "{} before the newest {newest}: {totals:?}",
+                taken.len()
+            );
         }
         if when_full == WhenFull::DropNewest {
             assert!(taken[..100].iter().copied().eq(0..100), "the first ones are on disk still");

@@ -57,13 +57,13 @@ fn wait(agent: &Agent, what: &str, condition: impl Fn(&Account) -> bool) -> Acco
 }
 
 /// The numbers of the lines that arrived, in their order.
-fn arrived(aws: &FakeAws) -> Vec<usize> {
+pub(crate) fn arrived(aws: &FakeAws) -> Vec<usize> {
     let number = |message: &String| record(message)["log"].as_str().unwrap()["line ".len()..][..6].parse().unwrap();
     aws.messages("bench", WEB_STREAM).iter().map(number).collect()
 }
 
 /// Seeds of a randomised story.
-fn seeds(few: u64) -> u64 {
+pub(crate) fn seeds(few: u64) -> u64 {
     #[expect(clippy::disallowed_methods, reason = "a test reads how long it may take")]
     let asked = std::env::var("PILLION_TEST_SEEDS").ok().and_then(|text| text.parse().ok());
     asked.unwrap_or(few)

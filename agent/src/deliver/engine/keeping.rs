@@ -80,14 +80,7 @@ impl<D: Destination> Engine<D> {
     /// Keeps in `store` what does not fit the memory or is not delivered soon, or everything `at_once`, and delivers what was
     /// `found` there. If there cannot be a thread for that, it does without, and what was found stays there.
     #[must_use]
-    pub fn with_spool(
-        mut self,
-        store: Store,
-        found: Found,
-        when_full: WhenFull,
-        at_once: bool,
-        books: Books,
-    ) -> Self {
+    pub fn with_spool(mut self, store: Store, found: Found, when_full: WhenFull, at_once: bool, books: Books) -> Self {
         let output = Arc::clone(&self.output);
         let started = Disk::start(store, found, when_full, move || output.wake.notify_one());
         let disk = match started {

@@ -44,8 +44,7 @@ impl Rig {
 /// that the service refuses is as good.
 #[tokio::test(start_paused = true)]
 async fn a_message_is_acknowledged_when_all_of_it_is_delivered() {
-    let refuse_first =
-        |range| Answer::Partial(vec![Verdict { records: range, fate: Fate::Refused(Refused::TooOld) }]);
+    let refuse_first = |range| Answer::Partial(vec![Verdict { records: range, fate: Fate::Refused(Refused::TooOld) }]);
     let mut rig = Rig::new(move |request| match request.key {
         "b" => (20 * SECOND, Answer::Delivered),
         _ => at_once(refuse_first(0..1)),
