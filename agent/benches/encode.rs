@@ -100,7 +100,7 @@ fn router() -> Router {
     };
     let credentials = Credentials::from_provider(Keys::new("a", "b", None, None, "bench"), Clock::system());
     let endpoint = Endpoint::parse("http://127.0.0.1:1", None, "us-east-1").expect("an address");
-    let client = Client::new("logs", endpoint, credentials, HttpClient::new(&Tls::new(None)));
+    let client = Client::new("logs", endpoint, credentials, HttpClient::new(&Tls::new(None), &Counters::new()));
     let budget = Budget::new(8 << 20, 1);
     let destination = Arc::new(cloudwatch::CloudWatch::new(client, &config));
     let (output, _engine) = deliver::deliver("cloudwatch.0", destination, Rules::default(), &budget, &counters);

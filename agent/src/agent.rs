@@ -78,7 +78,8 @@ pub async fn run(config: Config, bound: Bound, life: Life) -> Outcome {
     let budget = Budget::new(memory_for_data(&config).0, outputs_with_memory(&config.logs));
     let ledger = Ledger::new(budget.clone());
     let counters = with_ledger(&ledger);
-    let access = Access::new(&Settings { region: config.aws.region.clone(), ca_bundle: config.aws.ca_bundle.clone() });
+    let settings = Settings { region: config.aws.region.clone(), ca_bundle: config.aws.ca_bundle.clone() };
+    let access = Access::new(&settings, &counters);
     let page = Arc::new(Page::new(&config, ledger.clone(), counters.clone(), life.clone()));
     let _admin = serve_admin(bound.admin, &config, &page);
 

@@ -48,6 +48,13 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an idle connection is kept. CloudWatch Logs closes them after about 6 s.
 pub const POOL_IDLE: Duration = Duration::from_secs(4);
+/// How old a connection may be that takes a new request, besides being idle for [`POOL_IDLE`]: a service that moves to other
+/// addresses is followed within 30 s. A handshake in 20 s is a thousandth of the work of a busy output.
+pub const CONNECTION_AGE_MAX: Duration = Duration::from_secs(25);
+/// The wait for an address before the next one is tried beside it (RFC 8305).
+pub const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
+/// Addresses of one name that are tried: within [`CONNECT_TIMEOUT`] each has its turn.
+pub const ADDRESSES_MAX: usize = 8;
 /// Time for one name look-up.
 pub const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Threads that may wait in getaddrinfo at once. A resolver that hangs holds a thread for up to 30 s.

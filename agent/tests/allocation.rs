@@ -54,7 +54,7 @@ fn router() -> Router {
         stream_prefix: Some("app/".to_owned()),
         ..cloudwatch::Config::default()
     };
-    let access = pillion::aws::Access::new(&pillion::aws::Settings::default());
+    let access = pillion::aws::Access::new(&pillion::aws::Settings::default(), &counters);
     let identity = pillion::aws::Identity::default();
     let client = access.client("logs", "eu-west-1", None, &identity).expect("a client");
     let destination = Arc::new(cloudwatch::CloudWatch::new(client, &config));

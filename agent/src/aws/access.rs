@@ -9,7 +9,10 @@ use std::{
 };
 
 use super::{Client, Clock, Credentials, Endpoint, EndpointError, Identity, Settings};
-use crate::net::{http::HttpClient, tls::Tls};
+use crate::{
+    net::{http::HttpClient, tls::Tls},
+    tell::counters::Counters,
+};
 
 /// The way to AWS.
 pub struct Access {
@@ -20,12 +23,12 @@ pub struct Access {
 }
 
 impl Access {
-    /// As `settings` say.
-    pub fn new(settings: &Settings) -> Self {
+    /// As `settings` say. Counts the connections that cannot be made.
+    pub fn new(settings: &Settings, counters: &Counters) -> Self {
         let tls = Tls::new(settings.ca_bundle.clone());
         Self {
             region: settings.region.clone(),
-            http: HttpClient::new(&tls),
+            http: HttpClient::new(&tls, counters),
             clock: Clock::system(),
             credentials: Mutex::default(),
         }

@@ -175,6 +175,7 @@ mod tests {
             stub::{Stub, answer},
             tls::Tls,
         },
+        tell::counters::Counters,
     };
 
     const ID: &str = "x-amzn-RequestId: 7f6d\r\n";
@@ -203,7 +204,7 @@ mod tests {
         let keys = Counting(Default::default(), Some(now() + Duration::from_secs(48 * 3_600)));
         let endpoint = Endpoint::parse(url, None, "eu-central-1").expect("an endpoint");
         let credentials = Credentials::from_provider(keys, Clock::new(now));
-        Client::new("logs", endpoint, credentials, HttpClient::new(&Tls::new(None)))
+        Client::new("logs", endpoint, credentials, HttpClient::new(&Tls::new(None), &Counters::new()))
             .with_timeout(Duration::from_secs(30))
     }
 

@@ -152,9 +152,12 @@ mod tests {
     use aws_credential_types::{Credentials as Keys, provider::ProvideCredentials};
 
     use super::*;
-    use crate::net::{
-        stub::{Stub, answer},
-        tls::Tls,
+    use crate::{
+        net::{
+            stub::{Stub, answer},
+            tls::Tls,
+        },
+        tell::counters::Counters,
     };
 
     const ROLE: &str = "arn:aws:iam::123456789012:role/logs";
@@ -166,7 +169,7 @@ mod tests {
             sts_endpoint: Some(stub.url()),
             profile: None,
         };
-        let bridge = Bridge { http: HttpClient::new(&Tls::new(None)), clock: Clock::system() };
+        let bridge = Bridge { http: HttpClient::new(&Tls::new(None), &Counters::new()), clock: Clock::system() };
         ProviderChain::new(&identity, "eu-central-1", bridge).expect("an endpoint")
     }
 
@@ -218,7 +221,7 @@ mod tests {
     #[test]
     fn an_sts_endpoint_that_is_none_is_refused_at_start() {
         let identity = Identity { sts_endpoint: Some("http://169.254.169.254".into()), ..Identity::default() };
-        let bridge = Bridge { http: HttpClient::new(&Tls::new(None)), clock: Clock::system() };
+        let bridge = Bridge { http: HttpClient::new(&Tls::new(None), &Counters::new()), clock: Clock::system() };
         let refused = ProviderChain::new(&identity, "eu-central-1", bridge).err();
         assert_eq!(refused, Some(EndpointError::LinkLocal("169.254.169.254".into())));
     }

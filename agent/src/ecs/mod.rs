@@ -143,9 +143,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::net::{
-        stub::{Stub, answer},
-        tls::Tls,
+    use crate::{
+        net::{
+            stub::{Stub, answer},
+            tls::Tls,
+        },
+        tell::counters::Counters,
     };
 
     /// After the Amazon ECS developer guide, "task metadata endpoint version 4".
@@ -243,7 +246,7 @@ mod tests {
     #[tokio::test]
     async fn the_task_document_is_fetched() {
         let stub = Stub::answering([answer("200 OK", "", DOCUMENT), answer("200 OK", "", DOCUMENT)]);
-        let http = HttpClient::new(&Tls::new(None));
+        let http = HttpClient::new(&Tls::new(None), &Counters::new());
         for uri in [format!("{}/v4/abc", stub.url()), format!("{}/v4/abc/", stub.url())] {
             assert_eq!(fetch(&uri, &http).await.expect("metadata"), read(DOCUMENT));
         }
@@ -252,7 +255,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_endpoint_in_trouble_is_an_error_and_no_more() {
-        let http = HttpClient::new(&Tls::new(None));
+        let http = HttpClient::new(&Tls::new(None), &Counters::new());
         let huge = answer("200 OK", "", &" ".repeat(limits::METADATA_BYTES_MAX + 1));
         for (reply, expected) in [
             (answer("404 Not Found", "", "404 page not found"), "Err(Status(404))"),

@@ -1,49 +1,41 @@
 //! The HTTP client for everything that leaves the task: pooled connections, HTTP/1.1, plain or TLS.
 //!
 //! Promises: a request ends within its time, whatever the other side does; an answer larger than its cap ends the
-//! connection; an error says whether the service may have seen the request. Name look-ups go through getaddrinfo, so
-//! that `/etc/hosts`, search domains and VPC resolvers work as everywhere else, on at most
-//! `limits::RESOLVE_THREADS_MAX` threads.
-//! Never: follows redirects, decodes answers, retries what may have reached a service, or connects to a link-local
-//! address because a name resolved to one.
+//! connection; an error says whether the service may have seen the request; every connection that could not be made is
+//! counted with its reason; no connection takes a new request when it is older than [`limits::CONNECTION_AGE_MAX`] and
+//! was not idle since, so that a service that moves to other addresses is followed.
+//! Never: follows redirects, decodes answers, retries what may have reached a service.
 //!
-//! A request waits for a pooled connection or a new one (name, TCP and TLS within `limits::CONNECT_TIMEOUT`), is
-//! written, and its answer is read to the end. hyper itself sends again only what it could not even begin to write
-//! because an idle connection had just been closed.
+//! A request waits for a pooled connection or a new one ([`connect`](super::connect)), is written, and its answer is
+//! read to the end. hyper itself sends again only what it could not even begin to write because an idle connection had
+//! just been closed.
 
 use std::{
     fmt,
-    future::Future,
-    io,
-    net::{SocketAddr, ToSocketAddrs},
-    pin::Pin,
     sync::{Arc, OnceLock},
-    task::{Context, Poll},
     time::Duration,
-    vec,
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{Request, Response, StatusCode, Uri};
+use http::{Extensions, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::{
     client::legacy::{
         self, Client,
-        connect::{HttpConnector, capture_connection, dns::Name},
+        connect::{CaptureConnection, capture_connection},
     },
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioExecutor, TokioTimer},
 };
-use tokio::{net::TcpStream, sync::Semaphore, time::timeout};
-use tower_service::Service;
+use tokio::time::{Instant, timeout};
 
 use super::{
-    is_metadata_address,
+    connect::{Connect, Connector, FreshUntil, Reason, Tcp},
     pieces::Pieces,
+    resolve::{Resolve, Resolver, System},
     tls::{Tls, TlsError},
 };
-use crate::limits;
+use crate::{limits, tell::counters::Counters};
 
 /// A pooled client; clones share the pool.
 #[derive(Clone)]
@@ -51,9 +43,35 @@ pub struct HttpClient(Arc<Shared>);
 
 struct Shared {
     tls: Tls,
+    counters: Counters,
     resolver: Resolver,
+    connect: Arc<dyn Connect>,
     connect_timeout: Duration,
     client: OnceLock<Client<Connector, Pieces>>,
+}
+
+/// The world around a client: how names are looked up, how connections are made, and how long that may take.
+pub struct Network {
+    /// Who knows the addresses of names.
+    pub resolve: Arc<dyn Resolve>,
+    /// The time for one look-up.
+    pub resolve_timeout: Duration,
+    /// Who makes connections.
+    pub connect: Arc<dyn Connect>,
+    /// The time for look-up, connection and TLS together.
+    pub connect_timeout: Duration,
+}
+
+impl Default for Network {
+    /// The real one, with the limits of [`crate::limits`].
+    fn default() -> Self {
+        Self {
+            resolve: Arc::new(System),
+            resolve_timeout: limits::RESOLVE_TIMEOUT,
+            connect: Arc::new(Tcp),
+            connect_timeout: limits::CONNECT_TIMEOUT,
+        }
+    }
 }
 
 /// Bounds of one exchange.
@@ -126,6 +144,15 @@ impl HttpError {
         }
     }
 
+    /// Why there was no connection, if there was none.
+    pub fn unconnected(&self) -> Option<Reason> {
+        match self {
+            Self::Tls(_) => Some(Reason::Own),
+            Self::Connect { source, .. } => Some(Reason::of(source)),
+            _ => None,
+        }
+    }
+
     /// The status, if the answer came at least that far.
     pub fn status(&self) -> Option<StatusCode> {
         match self {
@@ -136,13 +163,21 @@ impl HttpError {
 }
 
 impl HttpClient {
-    /// A client with the limits of [`crate::limits`].
-    pub fn new(tls: &Tls) -> Self {
-        Self::with(tls, limits::CONNECT_TIMEOUT, Resolver::new(limits::RESOLVE_TIMEOUT, look_up))
+    /// A client of the real network, which counts the connections that it could not make.
+    pub fn new(tls: &Tls, counters: &Counters) -> Self {
+        Self::over(Network::default(), tls, counters)
     }
 
-    fn with(tls: &Tls, connect_timeout: Duration, resolver: Resolver) -> Self {
-        Self(Arc::new(Shared { tls: tls.clone(), resolver, connect_timeout, client: OnceLock::new() }))
+    /// A client of another network.
+    pub fn over(network: Network, tls: &Tls, counters: &Counters) -> Self {
+        Self(Arc::new(Shared {
+            tls: tls.clone(),
+            counters: counters.clone(),
+            resolver: Resolver::new(network.resolve_timeout, network.resolve),
+            connect: network.connect,
+            connect_timeout: network.connect_timeout,
+            client: OnceLock::new(),
+        }))
     }
 
     /// Sends a request and reads its whole answer, at most [`limits::ANSWER_BYTES_MAX`] of it, within `time`.
@@ -152,14 +187,23 @@ impl HttpClient {
 
     /// Sends a request, whose URI must have a scheme and a host, and reads its whole answer.
     pub async fn send_within(&self, request: Request<Bytes>, bounds: Bounds) -> Result<Response<Bytes>, HttpError> {
+        let result = self.exchange_within(request, bounds).await;
+        if let Err(reason) = result.as_ref().map_err(HttpError::unconnected)
+            && let Some(reason) = reason
+        {
+            self.0.counters.net_connect_failures.with_label_values(&[reason.label()]).inc();
+        }
+        result
+    }
+
+    async fn exchange_within(&self, request: Request<Bytes>, bounds: Bounds) -> Result<Response<Bytes>, HttpError> {
         let client = self.client().map_err(HttpError::Tls)?;
         let mut request = request.map(Pieces::new);
         // hyper tells which connection a request was given to just before it writes.
         let connection = capture_connection(&mut request);
-        let sent = || connection.connection_metadata().is_some();
-        match timeout(bounds.time, exchange(client, request, &sent, bounds.answer_bytes)).await {
+        match timeout(bounds.time, exchange(client, request, &connection, bounds.answer_bytes)).await {
             Ok(result) => result,
-            Err(_) => Err(HttpError::Timeout { limit: bounds.time, sent: sent() }),
+            Err(_) => Err(HttpError::Timeout { limit: bounds.time, sent: is_sent(&connection) }),
         }
     }
 
@@ -168,16 +212,18 @@ impl HttpClient {
         if let Some(client) = shared.client.get() {
             return Ok(client);
         }
-        let mut tcp = HttpConnector::new_with_resolver(shared.resolver.clone());
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        let https = HttpsConnector::from((tcp, shared.tls.client_config()?));
+        let connector = Connector {
+            resolver: shared.resolver.clone(),
+            connect: Arc::clone(&shared.connect),
+            limit: shared.connect_timeout,
+            tls: shared.tls.client_config()?,
+        };
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(limits::POOL_IDLE)
             .pool_max_idle_per_host(limits::POOL_CONNECTIONS_MAX)
             .http1_max_buf_size(limits::ANSWER_HEAD_BYTES_MAX)
-            .build(Connector { https, limit: shared.connect_timeout });
+            .build(connector);
         Ok(shared.client.get_or_init(|| client))
     }
 }
@@ -191,17 +237,34 @@ impl fmt::Debug for HttpClient {
 async fn exchange(
     client: &Client<Connector, Pieces>,
     request: Request<Pieces>,
-    sent: &impl Fn() -> bool,
+    connection: &CaptureConnection,
     answer_bytes_max: usize,
 ) -> Result<Response<Bytes>, HttpError> {
     let host = request.uri().authority().cloned();
     let answer = client.request(request).await.map_err(|source| match source.is_connect() {
         true => HttpError::Connect { host: host.map(|host| host.to_string()).unwrap_or_default(), source },
-        false => HttpError::Broken { sent: sent(), source },
+        false => HttpError::Broken { sent: is_sent(connection), source },
     })?;
+    retire(connection, Instant::now());
     let (head, body) = answer.into_parts();
     let body = collect(head.status, body, answer_bytes_max).await?;
     Ok(Response::from_parts(head, body))
+}
+
+fn is_sent(connection: &CaptureConnection) -> bool {
+    connection.connection_metadata().is_some()
+}
+
+/// Keeps an old connection from being pooled: an output that is always busy would otherwise hold on to an address that
+/// the name left long ago.
+fn retire(connection: &CaptureConnection, now: Instant) {
+    if let Some(connected) = &*connection.connection_metadata() {
+        let mut extensions = Extensions::new();
+        connected.get_extras(&mut extensions);
+        if extensions.get().is_some_and(|&FreshUntil(end)| end <= now) {
+            connected.poison();
+        }
+    }
 }
 
 /// Reads a body to its end. A connection whose body was not read to the end is closed by hyper, not pooled.
@@ -224,110 +287,12 @@ async fn collect(status: StatusCode, mut body: Incoming, limit: usize) -> Result
     Ok(whole.freeze())
 }
 
-/// Connects with TCP and, for https, TLS, within one limit.
-#[derive(Clone)]
-struct Connector {
-    https: HttpsConnector<HttpConnector<Resolver>>,
-    limit: Duration,
-}
-
-impl Service<Uri> for Connector {
-    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
-    type Error = Box<dyn std::error::Error + Send + Sync>; // hyper's and hyper-rustls's own choice
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.https.poll_ready(cx)
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = self.https.call(uri);
-        let limit = self.limit;
-        Box::pin(async move {
-            match timeout(limit, connecting).await {
-                Ok(result) => result,
-                Err(_) => Err(late(format!("not connected within {limit:?}")).into()),
-            }
-        })
-    }
-}
-
-/// Looks names up with getaddrinfo, which blocks: for 30 s and more if a resolver is silent, and cannot be stopped. So
-/// it runs on threads beside the runtime; a look-up that found no free thread in time fails, as a slow one does.
-#[derive(Clone)]
-struct Resolver {
-    limit: Duration,
-    threads: Arc<Semaphore>,
-    look_up: fn(&str) -> io::Result<Vec<SocketAddr>>,
-}
-
-impl Resolver {
-    fn new(limit: Duration, look_up: fn(&str) -> io::Result<Vec<SocketAddr>>) -> Self {
-        Self { limit, threads: Arc::new(Semaphore::new(limits::RESOLVE_THREADS_MAX)), look_up }
-    }
-
-    async fn addresses(self, name: String) -> io::Result<vec::IntoIter<SocketAddr>> {
-        // The permit goes with the thread, not with this future: a hanging thread counts until it ends.
-        let permit = self.threads.acquire_owned().await.map_err(io::Error::other)?;
-        let look_up = self.look_up;
-        let found = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            look_up(&name)
-        });
-        let mut addresses = found.await.map_err(io::Error::other)??;
-        addresses.retain(|address| !is_metadata_address(address.ip()));
-        match addresses.is_empty() {
-            true => {
-                Err(io::Error::new(io::ErrorKind::PermissionDenied, "the name has no address that is not link-local"))
-            }
-            false => Ok(addresses.into_iter()),
-        }
-    }
-}
-
-impl Service<Name> for Resolver {
-    type Response = vec::IntoIter<SocketAddr>;
-    type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, name: Name) -> Self::Future {
-        let resolver = self.clone();
-        Box::pin(async move {
-            let limit = resolver.limit;
-            match timeout(limit, resolver.addresses(name.as_str().to_owned())).await {
-                Ok(result) => result,
-                Err(_) => Err(late(format!("the name was not resolved within {limit:?}"))),
-            }
-        })
-    }
-}
-
-fn look_up(name: &str) -> io::Result<Vec<SocketAddr>> {
-    Ok((name, 0).to_socket_addrs()?.collect())
-}
-
-fn late(what: String) -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, what)
-}
-
 #[cfg(test)]
 mod tests {
     use std::{
-        io::{BufReader, Read, Write},
+        io::{self, BufReader, Read, Write},
         net::{TcpListener, TcpStream as StdStream},
-        path::{Path, PathBuf},
-        sync::{
-            Condvar, Mutex,
-            atomic::{AtomicUsize, Ordering},
-        },
     };
-
-    use rustls::{ServerConfig, ServerConnection, StreamOwned};
-    use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
     use super::*;
     use crate::{
@@ -341,7 +306,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(30);
 
     fn client() -> HttpClient {
-        HttpClient::new(&Tls::new(None))
+        HttpClient::new(&Tls::new(None), &Counters::new())
     }
 
     fn request(url: &str) -> Request<Bytes> {
@@ -510,129 +475,5 @@ mod tests {
             assert!(matches!(error, HttpError::Connect { .. }) && !error.may_have_arrived(), "{url}: {text}");
             assert!(text.contains(why), "{url}: {text}");
         }
-    }
-
-    static STARTED: AtomicUsize = AtomicUsize::new(0);
-    static RELEASED: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
-
-    fn hanging_look_up(_: &str) -> io::Result<Vec<SocketAddr>> {
-        STARTED.fetch_add(1, Ordering::Relaxed);
-        let released = RELEASED.0.lock().expect("not poisoned");
-        drop(RELEASED.1.wait_while(released, |released| !*released).expect("not poisoned"));
-        Ok(Vec::new())
-    }
-
-    /// getaddrinfo cannot be stopped: without a bound a dead resolver would take all 512 threads of the runtime.
-    #[tokio::test]
-    async fn a_resolver_that_hangs_holds_four_threads_and_fails_in_time() {
-        let client = HttpClient::with(&Tls::new(None), LONG, Resolver::new(Duration::from_millis(20), hanging_look_up));
-        for n in 0..12 {
-            let error = client.send(request(&format!("http://host{n}.example")), LONG).await.expect_err("no address");
-            assert!(chain(&error).to_string().contains("not resolved within 20ms"), "{}", chain(&error));
-            assert!(!error.may_have_arrived());
-        }
-        assert_eq!(STARTED.load(Ordering::Relaxed), limits::RESOLVE_THREADS_MAX);
-        *RELEASED.0.lock().expect("not poisoned") = true;
-        RELEASED.1.notify_all();
-    }
-
-    fn testdata(name: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/tls").join(name)
-    }
-
-    /// A TLS server with the certificate and key in a file, which answers one request; counts the bytes it could read.
-    fn tls_stub(file: &str, bytes_read: &Arc<AtomicUsize>) -> Stub {
-        let pem = std::fs::read(testdata(file)).expect("a file in testdata");
-        let certificates = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>().expect("certificates");
-        let key = PrivateKeyDer::from_pem_slice(&pem).expect("a key");
-        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .and_then(|builder| builder.with_no_client_auth().with_single_cert(certificates, key))
-            .map(Arc::new)
-            .expect("a usable configuration");
-        let bytes_read = Arc::clone(bytes_read);
-        Stub::handling(move |stream| {
-            let session = ServerConnection::new(Arc::clone(&config)).map_err(io::Error::other)?;
-            let mut stream = StreamOwned::new(session, stream);
-            bytes_read.fetch_add(stream.read(&mut [0; 1024])?, Ordering::Relaxed);
-            stream.write_all(answer("200 OK", "", "over TLS").as_bytes())?;
-            stream.conn.send_close_notify();
-            stream.flush()
-        })
-    }
-
-    #[tokio::test]
-    async fn a_bundle_adds_an_authority() {
-        let stub = tls_stub("good.pem", &Arc::default());
-        let client = HttpClient::new(&Tls::new(Some(testdata("authority.pem"))));
-        for host in ["localhost", "127.0.0.1"] {
-            let answer = client.send(request(&format!("https://{host}:{}/", stub.port())), LONG).await.expect(host);
-            assert_eq!(&answer.body()[..], b"over TLS");
-        }
-    }
-
-    #[tokio::test]
-    async fn not_a_byte_is_sent_to_whom_we_do_not_trust() {
-        let trusting = Tls::new(Some(testdata("authority.pem")));
-        for (file, tls, why) in [
-            ("good.pem", Tls::new(None), "UnknownIssuer"),
-            ("expired.pem", trusting.clone(), "expired"),
-            ("other-name.pem", trusting, "not valid for name"),
-        ] {
-            let bytes_read = Arc::default();
-            let stub = tls_stub(file, &bytes_read);
-            let url = format!("https://localhost:{}/", stub.port());
-            let error = HttpClient::new(&tls).send(request(&url), LONG).await.expect_err(file);
-            assert!(matches!(error, HttpError::Connect { .. }), "{file}: {}", chain(&error));
-            assert!(chain(&error).to_string().contains(why), "{file}: {}", chain(&error));
-            assert_eq!(bytes_read.load(Ordering::Relaxed), 0, "{file}");
-        }
-    }
-
-    /// What a server does instead of a handshake.
-    type Handshake = (&'static str, fn(StdStream) -> io::Result<()>);
-
-    #[tokio::test]
-    async fn a_handshake_that_does_not_happen_is_no_connection() {
-        let cases: &[Handshake] = &[
-            ("hangs", hold),
-            ("closes", |_| Ok(())),
-            ("is plain HTTP", |s| write(s, "HTTP/1.1 200 OK\r\n\r\n")),
-            // A ServerHello that chooses TLS 1.0, with no cipher suite that we know.
-            ("speaks TLS 1.0", |mut s| {
-                s.read_exact(&mut [0; 16])?;
-                let hello = [&[0x16, 3, 1, 0, 42, 2, 0, 0, 38, 3, 1][..], &[7; 32], &[0, 0, 0x2f, 0]].concat();
-                s.write_all(&hello)?;
-                hold(s)
-            }),
-        ];
-        for (what, serve) in cases {
-            let stub = Stub::handling(*serve);
-            let client = HttpClient::with(&Tls::new(None), SHORT, Resolver::new(LONG, look_up));
-            let url = format!("https://localhost:{}/", stub.port());
-            let error = client.send(request(&url), LONG).await.expect_err(what);
-            assert!(matches!(error, HttpError::Connect { .. }), "a server that {what}: {}", chain(&error));
-        }
-    }
-
-    #[tokio::test]
-    async fn a_bundle_that_cannot_be_used_is_named_and_tried_again() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("ca.pem");
-        let stub = tls_stub("good.pem", &Arc::default());
-        let client = HttpClient::new(&Tls::new(Some(path.clone())));
-        let url = format!("https://localhost:{}/", stub.port());
-
-        let missing = client.send(request(&url), LONG).await.expect_err("no file");
-        assert!(
-            chain(&missing).to_string().contains("ca.pem") && chain(&missing).to_string().contains("No such file"),
-            "{}",
-            chain(&missing)
-        );
-        std::fs::write(&path, "no certificate").expect("written");
-        let empty = client.send(request(&url), LONG).await.expect_err("no certificate");
-        assert!(chain(&empty).to_string().contains("holds no certificate"), "{}", chain(&empty));
-        std::fs::copy(testdata("authority.pem"), &path).expect("copied");
-        assert_eq!(client.send(request(&url), LONG).await.expect("an answer").status(), StatusCode::OK);
     }
 }

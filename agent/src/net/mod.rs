@@ -5,15 +5,21 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+pub mod connect;
 pub mod http;
 pub mod inflate;
 pub mod listen;
+#[cfg(test)]
+mod name_tests;
 pub mod nap;
 pub mod partial;
 pub mod pieces;
+pub mod resolve;
 #[cfg(test)]
 pub(crate) mod stub;
 pub mod tls;
+#[cfg(test)]
+mod tls_tests;
 
 /// True for the addresses where hosts offer credentials and metadata: 169.254.0.0/16 and fd00:ec2::/32.
 ///

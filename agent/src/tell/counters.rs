@@ -56,6 +56,9 @@ pub struct Set {
     /// Batches given up because memory was full, by `output`. Their records stand in the books.
     pub deliver_batches_evicted: IntCounterVec,
 
+    /// Connections to services that could not be made, by `reason`.
+    pub net_connect_failures: IntCounterVec,
+
     /// Tasks that panicked. Each is a bug.
     pub life_panics: IntCounter,
 }
@@ -141,6 +144,11 @@ impl Counters {
                 "pillion_deliver_batches_evicted_total",
                 &["output"],
                 "Batches given up because memory was full; their records stand in the books as lost.",
+            ),
+            net_connect_failures: to.counters(
+                "pillion_net_connect_failures_total",
+                &["reason"],
+                "Connections to services that could not be made, and why; nothing was sent.",
             ),
             life_panics: to.counter("pillion_life_panics_total", "Tasks that panicked; each is a bug."),
             registry: to.registry,

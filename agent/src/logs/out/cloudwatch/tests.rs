@@ -47,7 +47,7 @@ fn service(stub: &Stub, config: &Config) -> CloudWatch {
     let keys = Keys::new("AKID", "SECRET", None, None, "test");
     let endpoint = Endpoint::parse(&stub.url(), None, "eu-central-1").expect("an endpoint");
     let credentials = Credentials::from_provider(keys, Clock::new(SystemTime::now));
-    let client = Client::new("logs", endpoint, credentials, HttpClient::new(&Tls::new(None)));
+    let client = Client::new("logs", endpoint, credentials, HttpClient::new(&Tls::new(None), &Counters::new()));
     CloudWatch::new(client.with_timeout(Duration::from_secs(30)), config)
 }
 
