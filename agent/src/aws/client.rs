@@ -362,7 +362,7 @@ mod tests {
         let closed =
             TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port that nobody listens on");
         let fault = put(&client(&format!("http://{closed}"))).await.expect_err("nobody there");
-        assert_eq!((fault.kind, fault.code.as_str()), (FaultKind::Transient, "no_connection"));
+        assert_eq!((fault.kind, fault.code.as_str()), (FaultKind::Unreachable, "no_connection"));
         assert!(fault.message.starts_with(&format!("cannot connect to {closed}: ")), "{fault}");
     }
 }

@@ -43,6 +43,8 @@ pub enum FaultKind {
     Throttled,
     /// Not done, for a reason that may pass: send again.
     Transient,
+    /// There was no connection, so nothing was done: send again.
+    Unreachable,
     /// Perhaps done: the answer is missing. Sending again can make duplicates.
     Ambiguous,
     /// No credentials, or the service does not accept them. Send again when there are others.
@@ -115,6 +117,7 @@ impl FaultKind {
         match self {
             Self::Throttled => "throttled",
             Self::Transient => "transient",
+            Self::Unreachable => "unreachable",
             Self::Ambiguous => "ambiguous",
             Self::Credentials => "credentials",
             Self::Denied => "denied",
@@ -144,6 +147,7 @@ impl From<HttpError> for Fault {
         let kind = match error.status() {
             Some(status) if !status.is_success() => by_status(status),
             _ if error.may_have_arrived() => FaultKind::Ambiguous,
+            _ if error.unconnected().is_some() => FaultKind::Unreachable,
             _ => Transient,
         };
         let code = match &error {

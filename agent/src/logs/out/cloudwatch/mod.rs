@@ -163,6 +163,7 @@ fn answer_to(fault: Fault) -> Answer {
     let cause = match fault.kind {
         FaultKind::Throttled => Cause::Throttled,
         FaultKind::Transient => Cause::Unavailable,
+        FaultKind::Unreachable => Cause::Unreachable,
         FaultKind::Ambiguous => Cause::Ambiguous,
         FaultKind::Credentials => Cause::Credentials,
         FaultKind::Denied => Cause::Denied,
