@@ -34,6 +34,8 @@ mod entry;
 pub mod lane;
 pub mod pace;
 pub mod pending;
+#[cfg(test)]
+mod prepare_tests;
 mod queue;
 pub mod spool;
 pub mod spooling;

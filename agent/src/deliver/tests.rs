@@ -388,6 +388,27 @@ async fn a_service_that_is_down_gets_one_probe_at_a_time_and_everything_afterwar
     assert!(rig.service.seen().most_flying > 4, "a healthy service gets several requests at a time");
 }
 
+/// T10: who cannot be reached, or is not who he should be, is asked once in 30 s on average, and a few times before.
+#[tokio::test(start_paused = true)]
+async fn a_service_that_cannot_be_reached_is_asked_twice_a_minute() {
+    const HOURS: u32 = 20;
+    let mut rig = Rig::new(|request| match request.at {
+        at if at < HOURS * 3_600 * SECOND => (SECOND / 100, again(Cause::Unreachable)),
+        _ => at_once(Answer::Delivered),
+    });
+    rig.push("a", ["line"]);
+    sleep(HOURS * 3_600 * SECOND).await;
+    let gaps: Vec<Duration> = rig.requests().windows(2).map(|pair| pair[1].at - pair[0].at).collect();
+    // The backoff is at its full length from the eighth failure on: anything up to a minute, all equally likely. The mean of
+    // 2,400 of these is further than 3 s from 30 s once in 10^17 runs.
+    let full = &gaps[8..];
+    let mean = full.iter().sum::<Duration>() / full.len() as u32;
+    assert!((27 * SECOND..33 * SECOND).contains(&mean), "{mean:?} between {} requests", full.len());
+    assert!(full.iter().all(|gap| *gap <= 61 * SECOND), "but never much longer than a minute");
+    rig.drained().await;
+    assert_eq!(rig.delivered("a"), ["line"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_partial_answer_books_each_record_and_resends_only_some() {
     let mut rig = Rig::new(|request| match request.number {
@@ -616,6 +637,26 @@ async fn a_single_record_is_delivered_within_linger_ten_thousand_times() {
         sleep(linger + SECOND / 500).await;
         assert_eq!(rig.totals().delivered, number + 1);
         sleep(SECOND * (number % 7) as u32 / 50).await;
+    }
+    rig.drained().await;
+}
+
+/// T40: the same while answers take their time: a record that comes at any moment of the one before, alone on its key or
+/// not, waits for that one's answer at most.
+#[tokio::test(start_paused = true)]
+async fn a_single_record_behind_another_is_delivered_in_time_ten_thousand_times() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let linger = Rules::default().linger;
+    let latency = SECOND / 2;
+    let mut rig = Rig::new(move |_| (latency, Answer::Delivered));
+    for number in 0..10_000_u64 {
+        rig.push("a", ["first"]);
+        sleep((linger + latency + SECOND / 100).mul_f64(random.f64())).await;
+        rig.push(random.choice(["a", "b"]).expect("two keys"), ["second"]);
+        sleep(linger + 2 * latency + SECOND / 100).await;
+        assert_eq!(rig.totals().delivered, 2 * number + 2, "{:?}", rig.requests().last());
     }
     rig.drained().await;
 }
