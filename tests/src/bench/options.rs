@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 use super::sender::Shape;
+use crate::command_line::CommandLine;
 
 /// What `--help` prints.
 pub const HELP: &str = "\
@@ -85,13 +86,9 @@ pub struct Options {
 impl Options {
     /// Reads the words behind the program's name.
     pub fn parse(words: &[String]) -> anyhow::Result<Self> {
-        let (name, words) = words.split_first().context("say what to measure; see --help")?;
-        let mut options = Self::of(name)?;
-        let mut words = words.iter();
-        while let Some(word) = words.next() {
-            let value = words.next().with_context(|| format!("`{word}` needs a value; see --help"))?;
-            options.set(word, value).with_context(|| format!("cannot take `{word} {value}`"))?;
-        }
+        let line = CommandLine::parse(words, "say what to measure; see --help")?;
+        let mut options = Self::of(line.what)?;
+        line.each(|word, value| options.set(word, value))?;
         Ok(options)
     }
 

@@ -8,6 +8,7 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::{Context as _, bail};
 
 use super::scenario::Scenario;
+use crate::command_line::CommandLine;
 
 /// What `--help` prints.
 pub const HELP: &str = "\
@@ -85,26 +86,18 @@ pub struct Options {
 impl Options {
     /// Reads the words behind the program's name.
     pub fn parse(words: &[String]) -> anyhow::Result<Self> {
-        let (name, words) = words.split_first().context("say `real` or `model`; see --help")?;
-        let (mode, agents) = match name.as_str() {
+        let line = CommandLine::parse(words, "say `real` or `model`; see --help")?;
+        let (mode, agents) = match line.what {
             "real" => (Mode::Real, 1_000),
             "model" => (Mode::Model, 100_000),
-            _ => bail!("`{name}` is neither `real` nor `model`; see --help"),
+            what => bail!("`{what}` is neither `real` nor `model`; see --help"),
         };
-        let mut pairs = Vec::new();
-        let mut words = words.iter();
-        while let Some(word) = words.next() {
-            let value = words.next().with_context(|| format!("`{word}` needs a value; see --help"))?;
-            pairs.push((word.as_str(), value.as_str()));
-        }
-        let agents = match pairs.iter().find(|(word, _)| *word == "--agents") {
-            Some((_, value)) => value.parse().context("--agents takes a number")?,
+        let agents = match line.value("--agents") {
+            Some(value) => value.parse().context("--agents takes a number")?,
             None => agents,
         };
         let mut options = Self { mode, scenario: Scenario::of(agents), senders: Vec::new(), plot: None };
-        for (word, value) in pairs {
-            options.set(word, value).with_context(|| format!("cannot take `{word} {value}`"))?;
-        }
+        line.each(|word, value| options.set(word, value))?;
         if options.senders.is_empty() {
             options.senders = Sender::ALL.map(|(_, sender)| sender).to_vec();
         }
