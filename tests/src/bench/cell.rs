@@ -123,7 +123,8 @@ pub fn measure(bench: &'static str, round: usize, order: &Order<'_>) -> anyhow::
     let (config, socket) = (folder.path().join("bench.conf"), folder.path().join("forward.sock"));
     let clock = Clock::default();
     let sink = Sink::start(clock, order.sink_speed).context("cannot play the service")?;
-    fs::write(&config, configuration(&socket, sink.port)).context("cannot write the configuration")?;
+    fs::write(&config, configuration(&socket, sink.port, &Lines::default()))
+        .context("cannot write the configuration")?;
     let places = Places { config: &config, socket: &socket, port: sink.port };
     let mut process = Process::start(order.command, &places, &folder.path().join("log"))?;
     thread::sleep(IDLE);
@@ -202,13 +203,26 @@ fn watch(process: &mut Process, socket: &Path, order: &Order<'_>, clock: &Clock,
     })
 }
 
-/// A file that pillion and Fluent Bit both understand.
-fn configuration(socket: &Path, port: u16) -> String {
+/// Lines to add to the sections of a configuration, each with its end.
+#[derive(Clone, Debug, Default)]
+pub struct Lines {
+    /// To `SERVICE`.
+    pub service: String,
+    /// To `INPUT`.
+    pub input: String,
+    /// To `OUTPUT`.
+    pub output: String,
+}
+
+/// A file that pillion and Fluent Bit both understand, as long as no lines are added.
+pub fn configuration(socket: &Path, port: u16, lines: &Lines) -> String {
     let mut text = format!(
-        "[SERVICE]\n    flush 1\n    log_level info\n\n\
-         [INPUT]\n    name forward\n    unix_path {}\n    mem_buf_limit 25MB\n\n\
+        "[SERVICE]\n    flush 1\n    log_level info\n{}\n\
+         [INPUT]\n    name forward\n    unix_path {}\n    mem_buf_limit 25MB\n{}\n\
          [FILTER]\n    name record_modifier\n    match *\n",
-        socket.display()
+        lines.service,
+        socket.display(),
+        lines.input
     );
     for (key, value) in FIXED {
         writeln!(text, "    record {key} {value}").expect("a String takes everything");
@@ -216,7 +230,8 @@ fn configuration(socket: &Path, port: u16) -> String {
     write!(
         text,
         "\n[OUTPUT]\n    name cloudwatch_logs\n    match *\n    region us-east-1\n    endpoint 127.0.0.1\n    \
-         port {port}\n    tls off\n    log_group_name bench\n    log_stream_prefix s-\n    auto_create_group true\n"
+         port {port}\n    tls off\n    log_group_name bench\n    log_stream_prefix s-\n    auto_create_group true\n{}",
+        lines.output
     )
     .expect("a String takes everything");
     text
@@ -229,7 +244,8 @@ fn lost_counted(admin: SocketAddr) -> Option<u64> {
     (total.accepted > 0).then(|| total.lost.values().chain(total.refused.values()).sum())
 }
 
-fn millis(time: Duration) -> f64 {
+/// In milliseconds, to the microsecond.
+pub fn millis(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }
 

@@ -49,14 +49,15 @@ pub fn run(options: &Options, bench: &Path, out: &mut dyn Write) -> anyhow::Resu
 }
 
 /// Builds this tree's pillion in release and gives its command. Does little when it is up to date.
-fn build_own(bench: &Path) -> anyhow::Result<String> {
+pub fn build_own(bench: &Path) -> anyhow::Result<String> {
     let built = Command::new("cargo").args(["build", "--release", "--quiet", "--package", "pillion"]).status();
     let built = built.context("cannot run cargo to build pillion; name another agent with --under-test")?;
     ensure!(built.success(), "pillion does not build; name another agent with --under-test");
     Ok(format!("{} -c {{config}}", bench.with_file_name("pillion").display()))
 }
 
-fn print(out: &mut dyn Write, line: &impl Serialize) -> anyhow::Result<()> {
+/// Writes one line of JSON.
+pub fn print(out: &mut dyn Write, line: &impl Serialize) -> anyhow::Result<()> {
     writeln!(out, "{}", serde_json::to_string(line)?)?;
     Ok(out.flush()?)
 }
@@ -159,7 +160,7 @@ fn figures(cells: &[&Cell]) -> Value {
 }
 
 /// Least, median and most.
-fn spread(numbers: &[f64]) -> Value {
+pub fn spread(numbers: &[f64]) -> Value {
     let mut sorted = numbers.to_vec();
     sorted.sort_by(f64::total_cmp);
     let Some((&least, &most)) = sorted.first().zip(sorted.last()) else { return Value::Null };

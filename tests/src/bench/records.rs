@@ -129,6 +129,11 @@ impl Pool {
         &self.bytes[self.places[first].start..self.places[first + count - 1].end]
     }
 
+    /// Bytes of a record on the socket, on average.
+    pub fn record_bytes(&self) -> f64 {
+        self.bytes.len() as f64 / POOL_RECORDS as f64
+    }
+
     /// Every record of the pool by itself.
     pub fn each(&self) -> impl Iterator<Item = &[u8]> {
         self.places.iter().map(|place| &self.bytes[place.start..place.end])

@@ -69,6 +69,8 @@ pub struct Load {
 pub struct Sent {
     /// Records written whole.
     pub records: u64,
+    /// When the first record was due, on the bench's clock.
+    pub begun: Duration,
     /// From the first write to the last.
     pub time: Duration,
     /// Connections that the other side closed.
@@ -88,6 +90,7 @@ pub fn send(socket: &Path, load: &Load, clock: &Clock) -> io::Result<Sent> {
     let mut line = Line { socket, stream: dial(socket)?, sent: Sent::default() };
     let block = load.shape.records();
     let begun = clock.now();
+    line.sent.begun = begun;
     while line.sent.records + block as u64 <= load.records_max {
         let due = match load.rate {
             Some(rate) => begun + Duration::from_nanos(line.sent.records * 1_000_000_000 / rate),

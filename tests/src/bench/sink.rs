@@ -1,13 +1,14 @@
-//! Plays CloudWatch Logs for the bench: takes everything at the speed of the loopback, or at a given one, and counts.
+//! Plays CloudWatch Logs for the bench: takes everything at the speed of the loopback, or at a given one, and counts. It can
+//! be down for a while ([`Health`]).
 //!
 //! Promises: lost, duplicated and reordered records are exact; the service's limits are checked on every request; one
-//! thread for each connection, nothing shared per record.
-//! Never: checks signatures or scripts faults; that is the fake AWS's work.
+//! thread for each connection, nothing shared per record; while it is down it takes nothing.
+//! Never: checks signatures or scripts other faults; that is the fake AWS's work.
 
 use std::{
     io::{self, Read, Write},
     net::{Ipv4Addr, TcpListener, TcpStream},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -29,6 +30,25 @@ const EVENT_BYTES_EXTRA: usize = 26;
 const EVENTS_MAX: usize = 10_000;
 /// Milliseconds between the first and the last event of a request.
 const SPAN_MS_MAX: i64 = 24 * 60 * 60 * 1_000;
+/// What it says when it is down.
+const UNAVAILABLE: &str =
+    r#"{"__type":"ServiceUnavailableException","message":"The service cannot complete the request."}"#;
+
+/// How the service is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Health {
+    /// It takes what comes.
+    #[default]
+    Well,
+    /// It answers 503.
+    Error,
+    /// Nobody listens; who is connected is hung up on at the next request.
+    Refuse,
+    /// It reads requests and does not answer. When it is well again, it hangs up on who still waits.
+    Hang,
+    /// It is slow: requests that come now are taken when it is well again.
+    Hold,
+}
 
 /// What has arrived.
 #[derive(Debug, Default)]
@@ -43,8 +63,12 @@ pub struct Ledger {
     pub reordered: u64,
     /// Events without a mark; always a fault of the one under test.
     pub unmarked: u64,
-    /// PutLogEvents requests.
+    /// PutLogEvents requests that were taken.
     pub requests: u64,
+    /// Requests of any kind that were not, because it was down.
+    pub rejected: u64,
+    /// When each request was taken, and how many different records there were then.
+    pub course: Vec<(Duration, u64)>,
     /// Bytes of their bodies, as sent.
     pub bytes: u64,
     /// From the time a record was to be written to its arrival, in microseconds, for each record.
@@ -65,6 +89,20 @@ impl Ledger {
         }
         let place = (self.latencies_us.len() - 1) * percent / 100;
         f64::from(*self.latencies_us.select_nth_unstable(place).1) / 1_000.0
+    }
+
+    /// How many of the records before number `end` have arrived.
+    pub fn arrived_before(&self, end: u64) -> u64 {
+        let (words, rest) = ((end / 64) as usize, end % 64);
+        let whole: u64 = self.seen.iter().take(words).map(|word| u64::from(word.count_ones())).sum();
+        let part = self.seen.get(words).map_or(0, |word| (word & ((1 << rest) - 1)).count_ones());
+        whole + u64::from(part)
+    }
+
+    /// A request with these records was taken.
+    pub fn take(&mut self, marks: impl IntoIterator<Item = Mark>, now: Duration) {
+        marks.into_iter().for_each(|mark| self.arrive(mark, now));
+        self.course.push((now, self.unique));
     }
 
     fn arrive(&mut self, mark: Mark, now: Duration) {
@@ -110,6 +148,8 @@ struct Shared {
     speed: Option<u64>,
     /// When the next body may be taken.
     free: Mutex<Instant>,
+    health: Mutex<Health>,
+    changed: Condvar,
 }
 
 impl Sink {
@@ -118,21 +158,21 @@ impl Sink {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let port = listener.local_addr()?.port();
         let free = Mutex::new(Instant::now());
-        let shared = Arc::new(Shared { ledger: Mutex::default(), clock, speed, free });
+        let (ledger, health, changed) = (Mutex::default(), Mutex::default(), Condvar::new());
+        let shared = Arc::new(Shared { ledger, clock, speed, free, health, changed });
         let accepting = Arc::clone(&shared);
-        thread::Builder::new().name("sink".to_owned()).spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let shared = Arc::clone(&accepting);
-                thread::spawn(move || {
-                    if let Err(error) = serve(&shared, stream)
-                        && error.kind() == io::ErrorKind::InvalidData
-                    {
-                        shared.ledger().violation(format!("not HTTP: {error}"));
-                    }
-                });
-            }
-        })?;
+        thread::Builder::new().name("sink".to_owned()).spawn(move || accept(&accepting, listener, port))?;
         Ok(Self { port, shared })
+    }
+
+    /// From now on it is so.
+    pub fn is(&self, health: Health) {
+        let before = std::mem::replace(&mut *lock(&self.shared.health), health);
+        self.shared.changed.notify_all();
+        if health == Health::Refuse && before != health {
+            // Wakes the listening thread, which then goes away. If that fails, somebody else woke it.
+            let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
+        }
     }
 
     /// What has arrived so far.
@@ -143,18 +183,56 @@ impl Sink {
 
 impl Shared {
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.ledger)
+    }
+
+    fn health(&self) -> Health {
+        *lock(&self.health)
+    }
+
+    /// Waits until it is so no more.
+    fn while_it_is(&self, health: Health) {
+        let now = lock(&self.health);
+        drop(self.changed.wait_while(now, |now| *now == health).unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Waits until `bytes` more fit the speed.
     fn wait_for(&self, bytes: usize) {
         let Some(speed) = self.speed else { return };
         let until = {
-            let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut free = lock(&self.free);
             *free = (*free).max(Instant::now()) + Duration::from_nanos(bytes as u64 * 1_000_000_000 / speed);
             *free
         };
         thread::sleep(until.saturating_duration_since(Instant::now()));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Serves who connects, each in a thread.
+fn accept(shared: &Arc<Shared>, mut listener: TcpListener, port: u16) {
+    loop {
+        let Ok((stream, _)) = listener.accept() else { continue };
+        if shared.health() != Health::Refuse {
+            let shared = Arc::clone(shared);
+            thread::spawn(move || {
+                if let Err(error) = serve(&shared, stream)
+                    && error.kind() == io::ErrorKind::InvalidData
+                {
+                    shared.ledger().violation(format!("not HTTP: {error}"));
+                }
+            });
+            continue;
+        }
+        drop((stream, listener));
+        shared.while_it_is(Health::Refuse);
+        listener = match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Ok(listener) => listener,
+            Err(error) => return shared.ledger().violation(format!("cannot listen again: {error}")),
+        };
     }
 }
 
@@ -163,6 +241,19 @@ fn serve(shared: &Shared, stream: TcpStream) -> io::Result<()> {
     let mut connection = Connection::new(stream);
     let (mut plain, mut marks) = (Vec::new(), Vec::new());
     while let Some(request) = connection.request()? {
+        match shared.health() {
+            Health::Well => {}
+            Health::Hold => shared.while_it_is(Health::Hold),
+            health => {
+                shared.ledger().rejected += 1;
+                if health != Health::Error {
+                    shared.while_it_is(Health::Hang);
+                    return Ok(());
+                }
+                write_answer(connection.stream(), "503 Service Unavailable", UNAVAILABLE)?;
+                continue;
+            }
+        }
         let operation = request.header("x-amz-target").and_then(|target| target.rsplit_once('.')).map(|(_, name)| name);
         let answer = match operation {
             Some("PutLogEvents") => {
@@ -176,14 +267,18 @@ fn serve(shared: &Shared, stream: TcpStream) -> io::Result<()> {
                 "{}"
             }
         };
-        let head = format!(
-            "HTTP/1.1 200 OK\r\nx-amzn-RequestId: 00000000-0000-4000-8000-000000000000\r\n\
-             Content-Type: application/x-amz-json-1.1\r\nContent-Length: {}\r\n\r\n{answer}",
-            answer.len()
-        );
-        connection.stream().write_all(head.as_bytes())?;
+        write_answer(connection.stream(), "200 OK", answer)?;
     }
     Ok(())
+}
+
+fn write_answer(mut stream: &TcpStream, status: &str, answer: &str) -> io::Result<()> {
+    let head = format!(
+        "HTTP/1.1 {status}\r\nx-amzn-RequestId: 00000000-0000-4000-8000-000000000000\r\n\
+         Content-Type: application/x-amz-json-1.1\r\nContent-Length: {}\r\n\r\n{answer}",
+        answer.len()
+    );
+    stream.write_all(head.as_bytes())
 }
 
 fn put_log_events(shared: &Shared, request: &Request, body: &[u8], plain: &mut Vec<u8>, marks: &mut Vec<Option<Mark>>) {
@@ -206,12 +301,8 @@ fn put_log_events(shared: &Shared, request: &Request, body: &[u8], plain: &mut V
     if let Some(fault) = fault {
         ledger.violation(fault);
     }
-    for mark in marks.drain(..) {
-        match mark {
-            Some(mark) => ledger.arrive(mark, now),
-            None => ledger.unmarked += 1,
-        }
-    }
+    ledger.unmarked += marks.iter().filter(|mark| mark.is_none()).count() as u64;
+    ledger.take(marks.drain(..).flatten(), now);
 }
 
 /// Collects the marks of a body and says why the service would not take it.
@@ -246,6 +337,7 @@ fn check(body: &[u8], marks: &mut Vec<Option<Mark>>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wait;
 
     fn body(events: &[(i64, &str)]) -> Vec<u8> {
         let events: Vec<_> =
@@ -280,5 +372,53 @@ mod tests {
         }
         assert_eq!((ledger.unique, ledger.duplicated, ledger.reordered), (6, 1, 2));
         assert!((ledger.latency_ms(99) - 2.0).abs() < f64::EPSILON);
+        let before = |end| ledger.arrived_before(end);
+        assert_eq!([0, 1, 2, 5, 64, 200, 201, 9_999].map(before), [0, 1, 2, 4, 5, 5, 6, 6]);
+    }
+
+    /// Asks for `number` to be taken; the status, or nothing if it is hung up.
+    fn ask_at(port: u16, number: u64) -> io::Result<String> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        let body = body(&[(1, &format!("@@{number:010x}.000000000000"))]);
+        write!(
+            stream,
+            "POST / HTTP/1.1\r\nX-Amz-Target: Logs_20140328.PutLogEvents\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        )?;
+        stream.write_all(&body)?;
+        let mut status = [0; 12];
+        let read = stream.read(&mut status)?;
+        Ok(String::from_utf8_lossy(&status[..read]).into_owned())
+    }
+
+    #[test]
+    fn while_it_is_down_nothing_is_taken_and_afterwards_all_is() {
+        let sink = Sink::start(Clock::default(), None).expect("starts");
+        let taken = || sink.ledger().unique;
+        let ask = |number| ask_at(sink.port, number);
+        assert_eq!(ask(0).expect("answered"), "HTTP/1.1 200");
+        sink.is(Health::Error);
+        assert_eq!(ask(1).expect("answered"), "HTTP/1.1 503");
+        sink.is(Health::Refuse);
+        assert_eq!(ask(1).unwrap_or_default(), "");
+        assert_eq!((taken(), sink.ledger().rejected), (1, 1));
+        for (health, taken_later) in [(Health::Hang, false), (Health::Hold, true)] {
+            sink.is(Health::Well);
+            wait::until(Duration::from_secs(10), || "a listener".to_owned(), || ask(0).is_ok());
+            sink.is(health);
+            let (rejected, port) = (sink.ledger().rejected, sink.port);
+            let asking = thread::spawn(move || ask_at(port, 2));
+            if !taken_later {
+                wait::until(
+                    Duration::from_secs(10),
+                    || "the request to hang".to_owned(),
+                    || sink.ledger().rejected > rejected,
+                );
+            }
+            assert_eq!(taken(), 1);
+            sink.is(Health::Well);
+            let answer = asking.join().expect("no panic").unwrap_or_default();
+            assert_eq!((answer.as_str(), taken()), if taken_later { ("HTTP/1.1 200", 2) } else { ("", 1) });
+        }
     }
 }
