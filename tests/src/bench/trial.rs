@@ -4,7 +4,7 @@
 //! process itself says that it has none left, or when nothing has come for long.
 //! Never: believes the process about anything but what it lost, which is compared with what is missing.
 
-use std::{fs, path::Path, thread, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, thread, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use serde::Serialize;
@@ -83,6 +83,8 @@ pub struct Seen {
     pub missing: u64,
     /// What the process says it lost, if it says anything.
     pub lost_counted: Option<u64>,
+    /// The same, by reason.
+    pub lost_by_reason: BTreeMap<String, u64>,
     /// Arrived again.
     pub duplicated: u64,
     /// Arrived after a later one of their stream.
@@ -167,7 +169,10 @@ pub fn run(setting: &Setting, order: &Order) -> anyhow::Result<Run> {
     let (folder_peak_bytes, healed) = (watch.folder_peak, watch.healed);
     ensure!(process.alive(), "{} ended in the middle:\n{}", setting.name, log_of(folder.path()));
     let page = page(&process);
-    let books = page.as_ref().map(|page| page.books().total());
+    let lost = page.as_ref().map(|page| {
+        let Account { lost, refused, .. } = page.books().total();
+        lost.into_iter().chain(refused).collect::<BTreeMap<_, _>>()
+    });
     let ledger = sink.ledger();
     let since_heal = |at: Duration| healed.map(|healed| hundredth(at.saturating_sub(healed).as_secs_f64()));
     let first_taken = ledger.course.iter().find(|(at, _)| Some(*at) >= healed);
@@ -176,7 +181,8 @@ pub fn run(setting: &Setting, order: &Order) -> anyhow::Result<Run> {
         sent: sent.records,
         arrived: ledger.unique,
         missing: sent.records.saturating_sub(ledger.unique),
-        lost_counted: books.map(|books| books.lost.values().chain(books.refused.values()).sum()),
+        lost_counted: lost.as_ref().map(|lost| lost.values().sum()),
+        lost_by_reason: lost.unwrap_or_default(),
         duplicated: ledger.duplicated,
         reordered: ledger.reordered,
         violations: ledger.violations,
