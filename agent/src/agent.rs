@@ -5,6 +5,7 @@
 //! Never: knows how a job works. It reads like a plan.
 
 mod report;
+mod spool;
 
 use std::{net::TcpListener, sync::Arc, time::Duration};
 
@@ -18,7 +19,6 @@ use crate::{
         books::{Holder, Totals},
         budget::Budget,
         collect::Ledger,
-        spooling::Spooling,
     },
     ecs::{self, Metadata, memory},
     life::Life,
@@ -31,13 +31,12 @@ use crate::{
     units::ByteSize,
 };
 use report::Page;
+pub use spool::{Spool, shares};
 
 /// Memory for data when nothing says how much there is.
 const MEMORY_DEFAULT: ByteSize = ByteSize::mebibytes(64);
 /// The least that makes sense: a few batches of 1 MiB.
 const MEMORY_LEAST: ByteSize = ByteSize::mebibytes(8);
-/// Bytes on disk, if the user does not say how many.
-const SPOOL_DEFAULT: ByteSize = ByteSize::mebibytes(1_024);
 /// How long the start waits for the task's metadata, if an output cannot do without.
 const METADATA_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -74,23 +73,23 @@ fn with_ledger(ledger: &Ledger) -> Counters {
 }
 
 /// Runs until `life` stops and everything is settled.
-pub async fn run(config: Config, bound: Bound, life: Life) -> Outcome {
-    let budget = Budget::new(memory_for_data(&config).0, outputs_with_memory(&config.logs));
+pub async fn run(config: Config, bound: Bound, spool: Spool, life: Life) -> Outcome {
+    let budget = Budget::new(memory_for_data(&config).0, config.logs.keeping().count());
     let ledger = Ledger::new(budget.clone());
+    ledger.are_without_spool(&spool.without);
     let counters = with_ledger(&ledger);
     let settings = Settings { region: config.aws.region.clone(), ca_bundle: config.aws.ca_bundle.clone() };
     let access = Access::new(&settings, &counters);
-    let page = Arc::new(Page::new(&config, ledger.clone(), counters.clone(), life.clone()));
+    let page = Arc::new(Page::new(&config, &spool, ledger.clone(), counters.clone(), life.clone()));
     let _admin = serve_admin(bound.admin, &config, &page);
 
-    let spool = open_spool(&config);
     let places = bound.logs.places();
     let task = who_we_are(&config, &access).await;
     let means = Means {
         life: &life,
         ledger: &ledger,
         budget: &budget,
-        spool: spool.as_ref(),
+        spool: spool.opened.as_ref(),
         counters: &counters,
         access: &access,
         task: &task,
@@ -103,7 +102,7 @@ pub async fn run(config: Config, bound: Bound, life: Life) -> Outcome {
         listening = places.join(", "),
         outputs = config.logs.outputs.len(),
         memory = %ByteSize(budget.total()),
-        spool = described_spool(spool.as_ref()),
+        spool = spool.described(),
         admin = config.admin.map(|address| address.to_string()).unwrap_or_default(),
         "started"
     );
@@ -143,12 +142,6 @@ async fn drain(logs: &mut Job, life: &Life) {
     .await;
 }
 
-/// Outputs that keep records until they are delivered. The others need no share of the memory.
-fn outputs_with_memory(logs: &Logs) -> usize {
-    let keeps = |to: &Destination| !matches!(to, Destination::Discard(_) | Destination::Unsupported { .. });
-    logs.outputs.iter().filter(|output| keeps(&output.to)).count()
-}
-
 /// Memory that undelivered records may take: what the user says, else half of the container's.
 fn memory_for_data(config: &Config) -> ByteSize {
     if let Some(bytes) = config.memory {
@@ -168,26 +161,6 @@ fn serve_admin(listener: Option<TcpListener>, config: &Config, page: &Arc<Page>)
     };
     let served = admin::serve(listener, Arc::clone(page) as Arc<dyn admin::Report>);
     served.inspect_err(|error| warn!(error = %chain(error), "admin address cannot be served")).ok()
-}
-
-/// The folder for what memory does not hold, if the user named one and it can be used.
-fn open_spool(config: &Config) -> Option<Spooling> {
-    let bytes_max = config.spool.bytes_max.unwrap_or(SPOOL_DEFAULT).0;
-    let outputs = outputs_with_memory(&config.logs);
-    Spooling::open(
-        config.spool.path.as_deref()?,
-        bytes_max,
-        outputs,
-        config.spool.when_full,
-        config.logs.copies_at_once(),
-    )
-}
-
-fn described_spool(spool: Option<&Spooling>) -> String {
-    match spool {
-        Some(spool) => spool.path().display().to_string(),
-        None => "none: what is not delivered when the agent ends is lost".to_owned(),
-    }
 }
 
 /// Asks who we are, if an output needs to know.

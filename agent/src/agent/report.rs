@@ -1,18 +1,23 @@
 //! What the admin address shows of the whole agent.
 //!
 //! Promises: healthy means that what comes in goes out: an output that has had something to deliver, and delivered
-//! nothing, for longer than the user allows makes the agent unhealthy; ready means that every listener is served.
+//! nothing, for longer than the user allows makes the agent unhealthy; ready means that every listener is served; degraded
+//! means that a spool that the user wants does not work, which makes it neither unhealthy nor not ready.
 //! Never: waits for a job; everything is read from shared numbers.
 
 use std::{
     fmt::Write,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
+use super::Spool;
 use crate::{
     config::Config,
     deliver::{
@@ -28,6 +33,10 @@ pub(super) struct Page {
     started: Instant,
     described: String,
     stuck_after: Duration,
+    /// The spool's folder, what outputs left there, and what did not work at the start.
+    spool: Value,
+    without_spool: Vec<Arc<str>>,
+    spool_failures: Vec<String>,
     ledger: Ledger,
     counters: Counters,
     life: Life,
@@ -36,8 +45,16 @@ pub(super) struct Page {
 }
 
 impl Page {
-    pub(super) fn new(config: &Config, ledger: Ledger, counters: Counters, life: Life) -> Self {
+    pub(super) fn new(config: &Config, spool: &Spool, ledger: Ledger, counters: Counters, life: Life) -> Self {
+        let left = spool.orphans().iter().map(|left| json!({"folder": left.folder, "bytes": left.bytes}));
         Self {
+            spool: json!({
+                "path": spool.wanted.as_ref().map(|path| path.display().to_string()),
+                "open": spool.opened.is_some(),
+                "not_configured": left.collect::<Vec<_>>(),
+            }),
+            without_spool: spool.without.clone(),
+            spool_failures: spool.failures.clone(),
             started: Instant::now(),
             described: config.described.clone(),
             stuck_after: config.stuck_after,
@@ -102,8 +119,10 @@ impl Report for Page {
             "configuration": self.described,
             "alive": self.alive().err().unwrap_or_else(|| "yes".to_owned()),
             "ready": self.ready.load(Ordering::Acquire),
+            "degraded": self.degraded(),
             "stopping": self.life.stopping().is_cancelled(),
             "memory": {"used_bytes": used, "limit_bytes": limit},
+            "spool": self.spool,
             "books": books(&totals),
             "accounts": accounts,
             "outputs": outputs,
@@ -121,6 +140,15 @@ impl Report for Page {
             }
         }
         Ok(())
+    }
+
+    fn degraded(&self) -> Vec<String> {
+        let refused = self.ledger.standings().into_iter().filter(|(name, standing)| {
+            // Those without one are told by what failed at the start.
+            standing.spool_degraded && !self.without_spool.contains(name)
+        });
+        let refused = refused.map(|(name, _)| format!("the disk refuses the spool of output {name}"));
+        self.spool_failures.iter().cloned().chain(refused).collect()
     }
 
     fn ready(&self) -> Result<(), String> {

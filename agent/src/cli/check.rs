@@ -8,6 +8,7 @@ use std::{fmt::Write, path::PathBuf, process::ExitCode};
 
 use super::{CONFIG, complain, print, run};
 use crate::{
+    agent,
     config::{self, Config},
     logs::{
         pattern::Pattern,
@@ -64,6 +65,13 @@ fn summary(config: &Config) -> String {
     }
     for (number, output) in config.logs.outputs.iter().enumerate() {
         line(&mut text, "go out", &described_output(number, output));
+    }
+    if let Some(path) = &config.spool.path {
+        let must = if config.spool.required { ", without which it does not start" } else { "" };
+        line(&mut text, "spool", &format!("{}{must}", path.display()));
+        for (name, bytes) in agent::shares(config) {
+            line(&mut text, "", &format!("{name}: {bytes}"));
+        }
     }
     match config.admin {
         Some(address) => line(&mut text, "admin", &format!("http://{address}/metrics /healthz /readyz /status")),

@@ -35,7 +35,7 @@ pub(super) fn healthcheck(address: Option<SocketAddr>) -> ExitCode {
         return ExitCode::from(FAILURE);
     };
     match fetch(address, "/healthz", TIMEOUT) {
-        Ok((200, _)) => print("ok\n"),
+        Ok((200, body)) => print(format_args!("{}\n", body.trim())),
         Ok((status, body)) => {
             print(format_args!("not well ({status}): {}\n", body.trim()));
             ExitCode::from(FAILURE)

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::{CONFIG, FAILURE, complain};
 use crate::{
-    agent::{self, Bound, Outcome},
+    agent::{self, Bound, Outcome, Spool},
     config::{self, Config, Environment, Sources},
     fluentbit::Disk,
     life::{Life, Signals},
@@ -84,7 +84,15 @@ pub(super) fn run(call: Call) -> ExitCode {
     if !call.ignored.is_empty() {
         warn!(ignored = call.ignored.join(" "), "arguments have no effect here");
     }
-    host.drive(config, bound, &Life::default());
+    let spool = match Spool::open(&config) {
+        Ok(spool) => spool,
+        Err(problems) => {
+            drop(log);
+            complain(listed(&problems));
+            return ExitCode::from(CONFIG);
+        }
+    };
+    host.drive(config, bound, spool, &Life::default());
     drop(log);
     ExitCode::SUCCESS
 }
@@ -129,17 +137,17 @@ impl Host {
     }
 
     /// Runs the agent until it has stopped, which a signal or `life` may ask for.
-    pub(super) fn drive(self, config: Config, bound: Bound, life: &Life) -> Outcome {
-        let outcome = self.runtime.block_on(until_stopped(config, bound, life, self.signals));
+    pub(super) fn drive(self, config: Config, bound: Bound, spool: Spool, life: &Life) -> Outcome {
+        let outcome = self.runtime.block_on(until_stopped(config, bound, spool, life, self.signals));
         // A name look-up that hangs must not keep the process.
         self.runtime.shutdown_background();
         outcome
     }
 }
 
-async fn until_stopped(config: Config, bound: Bound, life: &Life, mut signals: Signals) -> Outcome {
+async fn until_stopped(config: Config, bound: Bound, spool: Spool, life: &Life, mut signals: Signals) -> Outcome {
     let budget = config.stop_budget;
-    let mut agent = pin!(agent::run(config, bound, life.clone()));
+    let mut agent = pin!(agent::run(config, bound, spool, life.clone()));
     loop {
         tokio::select! {
             outcome = &mut agent => return outcome,

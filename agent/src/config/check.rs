@@ -11,7 +11,7 @@ use super::{
     source::Tree,
 };
 use crate::{
-    deliver::ack::AckLevel,
+    deliver::{ack::AckLevel, spooling},
     ecs::Metadata,
     logs::{
         filter::{
@@ -26,8 +26,6 @@ use crate::{
     units::ByteSize,
 };
 
-/// The smallest spool of an output: three segments of 4 MiB, two of which are kept free, and one to spare.
-const SPOOL_MIN: ByteSize = ByteSize::mebibytes(16);
 /// The smallest memory that still holds one full batch for CloudWatch Logs and the one being filled.
 const MEMORY_MIN: ByteSize = ByteSize::mebibytes(4);
 /// A longer `stopTimeout` than this is a mistake in the unit.
@@ -60,6 +58,26 @@ pub(super) fn check(document: &Document, tree: &Tree, problems: &mut Problems) {
     let mut names = HashMap::new();
     for (output, path) in document.logs.outputs.iter().zip(check.items("logs.outputs")) {
         check.output(output, &path, &mut names);
+    }
+}
+
+/// Finds a spool that must work and is not named. Apart, since a Fluent Bit file may name it.
+pub(super) fn spool_required(document: &Document, tree: &Tree, problems: &mut Problems) {
+    if document.spool.required && document.spool.path.is_none() {
+        let place = tree.place(&Path::of("spool.required"));
+        problems.push(Problem::error(place, "there is no spool without a `path`", "give `spool.path` too"));
+    }
+}
+
+/// The environment goes before a Fluent Bit file: what the outputs there ask for counts only if it fits.
+pub(super) fn spool_parts(document: &mut Document, tree: &Tree, problems: &mut Problems) {
+    let parts: Vec<Option<ByteSize>> = document.logs.keeping().map(|output| output.spool_bytes_max).collect();
+    let named = parts.iter().any(Option::is_some);
+    if named && document.spool.bytes_max.is_some_and(|bytes| bytes < spooling::least(&parts)) {
+        let what = "does not hold what outputs ask for with `storage.total_limit_size`";
+        let place = tree.place(&Path::of("spool.bytes_max"));
+        problems.push(Problem::warning(place, what, "it counts, and each output gets an equal part of it"));
+        document.logs.outputs.iter_mut().for_each(|output| output.spool_bytes_max = None);
     }
 }
 
@@ -107,10 +125,13 @@ impl Check<'_> {
         if document.memory.is_some_and(|memory| memory < MEMORY_MIN) {
             self.error(&Path::of("memory"), format!("less than {MEMORY_MIN}"), "give at least `4 MiB`");
         }
-        let outputs = document.logs.outputs.len().max(1) as u64;
-        let least = ByteSize(SPOOL_MIN.0.saturating_mul(outputs));
+        let parts: Vec<Option<ByteSize>> = document.logs.keeping().map(|output| output.spool_bytes_max).collect();
+        let least = spooling::least(&parts);
         if document.spool.bytes_max.is_some_and(|bytes| bytes < least) {
-            let what = format!("less than {least}, which is {SPOOL_MIN} for each output");
+            let what = format!(
+                "less than {least}, which is what outputs ask for, and {} for each of the others",
+                spooling::OUTPUT_BYTES_MIN
+            );
             self.error(&Path::of("spool.bytes_max"), what, "give more, or leave it out");
         }
         if document.spool.path.as_ref().is_some_and(|path| !path.is_absolute()) {
@@ -240,6 +261,10 @@ impl Check<'_> {
             if let Some(other) = names.insert(name.clone(), name_path.clone()) {
                 self.error(&name_path, format!("is the name of `{other}` too"), "give each output its own");
             }
+        }
+        if output.spool_bytes_max.is_some_and(|bytes| bytes < spooling::OUTPUT_BYTES_MIN) {
+            let least = spooling::OUTPUT_BYTES_MIN;
+            self.error(&path.key("spool_bytes_max"), format!("less than {least}"), "give more, or leave it out");
         }
         if matches!(&output.pattern, Pattern::Wildcard(text) if text.is_empty()) {
             self.warning(&path.key("match"), "fits no tag", "write `*` for all of them");

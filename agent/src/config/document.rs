@@ -43,10 +43,14 @@ pub struct Spool {
     /// A folder for this agent alone, made if need be. On a volume that outlives the task, records outlive it too; on the
     /// disk of a Fargate task they outlive only the container.
     pub path: Option<PathBuf>,
-    /// Bytes on disk for all outputs together, at least 16 MiB for each output. Default 1 GiB.
+    /// Bytes on disk for all outputs together, at least 16 MiB for each output that keeps records. Default 1 GiB, and what
+    /// outputs ask for themselves with `spool_bytes_max`.
     pub bytes_max: Option<ByteSize>,
     /// Which records are given up when that is not enough.
     pub when_full: WhenFull,
+    /// With `true` the agent does not start if the folder cannot be used. Default `false`: it starts, says so, and keeps
+    /// records in memory only.
+    pub required: bool,
 }
 
 /// The agent's own HTTP address.

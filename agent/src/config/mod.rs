@@ -71,6 +71,8 @@ pub struct Config {
     pub memory_hint: Option<ByteSize>,
     /// Where undelivered records go that memory does not hold.
     pub spool: Spool,
+    /// Where its folder was named; for problems.
+    pub spool_place: String,
     /// Time from SIGTERM in which the agent must be done: the stop timeout with the spare taken off.
     pub stop_budget: Duration,
     /// How old an undelivered record may be before the agent calls itself unhealthy.
@@ -114,6 +116,7 @@ pub fn load(sources: &Sources<'_>) -> Result<(Config, Vec<Problem>), Vec<Problem
 /// The configuration in the making.
 struct Loaded {
     document: Document,
+    spool_place: String,
     memory_hint: Option<ByteSize>,
     described: String,
 }
@@ -170,16 +173,19 @@ fn own(mut tree: Tree, sources: &Sources<'_>, problems: &mut Problems) -> Loaded
     if tree.root.find(&node::Path::of("pipeline")).is_some() {
         let hint = "write it as a classic `.conf` file, or in our own form";
         problems.push(Problem::error(&*described, "Fluent Bit's YAML is not supported by this version", hint));
-        return Loaded { document: Document::default(), memory_hint: None, described };
+        let spool_place = String::new();
+        return Loaded { document: Document::default(), spool_place, memory_hint: None, described };
     }
     tree.put_overrides(&sources.environment, problems);
     let gives_inputs = tree.root.find(&node::Path::of("logs.inputs")).is_some();
     let mut document = tree.document(problems);
     check::check(&document, &tree, problems);
+    check::spool_required(&document, &tree, problems);
     if !gives_inputs {
         document.logs.inputs = default_inputs();
     }
-    Loaded { document, memory_hint: None, described }
+    let spool_place = tree.place(&node::Path::of("spool.path"));
+    Loaded { document, spool_place, memory_hint: None, described }
 }
 
 /// Where FireLens and the fluent-logger libraries send.
@@ -203,9 +209,16 @@ fn firelens(path: &Path, sources: &Sources<'_>, problems: &mut Problems) -> Load
     let reading = fluentbit::read(path, sources.environment.variables(), sources.files);
     problems.extend(reading.problems);
     document.logs = reading.logs;
+    let mut spool_place = tree.place(&node::Path::of("spool.path"));
+    if let Some(wanted) = reading.storage.settle(document.spool.path.is_some(), problems) {
+        document.spool.path = Some(wanted.path);
+        spool_place = wanted.place;
+    }
+    check::spool_required(&document, &tree, problems);
+    check::spool_parts(&mut document, &tree, problems);
     let level = reading.service.log_level.and_then(Level::parse);
     document.log.level = document.log.level.or(level);
-    Loaded { document, memory_hint: reading.memory_hint, described }
+    Loaded { document, spool_place, memory_hint: reading.memory_hint, described }
 }
 
 impl Loaded {
@@ -220,6 +233,7 @@ impl Loaded {
             memory,
             memory_hint: self.memory_hint,
             spool,
+            spool_place: self.spool_place,
             stop_budget: stop_timeout - spare,
             stuck_after: admin.stuck_after.map_or(document::STUCK_AFTER, |after| after.0),
             aws,

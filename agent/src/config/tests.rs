@@ -112,7 +112,7 @@ fn every_mistake_of_a_file_is_in_one_report() {
     error: p.yaml:31 logs.outputs[1].to.cloudwatch.linger: `5` has no unit; write for example `5s` or `5ms`
     error: p.yaml:32 logs.outputs[1].to.cloudwatch.retry_limit: `sometimes` is not known here; known are: unlimited, none, at_least
     error: p.yaml:34 logs.outputs[2].to.cloudwatch.straem: there is no such key; did you mean `stream`?
-    error: p.yaml:37 logs.outputs[3].color: there is no such key; known are: match, name, to
+    error: p.yaml:37 logs.outputs[3].color: there is no such key; known are: match, name, spool_bytes_max, to
     error: p.yaml:38 logs.outputs[4]: `to` is missing
     error: p.yaml:39 logs.outputs[5].to.file.folder: expected text, found a number; put it in quotes
     error: p.yaml:41 admin.listen: `everywhere` is neither an address nor `off`; write for example `127.0.0.1:9464`
@@ -319,6 +319,59 @@ fn a_fluent_bit_file_takes_the_rest_from_variables() {
     assert_eq!(config(quiet).log_level, Level::Error);
     let mixed = load_with(&[("PILLION__LOGS__OUTPUTS__0__NAME", "x"), ("M", "*")], Some("/f.conf"), &files);
     insta::assert_snapshot!(report(&mixed), @r#"error: PILLION__LOGS__OUTPUTS__0__NAME: cannot change what a Fluent Bit file says about logs; change the file, or remove the variable"#);
+}
+
+/// The file of a task whose Fluent Bit kept chunks on disk.
+const STORAGE: &str = "[SERVICE]\nstorage.path /data\n[INPUT]\nName forward\nstorage.type filesystem\n[OUTPUT]\nName null\n\
+                       Match x\n[OUTPUT]\nName cloudwatch_logs\nMatch *\nlog_group_name g\nlog_stream_name s\n\
+                       storage.total_limit_size 50M\n";
+
+#[test]
+fn the_environment_goes_before_what_a_fluent_bit_file_says_about_the_disk() {
+    let files = InMemory::one("/f.conf", STORAGE).and("/off.conf", STORAGE.replace("storage.path", "flush"));
+    let load = |file, variables: &[(&str, &str)]| load_with(variables, Some(file), &files);
+    let spool = |loading: &Loading| {
+        let Ok((config, _)) = loading else { panic!("{}", report(loading)) };
+        let parts: Vec<_> = config.logs.outputs.iter().map(|output| output.spool_bytes_max).collect();
+        (config.spool.path.clone(), config.spool.bytes_max, config.spool_place.clone(), parts[1])
+    };
+    let plain = load("/f.conf", &[]);
+    let asked = Some(ByteSize(50_000_000));
+    assert_eq!(report(&plain), "");
+    assert_eq!(spool(&plain), (Some("/data/pillion".into()), None, "/f.conf:2 [SERVICE] storage.path".into(), asked));
+    let other = load("/f.conf", &[("PILLION__SPOOL__PATH", "/own"), ("PILLION__SPOOL__BYTES_MAX", "64MiB")]);
+    assert_eq!(report(&other), "");
+    let bytes = Some(ByteSize::mebibytes(64));
+    assert_eq!(spool(&other), (Some("/own".into()), bytes, "PILLION__SPOOL__PATH".into(), asked));
+    let small = load("/f.conf", &[("PILLION__SPOOL__BYTES_MAX", "20MiB")]);
+    insta::assert_snapshot!(report(&small), @"warning: PILLION__SPOOL__BYTES_MAX: does not hold what outputs ask for with `storage.total_limit_size`; it counts, and each output gets an equal part of it");
+    assert_eq!(spool(&small).3, None);
+
+    let config = config(load("/f.conf", &[("PILLION__SPOOL__REQUIRED", "true")]));
+    assert!(config.spool.required);
+    insta::assert_snapshot!(report(&load("/off.conf", &[("PILLION__SPOOL__REQUIRED", "true")])), @"
+    error: PILLION__SPOOL__REQUIRED: there is no spool without a `path`; give `spool.path` too
+    warning: /off.conf:5 [INPUT] forward storage.type: has no effect without `storage.path` in [SERVICE]; records are kept in memory only; name a folder there, or set `PILLION__SPOOL__PATH`
+    ");
+    assert_eq!(report(&load("/off.conf", &[("PILLION__SPOOL__PATH", "/own")])), "");
+}
+
+#[test]
+fn parts_of_the_disk_must_fit_into_the_whole() {
+    let text = |spool: &str, parts: [&str; 2]| {
+        let output = |part: &str| format!("    - to: {{file: {{folder: /x}}}}\n{part}");
+        format!(
+            "spool: {{path: /s{spool}}}\nlogs:\n  outputs:\n    - to: discard\n{}{}",
+            output(parts[0]),
+            output(parts[1])
+        )
+    };
+    let part = "      spool_bytes_max: 40 MiB\n";
+    assert_eq!(report(&load_yaml(text(", bytes_max: 56 MiB", [part, ""]))), "");
+    assert_eq!(report(&load_yaml(text("", [part, part]))), "");
+    insta::assert_snapshot!(report(&load_yaml(text(", bytes_max: 55 MiB", [part, ""]))), @"error: p.yaml:1 spool.bytes_max: less than 56 MiB, which is what outputs ask for, and 16 MiB for each of the others; give more, or leave it out");
+    insta::assert_snapshot!(report(&load_yaml(text("", ["      spool_bytes_max: 1 MiB\n", ""]))), @"error: p.yaml:6 logs.outputs[1].spool_bytes_max: less than 16 MiB; give more, or leave it out");
+    insta::assert_snapshot!(report(&load_yaml("spool: {required: true}\nlogs: {outputs: [to: discard]}\n")), @"error: p.yaml:1 spool.required: there is no spool without a `path`; give `spool.path` too");
 }
 
 #[test]

@@ -3,7 +3,10 @@
 //! Promises: the numbers of one output and container come from one instant, so that the page always balances.
 //! Never: counts anything itself.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use prometheus::{
     core::{Collector, Desc},
@@ -25,6 +28,7 @@ pub struct Ledger {
     pub books: Books,
     budget: Option<Budget>,
     outputs: Arc<Mutex<Vec<Entered>>>,
+    without_spool: Arc<Mutex<BTreeSet<Arc<str>>>>,
 }
 
 /// An output that is shown.
@@ -44,11 +48,21 @@ impl Ledger {
         self.outputs.lock().unwrap_or_else(PoisonError::into_inner).push(Entered { name, standing });
     }
 
+    /// These outputs should have a spool and have none: they show as degraded for good.
+    pub fn are_without_spool(&self, outputs: &[Arc<str>]) {
+        self.without_spool.lock().unwrap_or_else(PoisonError::into_inner).extend(outputs.iter().cloned());
+    }
+
     /// How each output stands.
     pub fn standings(&self) -> Vec<(Arc<str>, Standing)> {
         let outputs = self.outputs.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = |standing: &Mutex<Standing>| standing.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        outputs.iter().map(|output| (Arc::clone(&output.name), read(&output.standing))).collect()
+        let without_spool = self.without_spool.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = |output: &Entered| {
+            let mut standing = output.standing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            standing.spool_degraded |= without_spool.contains(&output.name);
+            (Arc::clone(&output.name), standing)
+        };
+        outputs.iter().map(read).collect()
     }
 
     /// Bytes of memory in use for data, and how many there are.

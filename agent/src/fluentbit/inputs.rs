@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Options of all inputs that mean nothing here, or that we do anyway.
-const COMMON: [&str; 11] = [
+const COMMON: [&str; 10] = [
     "alias",
     "log_level",
     "log_suppress_interval",
@@ -24,7 +24,6 @@ const COMMON: [&str; 11] = [
     "thread.",
     "workers",
     "net.",
-    "storage.pause_on_chunks_overlimit",
     "buffer_chunk_size",
     "mem_buf_limit",
 ];
@@ -34,6 +33,7 @@ pub(super) fn read(reader: &mut Reader<'_>, numbers: &mut Numbers, reading: &mut
     let instance = numbers.next(&plugin);
     match plugin.as_str() {
         "forward" => {
+            reading.storage.input(reader);
             let hint = reader.size("mem_buf_limit");
             if let Some(forward) = forward(reader) {
                 if forward.unix.is_some() {
@@ -42,7 +42,10 @@ pub(super) fn read(reader: &mut Reader<'_>, numbers: &mut Numbers, reading: &mut
                 reading.logs.inputs.push(Input::Forward(forward));
             }
         }
-        "tcp" => reading.logs.inputs.extend(json(reader, instance).map(Input::Json)),
+        "tcp" => {
+            reading.storage.input(reader);
+            reading.logs.inputs.extend(json(reader, instance).map(Input::Json));
+        }
         _ => {
             let what = format!("input `{}` is not supported by this version", reader.plugin_shown());
             reader.section_warning(what, "it is not opened; `forward` and `tcp` are");
@@ -117,10 +120,6 @@ fn json(reader: &mut Reader<'_>, instance: String) -> Option<Json> {
 
 fn common(reader: &mut Reader<'_>) {
     reader.accept(&COMMON);
-    if let Some(storage) = reader.get("storage.type").filter(|storage| storage.value.eq_ignore_ascii_case("filesystem"))
-    {
-        reader.warning(storage, "has no effect", "this version keeps records in memory only");
-    }
 }
 
 /// Where the TCP listener stands. Fluent Bit's default is every address of the host.

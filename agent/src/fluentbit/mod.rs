@@ -5,7 +5,7 @@
 //! Never: shows a value that came out of a variable, since `secretOptions` arrive that way; reads the environment itself.
 //!
 //! ```text
-//! files --grammar--> sections of properties --expand--> values --inputs, filters, outputs, service--> logs::settings
+//! files --grammar--> sections of properties --expand--> values --inputs, filters, outputs, service, storage--> logs::settings
 //! ```
 
 mod builtin;
@@ -18,6 +18,7 @@ mod inputs;
 mod outputs;
 mod section;
 mod service;
+mod storage;
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -25,6 +26,7 @@ pub use files::{Disk, Files, InMemory, reason};
 use grammar::Kind;
 use section::Reader;
 pub use service::{Service, level};
+pub use storage::{Storage, Wanted};
 
 use crate::{
     logs::settings::Logs,
@@ -39,6 +41,8 @@ pub struct Reading {
     pub logs: Logs,
     /// What the `[SERVICE]` sections say that means something here.
     pub service: Service,
+    /// What they and the others say about records on disk.
+    pub storage: Storage,
     /// `Mem_Buf_Limit` of the input on the FireLens socket: half of the container's memory, if ECS generated it.
     pub memory_hint: Option<ByteSize>,
     /// All mistakes, errors first. With an error among them the rest of the reading must not be used.
@@ -55,10 +59,16 @@ pub fn read(path: &Path, variables: &BTreeMap<String, String>, files: &dyn Files
     for section in &sections {
         let mut reader = Reader::new(section, &mut problems);
         match section.kind {
-            Kind::Service => reading.service.read(&mut reader),
+            Kind::Service => {
+                reading.service.read(&mut reader);
+                reading.storage.service(&mut reader);
+            }
             Kind::Input => inputs::read(&mut reader, &mut numbers, &mut reading),
             Kind::Filter => reading.logs.filters.extend(filters::read(&mut reader)),
-            Kind::Output => reading.logs.outputs.extend(outputs::read(&mut reader, &mut numbers)),
+            Kind::Output => {
+                let output = outputs::read(&mut reader, &mut numbers, &mut reading.storage);
+                reading.logs.outputs.extend(output);
+            }
             Kind::Other => {
                 reader.section_warning("sections of this kind are not supported by this version", "it is not read");
                 continue;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::{
     Numbers, cloudwatch,
     section::{Reader, value_shown},
+    storage::Storage,
 };
 use crate::logs::{
     filter::regex::Regex,
@@ -16,11 +17,12 @@ use crate::logs::{
     settings::{Destination, Discard, Output},
 };
 
-pub(super) fn read(reader: &mut Reader<'_>, numbers: &mut Numbers) -> Option<Output> {
+pub(super) fn read(reader: &mut Reader<'_>, numbers: &mut Numbers, storage: &mut Storage) -> Option<Output> {
     let plugin = reader.plugin()?;
     let pattern = pattern(reader);
     let instance = numbers.next(&plugin);
     let name = Some(reader.text("alias").unwrap_or(instance));
+    let spool_bytes_max = storage.output(reader);
     let to = match plugin.as_str() {
         "null" => {
             common(reader);
@@ -37,7 +39,7 @@ pub(super) fn read(reader: &mut Reader<'_>, numbers: &mut Numbers) -> Option<Out
             Destination::Unsupported { plugin }
         }
     };
-    Some(Output { pattern, name, to })
+    Some(Output { pattern, name, spool_bytes_max, to })
 }
 
 /// `Match` or `Match_Regex`. Without either, nothing ever matches.
@@ -69,7 +71,6 @@ pub(super) fn common(reader: &mut Reader<'_>) {
         "log_suppress_interval",
         "ipv6",
         "host",
-        "storage.total_limit_size",
         "net.",
         "tls.",
         // For the log driver; some versions of the ECS agent hand them through.

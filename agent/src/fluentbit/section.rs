@@ -137,6 +137,13 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Accepts this key, and says that what it asks for is done anyway.
+    pub(super) fn needs_nothing(&mut self, key: &'static str, why: &str) {
+        for property in self.all(&[key]) {
+            self.warning(property, "needs nothing", why);
+        }
+    }
+
     /// Reports what was not asked for.
     pub(super) fn finish(self) {
         for (property, used) in self.section.properties.iter().zip(&self.used) {
@@ -188,7 +195,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn place(&self, property: &Property) -> String {
+    /// Where the property stands, for a person.
+    pub(super) fn place(&self, property: &Property) -> String {
         format!("{} {} {}", property.place, self.title(), shown_key(&property.key).to_ascii_lowercase())
     }
 }

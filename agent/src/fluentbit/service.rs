@@ -1,7 +1,8 @@
 //! `[SERVICE]`: settings of the whole agent. Several sections count as one.
 //!
 //! Promises: what a real configuration sets there is accepted without noise, unless the user would miss its effect.
-//! Never: changes how records are kept or sent; `Flush` and `Grace` are left to our own defaults, which are better.
+//! Never: changes how records are sent; `Flush` and `Grace` are left to our own defaults, which are better. How they are kept
+//! is up to `storage`.
 
 use super::section::{Reader, value_shown};
 
@@ -46,16 +47,6 @@ impl Service {
             "windows.",
             "config_watch",
             "sp.",
-            "storage.sync",
-            "storage.checksum",
-            "storage.max_chunks_up",
-            "storage.backlog.",
-            "storage.metrics",
-            "storage.inherit",
-            "storage.delete_irrecoverable_chunks",
-            "storage.trim_files",
-            "storage.keep.",
-            "storage.rejected.",
         ]);
         for key in ["http_server", "health_check"] {
             if reader.flag(key) == Some(true) {
@@ -64,7 +55,6 @@ impl Service {
                 reader.without_effect(&[key], why);
             }
         }
-        reader.without_effect(&["storage.path"], "this version keeps records in memory only");
         reader.without_effect(&["plugins_file", "streams_file"], "it is not supported by this version");
     }
 }

@@ -262,6 +262,9 @@ fn no_problem_shows_a_value_that_came_out_of_a_variable() {
         "shared_key",
         "security.users",
         "storage.type",
+        "storage.path",
+        "storage.sync",
+        "storage.total_limit_size",
         "empty_shared_key",
         "nonsense",
     ];
@@ -283,6 +286,82 @@ fn no_problem_shows_a_value_that_came_out_of_a_variable() {
             }
         }
     }
+}
+
+/// What a file with these lines in `[SERVICE]`, its input and its output asks for, and what is said about it.
+fn storage(service: &str, input: &str, output: &str) -> (Option<(PathBuf, String)>, Option<ByteSize>, String) {
+    let text = format!(
+        "[SERVICE]\nFlush 1\n{service}\n[INPUT]\nName forward\n{input}\n[OUTPUT]\nName cloudwatch_logs\nMatch *\n\
+         log_group_name g\nlog_stream_name s\n{output}\n"
+    );
+    let reading = read_text(text);
+    let mut problems = Problems::default();
+    problems.extend(reading.problems);
+    let wanted = reading.storage.settle(false, &mut problems).map(|wanted| (wanted.path, wanted.place));
+    let told = problems.into_sorted().iter().map(|problem| format!("{problem}\n")).collect();
+    (wanted, reading.logs.outputs[0].spool_bytes_max, told)
+}
+
+#[test]
+fn a_path_and_an_input_that_uses_it_turn_the_spool_on_beside_fluent_bits_chunks() {
+    let on = Some(("/data/flb/pillion".into(), format!("{MAIN}:3 [SERVICE] storage.path")));
+    for (service, input, wanted) in [
+        ("storage.path /data/flb", "storage.type filesystem", on.clone()),
+        ("Storage.Path /data/flb/", "Storage.Type Filesystem", on.clone()),
+        ("storage.path /data/flb\nstorage.inherit on\nstorage.type filesystem", "", on.clone()),
+        ("storage.path /data/flb\nstorage.type filesystem", "", None),
+        ("storage.path /data/flb\nstorage.inherit on\nstorage.type filesystem", "storage.type memory", None),
+        ("storage.path /data/flb", "storage.type memrb", None),
+        ("storage.path /data/flb", "", None),
+        ("", "storage.type filesystem", None),
+        ("", "storage.type memory", None),
+        ("", "", None),
+    ] {
+        assert_eq!(storage(service, input, "").0, wanted, "{service} {input}");
+    }
+    let told = |service: &str, input: &str| storage(service, input, "").2;
+    assert_eq!(told("storage.path /data", "storage.type filesystem"), "");
+    assert_eq!(told("", "storage.type memory\nstorage.pause_on_chunks_overlimit off"), "");
+    insta::assert_snapshot!(told("storage.path /data", ""), @"warning: /fluent-bit/etc/fluent-bit.conf:3 [SERVICE] storage.path: has no effect, since no input that is opened has `storage.type filesystem`; records are kept in memory only; write that at an input, or set `PILLION__SPOOL__PATH`");
+    insta::assert_snapshot!(told("", "storage.type filesystem"), @"warning: /fluent-bit/etc/fluent-bit.conf:6 [INPUT] forward storage.type: has no effect without `storage.path` in [SERVICE]; records are kept in memory only; name a folder there, or set `PILLION__SPOOL__PATH`");
+    insta::assert_snapshot!(told("storage.path /data", "storage.type disk"), @"
+    warning: /fluent-bit/etc/fluent-bit.conf:6 [INPUT] forward storage.type: `disk` is not a type of storage; write `filesystem` or `memory`; it counts as `memory`
+    warning: /fluent-bit/etc/fluent-bit.conf:3 [SERVICE] storage.path: has no effect, since no input that is opened has `storage.type filesystem`; records are kept in memory only; write that at an input, or set `PILLION__SPOOL__PATH`
+    ");
+}
+
+#[test]
+fn an_output_has_the_part_of_the_disk_that_it_asks_for() {
+    for (line, bytes, problems) in [
+        ("", None, 0),
+        ("storage.total_limit_size 500M", Some(ByteSize(500_000_000)), 0),
+        ("storage.total_limit_size off", None, 0),
+        ("storage.total_limit_size False", None, 0),
+        ("storage.total_limit_size 0", None, 0),
+        ("storage.total_limit_size 5M", Some(ByteSize::mebibytes(16)), 1),
+        ("storage.total_limit_size plenty", None, 1),
+        ("storage.total_limit_size 99999999999999999999G", None, 1),
+    ] {
+        let (_, got, told) = storage("storage.path /data", "storage.type filesystem", line);
+        assert_eq!((got, told.lines().count()), (bytes, problems), "{line}: {told}");
+    }
+    insta::assert_snapshot!(storage("storage.path /data", "storage.type filesystem", "storage.total_limit_size 5M").2, @"warning: /fluent-bit/etc/fluent-bit.conf:12 [OUTPUT] cloudwatch_logs storage.total_limit_size: `5M` is less than 16 MiB; it counts as 16 MiB, the smallest spool of an output");
+    assert_eq!(storage("", "", "storage.total_limit_size 5M").2, "", "without a spool nobody needs to know");
+}
+
+#[test]
+fn what_a_spool_of_ours_does_not_need_or_have_says_why() {
+    let service = "storage.path /data\nstorage.sync full\nstorage.checksum off\nstorage.max_chunks_up 64\n\
+                   storage.backlog.mem_limit 5M\nstorage.metrics on\nstorage.trim_files on";
+    let (wanted, _, told) = storage(service, "storage.type filesystem\nstorage.pause_on_chunks_overlimit on", "");
+    assert!(wanted.is_some());
+    insta::assert_snapshot!(told, @"
+    warning: /fluent-bit/etc/fluent-bit.conf:4 [SERVICE] storage.sync: needs nothing; what is on disk counts as kept only when it is synced
+    warning: /fluent-bit/etc/fluent-bit.conf:5 [SERVICE] storage.checksum: needs nothing; every entry on disk has a checksum
+    warning: /fluent-bit/etc/fluent-bit.conf:6 [SERVICE] storage.max_chunks_up: has no effect; one number bounds the memory of all records, and what is beyond it goes to disk; see `PILLION__MEMORY`
+    warning: /fluent-bit/etc/fluent-bit.conf:7 [SERVICE] storage.backlog.mem_limit: has no effect; what is read back from disk has a part of that output's memory for itself
+    warning: /fluent-bit/etc/fluent-bit.conf:13 [INPUT] forward storage.pause_on_chunks_overlimit: has no effect; reading never pauses: what memory does not hold goes to disk, and what the disk does not hold is given up and counted
+    ");
 }
 
 /// A private key that was pasted with its line ends becomes lines of the file. None of them is shown.

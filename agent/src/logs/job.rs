@@ -260,7 +260,8 @@ fn filters(logs: &Logs) -> Vec<Filter> {
 }
 
 /// The outputs' names: the user's, or kind and number.
-fn names(outputs: &[settings::Output]) -> Vec<Arc<str>> {
+/// The names of outputs: their own, else the kind and its number.
+pub fn names(outputs: &[settings::Output]) -> Vec<Arc<str>> {
     let mut numbers = std::collections::HashMap::new();
     let name = |output: &settings::Output| {
         let kind = output.to.kind();

@@ -32,6 +32,11 @@ impl Logs {
     pub fn copies_at_once(&self) -> bool {
         self.inputs.iter().any(|input| matches!(input, Input::Forward(forward) if forward.ack == AckLevel::Spooled))
     }
+
+    /// The outputs that keep records until they are delivered: those that have a share of the memory and of the disk.
+    pub fn keeping(&self) -> impl Iterator<Item = &Output> {
+        self.outputs.iter().filter(|output| output.to.keeps_records())
+    }
 }
 
 /// A place where records come in.
@@ -113,6 +118,10 @@ pub struct Output {
     /// The name on `/metrics` and in our own log. Default: the kind and its number, for example `cloudwatch.0`.
     #[serde(default)]
     pub name: Option<String>,
+    /// Bytes of the spool for this output, at least 16 MiB. Default: an equal part of what `spool.bytes_max` leaves to the
+    /// outputs that do not say.
+    #[serde(default)]
+    pub spool_bytes_max: Option<ByteSize>,
     /// The destination.
     pub to: Destination,
 }
@@ -137,6 +146,11 @@ pub enum Destination {
 }
 
 impl Destination {
+    /// True if it keeps records until they are delivered. The others need neither memory nor disk.
+    pub fn keeps_records(&self) -> bool {
+        !matches!(self, Self::Discard(_) | Self::Unsupported { .. })
+    }
+
     /// The kind's name, as in the configuration.
     pub fn kind(&self) -> &str {
         match self {

@@ -60,6 +60,9 @@ pub trait Report: Send + Sync {
     fn status(&self) -> serde_json::Value;
     /// Whether the agent does its work; if not, why. Shown on `/healthz`, which decides if ECS replaces the task.
     fn alive(&self) -> Result<(), String>;
+    /// What does not work although the user wants it, and which no replacement of the task would mend: shown on `/healthz`
+    /// and `/readyz`, which stay well.
+    fn degraded(&self) -> Vec<String>;
     /// Whether the agent takes new work; if not, why. Shown on `/readyz`.
     fn ready(&self) -> Result<(), String>;
 }

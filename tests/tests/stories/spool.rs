@@ -197,6 +197,10 @@ fn without_a_usable_folder_the_agent_works_in_memory() {
         send(&agent, 0..10);
         wait(&agent, "its lines", |total| total.delivered == 10);
         assert!(agent.log().contains("there is no spool"), "{}", agent.log());
+        // A task is not replaced because of its disk, and whoever asks hears of it.
+        let (status, body) = agent.get("/healthz");
+        assert!(status == 200 && body.starts_with("degraded: there is no spool: "), "{status} {body}");
+        assert_eq!(agent.status()["outputs"]["cloud"]["spool_degraded"], true);
         agent.stop(SOON).assert_clean();
     }
     assert_eq!(fs::read(&file).unwrap(), b"in the way");

@@ -66,7 +66,7 @@ pub(super) fn demo(folder: &Path, records_per_second: u64) -> ExitCode {
         Err(error) => return failed(format_args!("{}", chain(&error))),
     };
     print(scene.explanation(records_per_second));
-    let outcome = host.drive(config, bound, &life);
+    let outcome = host.drive(config, bound, agent::Spool::default(), &life);
     life.stop(Duration::ZERO);
     for thread in threads {
         // A thread that panicked has said so; the books are shown all the same.

@@ -2,7 +2,7 @@
 //!
 //! Promises: held by one process at a time; the lock lasts until the root and its last store are dropped; each store is
 //! open once.
-//! Never: touches folders that it was not asked for.
+//! Never: changes folders that it was not asked for.
 
 use std::{
     collections::BTreeSet,
@@ -13,12 +13,15 @@ use std::{
 
 use super::{
     Found, Limits, OpenError, Store,
-    files::{Files, Kind, Lock},
+    files::{Access, Files, Kind, Lock},
+    segment,
 };
 
 /// Letters of a store's name; file systems take 255 bytes, and each of ours may become three.
 const NAME_LETTERS_MAX: usize = 60;
 const LOCK: &str = "lock";
+/// Folders of others that are looked into. A person who has renamed more outputs than this knows.
+const OTHERS_MAX: usize = 64;
 
 /// The folder of all stores, locked.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub struct Root {
     path: PathBuf,
     lock: Arc<dyn Lock>,
     open: BTreeSet<String>,
+    /// The folders that were asked for, also in vain.
+    asked: BTreeSet<String>,
 }
 
 impl Root {
@@ -35,13 +40,14 @@ impl Root {
         files.make_folder(path).map_err(|error| OpenError::of(path, error))?;
         let lock = files.lock(&path.join(LOCK)).map_err(|error| OpenError::of(path, error))?;
         let lock = lock.ok_or_else(|| OpenError::InUse { path: path.to_owned() })?;
-        Ok(Self { files, path: path.to_owned(), lock: lock.into(), open: BTreeSet::new() })
+        Ok(Self { files, path: path.to_owned(), lock: lock.into(), open: BTreeSet::new(), asked: BTreeSet::new() })
     }
 
     /// Opens the store called `name`, and says what it holds. Makes it if need be.
     pub fn store(&mut self, name: &str, limits: Limits) -> Result<(Store, Found), OpenError> {
         let folder_name = folder_name(name)?;
         let folder = self.path.join(&folder_name);
+        self.asked.insert(folder_name.clone());
         if self.open.contains(&folder_name) {
             return Err(OpenError::OpenTwice { path: folder });
         }
@@ -64,6 +70,38 @@ impl Root {
         let opened = Store::open(Arc::clone(&self.files), Arc::clone(&self.lock), &folder, limits)?;
         self.open.insert(folder_name);
         Ok(opened)
+    }
+
+    /// The folders of stores that nobody asked for and that hold something, with the bytes of their segments. What cannot
+    /// be read is passed over: this is for people.
+    pub fn others(&self) -> Vec<(String, u64)> {
+        let mut names = BTreeSet::new();
+        let mut look = |listed: super::files::Listed| {
+            if let (Kind::Folder, Some(name)) = (listed.kind, listed.name.to_str())
+                && !self.asked.contains(name)
+                && names.len() < OTHERS_MAX
+            {
+                names.insert(name.to_owned());
+            }
+        };
+        let _ = self.files.list(&self.path, &mut look);
+        let held = names.into_iter().map(|name| {
+            let bytes = self.bytes_of_segments(&self.path.join(&name));
+            (name, bytes)
+        });
+        held.filter(|(_, bytes)| *bytes > 0).collect()
+    }
+
+    fn bytes_of_segments(&self, folder: &Path) -> u64 {
+        let mut bytes = 0;
+        let mut look = |listed: super::files::Listed| {
+            if listed.kind == Kind::File && segment::sequence_of(&listed.name).is_some() {
+                let opened = self.files.open(&folder.join(&listed.name), Access::Read);
+                bytes += opened.and_then(|file| file.bytes()).unwrap_or(0);
+            }
+        };
+        let _ = self.files.list(folder, &mut look);
+        bytes
     }
 }
 

@@ -26,7 +26,7 @@ pillion: one container beside every ECS task, for its logs, traces, metrics and 
 
 /metrics  the agent's own counters and the books of every output, for Prometheus
 /healthz  200 while the agent does its work, 503 and the reason when it does not
-/readyz   200 while the agent takes new work
+/readyz   200 while the agent takes new work (both say `degraded` while a spool that is wanted does not work)
 /status   what runs, what was delivered, what was lost and why, as JSON
 ";
 
@@ -52,8 +52,8 @@ pub(super) fn answer<B: Body>(request: &Request<B>, address: SocketAddr, report:
         "/" => text(StatusCode::OK, INDEX),
         "/metrics" => page(StatusCode::OK, EXPOSITION, report.metrics()),
         "/status" => page(StatusCode::OK, JSON, format!("{:#}\n", report.status())),
-        "/healthz" => verdict(report.alive()),
-        "/readyz" => verdict(report.ready()),
+        "/healthz" => verdict(report.alive(), report),
+        "/readyz" => verdict(report.ready(), report),
         _ => text(StatusCode::NOT_FOUND, UNKNOWN),
     }
 }
@@ -85,9 +85,13 @@ fn is_ours(name: &str, address: IpAddr) -> bool {
     }
 }
 
-fn verdict(verdict: Result<(), String>) -> Response<Full<Bytes>> {
+/// Degraded is well: ECS would replace the task, and a disk that is full or missing would be so in the next one too.
+fn verdict(verdict: Result<(), String>, report: &dyn Report) -> Response<Full<Bytes>> {
     match verdict {
-        Ok(()) => text(StatusCode::OK, "ok\n"),
+        Ok(()) => match report.degraded() {
+            degraded if degraded.is_empty() => text(StatusCode::OK, "ok\n"),
+            degraded => page(StatusCode::OK, TEXT, format!("degraded: {}\n", degraded.join("; "))),
+        },
         Err(why) => page(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{why}\n")),
     }
 }

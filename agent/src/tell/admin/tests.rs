@@ -19,6 +19,7 @@ use super::*;
 #[derive(Default)]
 struct Fake {
     ill: Mutex<Option<&'static str>>,
+    degraded: Mutex<Vec<String>>,
 }
 
 impl Report for Fake {
@@ -30,6 +31,9 @@ impl Report for Fake {
     }
     fn alive(&self) -> Result<(), String> {
         self.ill.lock().unwrap().map_or(Ok(()), |why| Err(why.into()))
+    }
+    fn degraded(&self) -> Vec<String> {
+        self.degraded.lock().unwrap().clone()
     }
     fn ready(&self) -> Result<(), String> {
         panic!("a report that panics")
@@ -81,6 +85,11 @@ fn the_four_pages_and_the_index_answer() {
     assert!(unknown.contains("/metrics /healthz /readyz /status"), "{unknown}");
 
     assert_eq!(status(&get(&admin, "/healthz")), "200");
+    // A full disk must not make ECS replace the task.
+    *report.degraded.lock().unwrap() = vec!["there is no spool".into(), "the disk is full".into()];
+    let degraded = get(&admin, "/healthz");
+    assert_eq!(status(&degraded), "200");
+    assert!(degraded.ends_with("\r\n\r\ndegraded: there is no spool; the disk is full\n"), "{degraded}");
     *report.ill.lock().unwrap() = Some("cloudwatch.0 has delivered nothing for 16 minutes");
     let ill = get(&admin, "/healthz");
     assert_eq!(status(&ill), "503");
