@@ -4,6 +4,7 @@
 //! peers are done; the end keeps to the budget of time and says what became of every record.
 //! Never: knows how a job works. It reads like a plan.
 
+mod bounds;
 mod report;
 mod spool;
 
@@ -30,13 +31,10 @@ use crate::{
     tell::{admin, chain, counters::Counters},
     units::ByteSize,
 };
+pub use bounds::Bounds;
 use report::Page;
 pub use spool::{Spool, shares};
 
-/// Memory for data when nothing says how much there is.
-const MEMORY_DEFAULT: ByteSize = ByteSize::mebibytes(64);
-/// The least that makes sense: a few batches of 1 MiB.
-const MEMORY_LEAST: ByteSize = ByteSize::mebibytes(8);
 /// How long the start waits for the task's metadata, if an output cannot do without.
 const METADATA_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -74,7 +72,7 @@ fn with_ledger(ledger: &Ledger) -> Counters {
 
 /// Runs until `life` stops and everything is settled.
 pub async fn run(config: Config, bound: Bound, spool: Spool, life: Life) -> Outcome {
-    let budget = Budget::new(memory_for_data(&config).0, config.logs.keeping().count());
+    let budget = Budget::new(Bounds::of(&config, memory::limit()).records.0, config.logs.keeping().count());
     let ledger = Ledger::new(budget.clone());
     ledger.are_without_spool(&spool.without);
     let counters = with_ledger(&ledger);
@@ -140,17 +138,6 @@ async fn drain(logs: &mut Job, life: &Life) {
         logs.outputs_drained().await;
     })
     .await;
-}
-
-/// Memory that undelivered records may take: what the user says, else half of the container's.
-fn memory_for_data(config: &Config) -> ByteSize {
-    if let Some(bytes) = config.memory {
-        return bytes;
-    }
-    let half = memory::limit().map(|limit| ByteSize(limit / 2));
-    let hint = config.memory_hint;
-    let known = [half, hint].into_iter().flatten().min();
-    known.unwrap_or(MEMORY_DEFAULT).max(MEMORY_LEAST)
 }
 
 fn serve_admin(listener: Option<TcpListener>, config: &Config, page: &Arc<Page>) -> Option<admin::Admin> {

@@ -8,8 +8,9 @@ use std::{fmt::Write, path::PathBuf, process::ExitCode};
 
 use super::{CONFIG, complain, print, run};
 use crate::{
-    agent,
+    agent::{self, Bounds},
     config::{self, Config},
+    ecs::memory,
     logs::{
         pattern::Pattern,
         settings::{Destination, Filter, Forward, Input, Output},
@@ -20,10 +21,16 @@ use crate::{
 pub(super) fn check(file: Option<PathBuf>) -> ExitCode {
     match judged(config::load(&run::sources(file))) {
         Ok((config, warnings)) => {
+            let bounds = Bounds::of(&config, memory::limit());
+            if let Some(problem) = bounds.problem(&config) {
+                complain(run::listed(&[&warnings[..], &[problem]].concat()));
+                complain(format_args!("memory, at most:\n{}", bounds.table()));
+                return ExitCode::from(CONFIG);
+            }
             if !warnings.is_empty() {
                 complain(run::listed(&warnings));
             }
-            print(summary(&config))
+            print(summary(&config, &bounds))
         }
         Err(problems) => {
             complain(run::listed(&problems));
@@ -55,7 +62,7 @@ fn as_error(problem: Problem) -> Problem {
 }
 
 /// What would run, for a person.
-fn summary(config: &Config) -> String {
+fn summary(config: &Config, bounds: &Bounds) -> String {
     let mut text = format!("configuration: {}\n", config.described);
     for input in &config.logs.inputs {
         line(&mut text, "logs come in", &described_input(input));
@@ -78,6 +85,8 @@ fn summary(config: &Config) -> String {
         None => line(&mut text, "admin", "off"),
     }
     line(&mut text, "stop", &format!("within {:?} of SIGTERM", config.stop_budget));
+    line(&mut text, "memory", "at most:");
+    text.push_str(&bounds.table());
     text.push_str("the agent would start\n");
     text
 }
@@ -139,7 +148,9 @@ mod tests {
         let files = InMemory::one("f.conf", text);
         let environment: Environment = std::iter::empty::<(&str, &str)>().collect();
         let loaded = config::load(&Sources { file: Some("f.conf".into()), environment, files: &files });
-        judged(loaded).map(|(config, _)| summary(&config)).map_err(|problems| run::listed(&problems))
+        judged(loaded)
+            .map(|(config, _)| summary(&config, &Bounds::of(&config, None)))
+            .map_err(|problems| run::listed(&problems))
     }
 
     /// The agent would start with it, and say so; whoever checks beforehand must not miss it.

@@ -11,8 +11,9 @@ use tracing::{info, warn};
 
 use super::{CONFIG, FAILURE, complain};
 use crate::{
-    agent::{self, Bound, Outcome, Spool},
+    agent::{self, Bound, Bounds, Outcome, Spool},
     config::{self, Config, Environment, Sources},
+    ecs::memory,
     fluentbit::Disk,
     life::{Life, Signals},
     problem::Problem,
@@ -54,6 +55,10 @@ pub(super) fn run(call: Call) -> ExitCode {
             return ExitCode::from(CONFIG);
         }
     };
+    if let Some(problem) = Bounds::of(&config, memory::limit()).problem(&config) {
+        complain(listed(&[problem]));
+        return ExitCode::from(CONFIG);
+    }
     let host = match Host::new() {
         Ok(host) => host,
         Err(error) => {

@@ -23,7 +23,8 @@ pub struct Document {
     pub logs: Logs,
     /// The agent's own HTTP address, for `/metrics`, `/healthz`, `/readyz` and `/status`.
     pub admin: Admin,
-    /// Memory that undelivered records may take. Default: a share of the container's memory limit.
+    /// Memory that undelivered records may take. Default: at most half of the container's memory limit. A value that does not
+    /// fit into the limit with what the agent itself needs is refused; `pillion check` shows the numbers.
     pub memory: Option<ByteSize>,
     /// Where undelivered records go that memory does not hold, or that wait for long. Default: nowhere.
     pub spool: Spool,

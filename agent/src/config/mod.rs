@@ -67,6 +67,8 @@ pub struct Config {
     pub admin: Option<SocketAddr>,
     /// Memory that undelivered records may take, if the user set it.
     pub memory: Option<ByteSize>,
+    /// Where it was set; for problems.
+    pub memory_place: String,
     /// `Mem_Buf_Limit` of the FireLens socket: half of the container's memory, if ECS generated the file.
     pub memory_hint: Option<ByteSize>,
     /// Where undelivered records go that memory does not hold.
@@ -117,6 +119,7 @@ pub fn load(sources: &Sources<'_>) -> Result<(Config, Vec<Problem>), Vec<Problem
 struct Loaded {
     document: Document,
     spool_place: String,
+    memory_place: String,
     memory_hint: Option<ByteSize>,
     described: String,
 }
@@ -174,7 +177,8 @@ fn own(mut tree: Tree, sources: &Sources<'_>, problems: &mut Problems) -> Loaded
         let hint = "write it as a classic `.conf` file, or in our own form";
         problems.push(Problem::error(&*described, "Fluent Bit's YAML is not supported by this version", hint));
         let spool_place = String::new();
-        return Loaded { document: Document::default(), spool_place, memory_hint: None, described };
+        let memory_place = String::new();
+        return Loaded { document: Document::default(), spool_place, memory_place, memory_hint: None, described };
     }
     tree.put_overrides(&sources.environment, problems);
     let gives_inputs = tree.root.find(&node::Path::of("logs.inputs")).is_some();
@@ -185,7 +189,8 @@ fn own(mut tree: Tree, sources: &Sources<'_>, problems: &mut Problems) -> Loaded
         document.logs.inputs = default_inputs();
     }
     let spool_place = tree.place(&node::Path::of("spool.path"));
-    Loaded { document, spool_place, memory_hint: None, described }
+    let memory_place = tree.place(&node::Path::of("memory"));
+    Loaded { document, spool_place, memory_place, memory_hint: None, described }
 }
 
 /// Where FireLens and the fluent-logger libraries send.
@@ -218,7 +223,8 @@ fn firelens(path: &Path, sources: &Sources<'_>, problems: &mut Problems) -> Load
     check::spool_parts(&mut document, &tree, problems);
     let level = reading.service.log_level.and_then(Level::parse);
     document.log.level = document.log.level.or(level);
-    Loaded { document, spool_place, memory_hint: reading.memory_hint, described }
+    let memory_place = tree.place(&node::Path::of("memory"));
+    Loaded { document, spool_place, memory_place, memory_hint: reading.memory_hint, described }
 }
 
 impl Loaded {
@@ -231,6 +237,7 @@ impl Loaded {
             logs,
             admin: admin.listen.address(document::ADMIN),
             memory,
+            memory_place: self.memory_place,
             memory_hint: self.memory_hint,
             spool,
             spool_place: self.spool_place,

@@ -1,0 +1,220 @@
+//! What the agent may take of the container's memory: a table of every bound, and the records' part that follows from it.
+//!
+//! Promises: a `memory` that the container certainly cannot hold is a problem before anything is opened; what is derived from
+//! the container's limit fits into it with what the agent always needs.
+//! Never: refuses a start over a number that the user did not write.
+
+use std::fmt::Write;
+
+use crate::{
+    config::Config,
+    limits::{
+        CONNECTIONS_MAX, FORWARD_BURST_BYTES, FORWARD_MESSAGE_BYTES_MAX, FORWARD_READ_BYTES, PARTIAL_BYTES_FREE,
+        PARTIAL_MESSAGES_MAX, PARTIAL_WAITING_MAX,
+    },
+    logs::settings::Input,
+    net::inflate::ZSTD_WINDOW_BYTES_MAX,
+    problem::Problem,
+    units::ByteSize,
+};
+
+/// Memory for data when nothing says how much there is.
+const MEMORY_DEFAULT: ByteSize = ByteSize::mebibytes(64);
+/// The least that makes sense: a few batches of 1 MiB.
+const MEMORY_LEAST: ByteSize = ByteSize::mebibytes(8);
+/// What an idle agent takes: 9.5 to 9.8 MiB, measured (docs/performance.md).
+const PROGRAM: u64 = 10 * 1024 * 1024;
+/// Buffers that are kept for reading.
+const READ_BUFFERS: u64 = 2;
+/// Bytes on their way to the disk for each output.
+const DISK_WRITES: u64 = 4 * 1024 * 1024;
+/// Connections to the admin address, and the head of a request on each.
+const ADMIN: u64 = 64 * 8 * 1024;
+
+/// When a row is used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// In ordinary operation: this must fit.
+    Ordinary,
+    /// Only if peers use every limit that they have at once.
+    AtWorst,
+}
+
+/// One bound.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// What it is for.
+    pub name: &'static str,
+    /// Bytes at most.
+    pub bytes: u64,
+    /// When they are used.
+    pub when: When,
+    /// Where the number comes from.
+    pub source: String,
+}
+
+/// All bounds.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// The rows.
+    pub rows: Vec<Row>,
+    /// Memory for undelivered records.
+    pub records: ByteSize,
+    limit: Option<u64>,
+}
+
+impl Bounds {
+    /// The bounds of `config` in a container with `limit` bytes of memory, if it has a limit.
+    pub fn of(config: &Config, limit: Option<u64>) -> Self {
+        let mut bounds = Self { rows: fixed(config), records: ByteSize(0), limit };
+        bounds.records = config.memory.unwrap_or_else(|| derived(config.memory_hint, limit, bounds.ordinary()));
+        let source = match (config.memory, limit) {
+            (Some(_), _) => "`memory`".to_owned(),
+            (None, _) if config.memory_hint == Some(bounds.records) => "`Mem_Buf_Limit` of the socket".to_owned(),
+            (None, Some(limit)) => format!("derived from the container's {}", ByteSize(limit)),
+            (None, None) => "derived; the container has no limit".to_owned(),
+        };
+        let row = Row { name: "undelivered records", bytes: bounds.records.0, when: When::Ordinary, source };
+        bounds.rows.insert(0, row);
+        bounds
+    }
+
+    /// The problem of a `memory` that the container cannot hold.
+    pub fn problem(&self, config: &Config) -> Option<Problem> {
+        let limit = self.limit.filter(|&limit| config.memory.is_some() && self.ordinary() > limit)?;
+        let mut largest: Vec<&Row> = self.rows.iter().filter(|row| row.when == When::Ordinary).collect();
+        largest.sort_by_key(|row| std::cmp::Reverse(row.bytes));
+        let largest: Vec<String> =
+            largest.iter().take(3).map(|row| format!("{} {}", row.name, ByteSize(row.bytes))).collect();
+        let what = format!("does not fit into the container's {}: {}", ByteSize(limit), largest.join(", "));
+        let most = ByteSize(limit.saturating_sub(self.ordinary() - self.records.0));
+        let hint = format!("give at most {most}, leave it out, or give the container more memory");
+        Some(Problem::error(&config.memory_place, what, hint))
+    }
+
+    /// The table, for a person.
+    pub fn table(&self) -> String {
+        let mut text = String::new();
+        for Row { name, bytes, when, source } in &self.rows {
+            let worst = if *when == When::AtWorst { "at worst " } else { "" };
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "    {name:<36} {:>10}  {worst}{source}", ByteSize(*bytes).to_string());
+        }
+        let all = ByteSize(self.rows.iter().map(|row| row.bytes).sum());
+        let limit = self.limit.map_or("no limit".to_owned(), |limit| ByteSize(limit).to_string());
+        let ordinary = ByteSize(self.ordinary());
+        let _ = writeln!(
+            text,
+            "    {:<36} {:>10}  {all} at worst; the container has {limit}",
+            "together",
+            ordinary.to_string()
+        );
+        text
+    }
+
+    fn ordinary(&self) -> u64 {
+        let ordinary = self.rows.iter().filter(|row| row.when == When::Ordinary);
+        ordinary.fold(0, |sum, row| sum.saturating_add(row.bytes))
+    }
+}
+
+/// Half of the container's memory, or what the rest leaves of it, or what ECS wrote into the file.
+fn derived(hint: Option<ByteSize>, limit: Option<u64>, ordinary: u64) -> ByteSize {
+    let room = limit.map(|limit| ByteSize((limit / 2).min(limit.saturating_sub(ordinary))));
+    let known = [room, hint].into_iter().flatten().min();
+    known.unwrap_or(MEMORY_DEFAULT).max(MEMORY_LEAST)
+}
+
+/// Every bound but that of the records.
+fn fixed(config: &Config) -> Vec<Row> {
+    let row = |name, bytes, when, source: &str| Row { name, bytes, when, source: source.to_owned() };
+    let listeners = config.logs.inputs.iter().map(|input| match input {
+        Input::Forward(forward) => u64::from(forward.unix.is_some()) + u64::from(forward.tcp.is_some()),
+        Input::Json(_) => 1,
+    });
+    let listeners: u64 = listeners.sum();
+    let messages = config.logs.inputs.iter().filter_map(|input| match input {
+        Input::Forward(forward) => forward.message_bytes_max.map(|bytes| bytes.0),
+        Input::Json(_) => None,
+    });
+    let message = messages.max().unwrap_or(FORWARD_MESSAGE_BYTES_MAX as u64);
+    let spooled = if config.spool.path.is_some() { config.logs.keeping().count() as u64 } else { 0 };
+    let read = (PARTIAL_BYTES_FREE + FORWARD_READ_BYTES) as u64;
+    // A growing buffer has up to a third to spare; a burst takes its bytes, and a read and its doubling more.
+    let large = (message.saturating_mul(4) / 3).max(FORWARD_BURST_BYTES as u64 + 4 * read);
+    let connections = CONNECTIONS_MAX as u64 * listeners;
+    // While it is decompressed there is the window, and afterwards the record that is written.
+    let open = message.saturating_add(ZSTD_WINDOW_BYTES_MAX.max(message.saturating_mul(8) / 7));
+    vec![
+        row("the program", PROGRAM, When::Ordinary, "measured"),
+        row("read buffers", READ_BUFFERS * read, When::Ordinary, "two, kept"),
+        row("the admin address", ADMIN, When::Ordinary, "64 connections"),
+        row("on the way to disk", spooled * DISK_WRITES, When::Ordinary, "4 MiB for each output with a spool"),
+        row(
+            "unfinished messages",
+            connections * PARTIAL_BYTES_FREE as u64,
+            When::AtWorst,
+            "32 KiB for each of 1024 connections of a listener",
+        ),
+        row(
+            "large unfinished messages",
+            large.saturating_mul(PARTIAL_MESSAGES_MAX as u64),
+            When::AtWorst,
+            "four, of `message_bytes_max` and what a growing buffer has to spare",
+        ),
+        row("reads that wait for their room", PARTIAL_WAITING_MAX as u64 * read, When::AtWorst, "64 connections"),
+        row("a message being opened and written", open, When::AtWorst, "one at a time"),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::{self, Environment, Sources},
+        fluentbit::InMemory,
+    };
+
+    const MIB: u64 = 1 << 20;
+
+    fn config(text: &str) -> Config {
+        let environment: Environment = std::iter::empty::<(&str, &str)>().collect();
+        let files = InMemory::one("p.yaml", format!("{text}logs:\n  outputs:\n    - to: {{file: {{folder: /x}}}}\n"));
+        config::load(&Sources { file: Some("p.yaml".into()), environment, files: &files }).expect("it is well").0
+    }
+
+    /// The agent is never the reason a task fails: what nobody wrote fits, with a spool for some outputs too.
+    #[test]
+    fn what_is_derived_fits_into_every_container_from_32_mib_on() {
+        for text in ["", "spool: {path: /s}\n"] {
+            for mib in [32, 33, 40, 48, 64, 100, 128, 256, 512, 4_096] {
+                let bounds = Bounds::of(&config(text), Some(mib * MIB));
+                assert!(bounds.ordinary() <= mib * MIB, "{mib} MiB {text}: {}", bounds.table());
+                assert!(
+                    bounds.records >= MEMORY_LEAST && bounds.records.0 <= mib * MIB / 2,
+                    "{mib}: {}",
+                    bounds.records
+                );
+            }
+        }
+        assert_eq!(Bounds::of(&config(""), None).records, MEMORY_DEFAULT);
+        assert_eq!(Bounds::of(&config(""), Some(512 * MIB)).records, ByteSize::mebibytes(256));
+        let hinted = Config { memory_hint: Some(ByteSize::mebibytes(25)), ..config("") };
+        assert_eq!(Bounds::of(&hinted, Some(512 * MIB)).records, ByteSize::mebibytes(25));
+    }
+
+    #[test]
+    fn only_a_memory_that_was_written_is_refused() {
+        let problem = |text: &str, mib: u64| {
+            let config = config(text);
+            Bounds::of(&config, Some(mib * MIB)).problem(&config).map(|problem| problem.to_string())
+        };
+        assert_eq!(problem("", 8), None, "smaller than the agent itself, and it tries");
+        assert_eq!(problem("memory: 64 MiB\n", 128), None);
+        let refused = problem("memory: 64 MiB\n", 64).expect("it cannot fit");
+        assert!(refused.starts_with("error: p.yaml:1 memory: does not fit into the container's 64 MiB: "), "{refused}");
+        assert!(refused.contains("undelivered records 64 MiB, the program 10 MiB"), "{refused}");
+        let config = config("memory: 64 MiB\n");
+        assert_eq!(Bounds::of(&config, None).problem(&config), None, "without a limit nothing is too much");
+    }
+}
