@@ -179,7 +179,8 @@ mod tests {
 
     fn config(text: &str) -> Config {
         let environment: Environment = std::iter::empty::<(&str, &str)>().collect();
-        let files = InMemory::one("p.yaml", format!("{text}logs:\n  outputs:\n    - to: {{file: {{folder: /x}}}}\n"));
+        let outputs = "    - to: {file: {folder: /x}}\n".repeat(3);
+        let files = InMemory::one("p.yaml", format!("{text}logs:\n  outputs:\n{outputs}"));
         config::load(&Sources { file: Some("p.yaml".into()), environment, files: &files }).expect("it is well").0
     }
 

@@ -203,6 +203,8 @@ fn without_a_usable_folder_the_agent_works_in_memory() {
         assert_eq!(agent.status()["outputs"]["cloud"]["spool_degraded"], true);
         agent.stop(SOON).assert_clean();
     }
+    let refused = Agent::start(&setup(&aws, &file, ", required: true")).expect_err("it must work").to_string();
+    assert!(refused.contains("spool.path: there is no spool: "), "{refused}");
     assert_eq!(fs::read(&file).unwrap(), b"in the way");
 }
 
