@@ -181,11 +181,12 @@ impl<D: Destination> Engine<D> {
         }
     }
 
-    /// While a request is under way, has the next batch made ready for its own.
+    /// While a request is under way, has the next batch made ready for its own: read back, if it is on disk, and prepared.
     fn prepare_next(&mut self) {
         if self.flying.is_empty() || !self.preparing.is_empty() {
             return;
         }
+        self.load_ahead();
         let next = self.output.queue().next().map(|(age, batch)| (age, Arc::clone(batch)));
         let Some((age, batch)) = next.filter(|(age, _)| self.prepared != Some(*age)) else { return };
         self.prepared = Some(age);

@@ -4,7 +4,8 @@
 //! What one agent does, a fleet of a hundred thousand does at the same time, to one quota. So everything here is drawn or
 //! spread, and a service that has come back is met gently:
 //!
-//! - *Down:* full jitter up to a minute, one probe at a time; a rest behind the first success, as random.
+//! - *Down:* full jitter up to a minute, or up to a quarter of the time that the service is down already; one probe at a time;
+//!   a rest behind the first success, as random.
 //! - *Throttled:* records wait longer for company, so that the same bytes come in fewer requests; a rest of a random part of
 //!   that. The growth has a constant part besides the factor: with a factor alone, who waits long and who waits little
 //!   would never meet.
@@ -25,6 +26,10 @@ use tokio::time::Instant;
 const BACKOFF_FIRST: Duration = Duration::from_millis(500);
 /// Longest backoff, before jitter.
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// A service that was down for a minute is asked again within a quarter of that: one that comes back soon is not left waiting
+/// for as long again. Never within less than [`BACKOFF_SHORT`], which is twelve requests a minute.
+const BACKOFF_PART: u32 = 4;
+const BACKOFF_SHORT: Duration = Duration::from_secs(10);
 /// Shortest backoff, after jitter: a refused connection must not become a busy loop.
 const BACKOFF_LEAST: Duration = Duration::from_millis(50);
 /// The longest that records wait for company while the service throttles.
@@ -61,6 +66,8 @@ pub struct Pace {
     failures: u32,
     /// One of these failures was not throttling.
     down: bool,
+    /// When the first of these failures was heard of.
+    failing_since: Option<Instant>,
     /// When the last failure was heard of.
     failed_at: Option<Instant>,
     closed_until: Option<Instant>,
@@ -102,6 +109,7 @@ impl Pace {
             allowed: 1.0,
             failures: 0,
             down: false,
+            failing_since: None,
             failed_at: None,
             closed_until: None,
             linger_least: linger,
@@ -146,8 +154,9 @@ impl Pace {
             return;
         }
         // The whole fleet finds out within a minute that the service is back, each member with a second batch in hand.
-        self.closed_until = self.down.then(|| now + backoff(self.failures, random).mul_f64(RECOVERY_PART));
+        self.closed_until = self.down.then(|| now + self.backoff(now, random).mul_f64(RECOVERY_PART));
         self.failures = 0;
+        self.failing_since = None;
         self.down = false;
         self.linger = self.linger.mul_f64(0.97).max(self.linger_least);
         self.spread = random;
@@ -197,13 +206,21 @@ impl Pace {
         }
     }
 
+    /// The backoff behind the last failure. It does not grow beyond what the failures have lasted so far.
+    fn backoff(&self, now: Instant, random: f64) -> Duration {
+        let lasted = self.failing_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let longest = (lasted / BACKOFF_PART).max(BACKOFF_SHORT);
+        backoff(self.failures, random).min(longest.mul_f64(random).max(BACKOFF_LEAST))
+    }
+
     fn close(&mut self, now: Instant, sent: Instant, after: Option<Duration>, random: f64, rest: Duration) {
         let asked = after.map_or(Duration::ZERO, |after| after + after.mul_f64(random / 4.0));
         let mut wait = asked.max(self.retries.spend(now));
         if self.is_news(sent) {
             self.failures = self.failures.saturating_add(1);
+            self.failing_since.get_or_insert(now);
             self.failed_at = Some(now);
-            wait = wait.max(rest).max(backoff(self.failures, random));
+            wait = wait.max(rest).max(self.backoff(now, random));
         }
         let until = now + wait;
         self.closed_until = Some(self.closed_until.map_or(until, |before| before.max(until)));
@@ -282,6 +299,27 @@ mod tests {
         }
         pace.failed(now, now, None, 1.0);
         assert_eq!(pace.opens_at(now), Some(now + 60 * SECOND));
+    }
+
+    /// A service that was down for a minute is taken up again within a quarter of that, and yet asked at most twelve times a
+    /// minute after the first half (T1).
+    #[test]
+    fn a_short_outage_is_not_made_a_long_one() {
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut late = 0;
+        for _ in 0..200 {
+            let mut pace = Pace::new(8, LINGER);
+            let start = Instant::now();
+            let mut now = start;
+            while now < start + 60 * SECOND {
+                late += usize::from(now >= start + 30 * SECOND);
+                pace.failed(now, now, None, random.f64());
+                now = later(pace.opens_at(now).expect("closed after a failure"));
+            }
+            assert!(now - start <= 75 * SECOND, "asked again after {:?}", now - start);
+        }
+        // The mean of the gaps is 5 to 7.5 s; one more because the first of the half minute may come at once.
+        assert!(late <= 200 * 7, "{} in half a minute", late as f64 / 200.0);
     }
 
     /// A hiccup costs nothing; behind a long outage the next batch of each member of a fleet comes some time later.

@@ -181,6 +181,17 @@ impl<D: Destination> Queue<D> {
         Some((front.age(), front.batch.as_ref()?))
     }
 
+    /// Takes the batch that is likely to be sent next, if it is only on disk and does not rest.
+    pub(super) fn take_next_on_disk(&mut self, now: Instant) -> Option<Pending<D::Key>> {
+        let next = self.fronts().next()?;
+        let rests = next.not_before.is_some_and(|time| now < time);
+        if next.batch.is_some() || rests || !matches!(next.copy, DiskCopy::Stored(_)) {
+            return None;
+        }
+        let age = next.age();
+        self.take(age)
+    }
+
     /// The oldest batch of each key, the oldest of all first.
     fn fronts(&self) -> impl Iterator<Item = &Pending<D::Key>> {
         self.fronts.values().filter_map(|key| self.sealed.get(key)?.front())

@@ -51,10 +51,10 @@ pub struct Report {
     pub seed: u64,
     /// Requests offered per request accepted, behind the outage.
     pub amplification: Option<f64>,
-    /// Part of the quota that was used until 99 % of the tasks had drained, at least ten seconds.
+    /// Part of the quota that was used by what was taken, in all the time behind the outage.
     pub goodput: f64,
-    /// Part of the quota that was used in all the time behind the outage.
-    pub goodput_all: f64,
+    /// The same until 99 % of the tasks had drained, at least ten seconds. Who needs fewer requests leaves more of it unused.
+    pub goodput_draining: f64,
     /// Time from the end of the outage until half of the tasks had less than a minute of records waiting.
     pub drain_p50_seconds: Option<f64>,
     /// The same for 99 % of the tasks.
@@ -138,8 +138,8 @@ impl Ledger {
             burn,
             seed,
             amplification: (accepted > 0).then(|| round(offered as f64 / accepted as f64)),
-            goodput: round(used(&after[..window])),
-            goodput_all: round(used(after)),
+            goodput: round(used(after)),
+            goodput_draining: round(used(&after[..window])),
             drain_p50_seconds: self.drained(0.5).map(round),
             drain_p99_seconds: p99.map(round),
             drain_ideal_seconds: round(self.scenario.drain_ideal().as_secs_f64()),
@@ -218,7 +218,7 @@ mod tests {
         let report = ledger.report("test", &seconds);
         assert_eq!((report.drain_p50_seconds, report.drain_p99_seconds), (Some(10.0), Some(15.0)));
         assert_eq!((report.amplification, report.peak_per_second, report.peak), (Some(1.6667), 4, 2.0));
-        assert_eq!((report.goodput, report.goodput_all), (0.0667, 0.03));
+        assert_eq!((report.goodput, report.goodput_draining), (0.03, 0.0667));
         assert_eq!((report.settled_seconds, report.lost), (35.0, 0.0));
     }
 }

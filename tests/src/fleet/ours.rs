@@ -1,7 +1,7 @@
 //! Our policy in the model: the real [`Pace`], and in a few lines what the engine makes of it for one stream.
 //!
 //! Promises: not a formula of the pace is copied. As in the engine, one request is under way for the stream, a batch that
-//! came back is sent again as it was, and the open one goes on filling until it may go.
+//! came back is sent again, with the open one if both fit into a request; else that goes on filling until it may go.
 //! Never: has more than one stream for each agent.
 
 use std::time::Duration;
@@ -60,9 +60,12 @@ impl Policy for Ours {
             if due > world.now {
                 return world.wake(what, due);
             }
-            let open = world.ledger.written(who, world.now) - agent.sealed;
-            agent.waiting = open.min(world.scenario.records_max());
-            agent.sealed += agent.waiting;
+        }
+        let (open, room) = (agent.open(world, who), world.scenario.records_max() - agent.waiting);
+        if agent.waiting == 0 || open <= room {
+            let sealed = open.min(room);
+            agent.waiting += sealed;
+            agent.sealed += sealed;
         }
         agent.flying = Some((world.ask(), world.now));
         world.wake(what, world.now + world.scenario.latency);
@@ -76,6 +79,11 @@ impl Agent {
             Said::Throttled => self.pace.throttled(now, sent, None, random.f64()),
             Said::Down => self.pace.failed(now, sent, None, random.f64()),
         }
+    }
+
+    /// Records of the open batch.
+    fn open(&self, world: &World, who: usize) -> u64 {
+        world.ledger.written(who, world.now) - self.sealed
     }
 
     /// When the open batch may go: it is full, or was open for long enough.

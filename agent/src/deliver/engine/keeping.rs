@@ -2,8 +2,9 @@
 //!
 //! - Memory is short (half of it is used): everything that waits is copied, the oldest first, so that a spool that is full
 //!   gives up the oldest; and what is on disk gives its memory back, the newest first, because it is sent last.
-//! - A batch has waited for [`SAVE_AFTER`]: its service is down or slow. It is copied, and stays in memory while there is
-//!   room, so that a crash costs the last seconds only.
+//! - A batch has waited for [`SAVE_AFTER`], or for [`SAVE_SOON_AFTER`] while its service fails. It is copied, and stays in
+//!   memory while there is room, so that a crash costs the last seconds only, and a disk that pauses may do so for as long
+//!   as it takes to fill the memory that is free.
 //! - The agent stops: what was not delivered within [`STOP_SAVES_AFTER`] is copied.
 //! - A sender waits until its records are on disk: everything is copied within [`AT_ONCE_AFTER`], which is what one sync has
 //!   for company. What is sealed for that waits for company of its own before it is sent ([`super::joining`]).
@@ -36,6 +37,8 @@ use crate::tell::chain;
 
 /// How long a batch waits before it is copied although there is memory.
 const SAVE_AFTER: Duration = Duration::from_secs(5);
+/// The same while the service fails: nobody expects it to be taken in a moment.
+const SAVE_SOON_AFTER: Duration = Duration::from_secs(1);
 /// How long an open batch goes on filling before it is sealed to be copied.
 const SEAL_AFTER: Duration = Duration::from_secs(30);
 /// How long a record waits for others before it is copied while somebody waits for that. A sync takes some 4 ms.
@@ -146,6 +149,19 @@ impl<D: Destination> Engine<D> {
         self.occupy(&key);
     }
 
+    /// Has the next batch read back while a request is under way, one at a time: the reserve holds two. Its key is occupied
+    /// until it is there, so that nothing that comes after it is sent before it.
+    pub(super) fn load_ahead(&mut self) {
+        let idle = self.keeping.as_ref().is_some_and(|keeping| keeping.loading.is_empty() && !keeping.closed);
+        if !idle || self.stopping {
+            return;
+        }
+        let next = self.output.queue().take_next_on_disk(Instant::now());
+        if let Some(pending) = next {
+            self.load(pending);
+        }
+    }
+
     /// Makes sure that the next batch can be read back.
     pub(super) fn refill_reserve(&mut self) {
         if let Some(Keeping { reserve, reserve_bytes, .. }) = &mut self.keeping {
@@ -164,8 +180,11 @@ impl<D: Destination> Engine<D> {
         if keeping.closed || keeping.listing {
             return;
         }
-        let (seal_after, save_after) =
-            if keeping.at_once { (AT_ONCE_AFTER, Duration::ZERO) } else { (SEAL_AFTER, SAVE_AFTER) };
+        let (seal_after, save_after) = match self.pace.failures() {
+            _ if keeping.at_once => (AT_ONCE_AFTER, Duration::ZERO),
+            0 => (SEAL_AFTER, SAVE_AFTER),
+            _ => (SEAL_AFTER, SAVE_SOON_AFTER),
+        };
         let stops = keeping.stops_since.is_some_and(|since| now >= since + STOP_SAVES_AFTER);
         let rests = keeping.rests_until.is_some_and(|until| now < until);
         while is_short(self) && self.output.queue().release() {}
