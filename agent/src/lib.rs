@@ -15,5 +15,6 @@ pub mod limits;
 pub mod logs;
 pub mod net;
 pub mod problem;
+pub mod secrets;
 pub mod tell;
 pub mod units;

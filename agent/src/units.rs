@@ -1,4 +1,4 @@
-//! Values with units, as people write them in a configuration: byte sizes, durations, counts with a range.
+//! Values with units, as people write them in a configuration: byte sizes, durations, counts with a range, permissions.
 //!
 //! Promises: a value of these types is in its range; an error says what was written, what is allowed and an example.
 //! Never: guesses a unit. A number of seconds without `s` is an error in our own files.
@@ -20,6 +20,23 @@ pub struct Span(pub Duration);
 /// A whole number from `MIN` to `MAX`, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Count<const MIN: u64, const MAX: u64>(u64);
+
+/// Permission bits, written as octal text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+#[schemars(with = "String")]
+pub struct Permissions(pub u32);
+
+impl TryFrom<String> for Permissions {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match u32::from_str_radix(&text, 8) {
+            Ok(bits) if bits <= 0o777 => Ok(Self(bits)),
+            _ => Err(format!("`{text}` is not an octal permission; write for example \"0660\"")),
+        }
+    }
+}
 
 impl ByteSize {
     /// `n` times 1024 * 1024 bytes.

@@ -11,7 +11,8 @@ use super::{
 };
 use crate::{
     deliver::ack::AckLevel,
-    logs::settings::{Forward, Input, Json, Permissions, Secret, User},
+    logs::settings::{Forward, Input, Json, Secret, User},
+    units::Permissions,
 };
 
 /// Options of all inputs that mean nothing here, or that we do anyway.

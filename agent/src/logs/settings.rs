@@ -13,7 +13,10 @@ use super::{
     out::{cloudwatch, file},
     pattern::Pattern,
 };
-use crate::{deliver::ack::AckLevel, units::ByteSize};
+use crate::{
+    deliver::ack::AckLevel,
+    units::{ByteSize, Permissions},
+};
 
 /// The logs job.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -166,23 +169,6 @@ impl Destination {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Discard {}
-
-/// Permission bits, written as octal text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(try_from = "String")]
-#[schemars(with = "String")]
-pub struct Permissions(pub u32);
-
-impl TryFrom<String> for Permissions {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        match u32::from_str_radix(&text, 8) {
-            Ok(bits) if bits <= 0o777 => Ok(Self(bits)),
-            _ => Err(format!("`{text}` is not an octal permission; write for example \"0660\"")),
-        }
-    }
-}
 
 /// A value that is never shown.
 #[derive(Clone, Default, Deserialize, JsonSchema)]

@@ -1,0 +1,280 @@
+//! The settings of the secrets job, as serde reads them. The comments here are the user's documentation.
+//!
+//! Promises: every field has a default or an error that says what is missing.
+//! Never: checks one field against another; `config::check` does.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::units::{Count, Permissions, Span};
+
+/// The secrets job. Without `items` and without `api` there is none.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Secrets {
+    /// The folder on the shared volume where files are written. Default `/run/secrets`. Mount the folder into the app, not
+    /// single files: those never change.
+    pub folder: Option<PathBuf>,
+    /// How files are replaced.
+    pub layout: Layout,
+    /// Permission bits of files, octal. Default `"0440"`.
+    pub mode: Option<Permissions>,
+    /// The user that files belong to, by number. Needs an agent that runs as root. Default: the agent's own.
+    pub user: Option<u32>,
+    /// The group that files belong to, by number. Default: the agent's own.
+    pub group: Option<u32>,
+    /// Generations that are kept for programs that still read them, beside the newest, 1 to 100. Default 2. One that was
+    /// replaced is kept for at least a minute in any case.
+    pub keep: Option<Count<1, 100>>,
+    /// Whether files are synced to the disk. Default `false`: the volume dies with the task, and the swap needs no sync.
+    pub sync: bool,
+    /// The secrets.
+    pub items: Vec<Item>,
+    /// Files made of several secrets.
+    pub files: Vec<Combined>,
+    /// How long a change waits for others, so that all of them are one generation. Default 500ms.
+    pub wait: Option<Span>,
+    /// How long the start waits for required secrets. Default 60s. `pillion secrets --once` ends with an error then; the
+    /// sidecar is not ready until they are there.
+    pub startup_timeout: Option<Span>,
+    /// Who is told of a new generation.
+    pub tell: Vec<Tell>,
+    /// The local API of AWS's Secrets Manager Agent. Default: none.
+    pub api: Option<Api>,
+}
+
+/// How files are replaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Layout {
+    /// Visible names are links into the newest generation, all of which is swapped at once, as Kubernetes does it. Whoever
+    /// watches the folder sees `..data` move.
+    #[default]
+    Swapped,
+    /// Each file is replaced by a rename, one after another. For programs that watch a single file by its name.
+    Plain,
+}
+
+/// One secret and the files it becomes.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Item {
+    /// The name by which metrics, pages and templates call it: letters, digits, `-`, `_`.
+    pub name: String,
+    /// Where it comes from.
+    pub from: From,
+    /// With `false` the start does not wait for it. Default `true`.
+    #[serde(default = "yes")]
+    pub required: bool,
+    /// What to do when we may not read it any more, or it was deleted.
+    #[serde(default)]
+    pub when_gone: WhenGone,
+    /// Files to write. Default: one with the secret's `name` that holds the value as it is.
+    #[serde(default)]
+    pub files: Vec<File>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What to do when a secret that was there is denied or deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenGone {
+    /// Its files stay as they are.
+    #[default]
+    Keep,
+    /// Its files are removed with the next generation.
+    Remove,
+}
+
+/// Where a secret comes from.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum From {
+    /// AWS Secrets Manager.
+    SecretsManager(SecretsManager),
+    /// One parameter of the Systems Manager Parameter Store.
+    Parameter(Parameter),
+    /// A file, for development.
+    File(PathBuf),
+}
+
+/// A secret of AWS Secrets Manager.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecretsManager {
+    /// Its name, its ARN, or its ARN without the six characters at the end.
+    pub id: String,
+    /// Always this version, which never changes. Default: the one with `stage`.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// The stage whose version is current. Default `AWSCURRENT`.
+    #[serde(default)]
+    pub stage: Option<String>,
+    /// Default: the region in the ARN, or that of the task.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// Regions of its replicas, asked in this order when the first one cannot be reached.
+    #[serde(default)]
+    pub failover_regions: Vec<String>,
+    /// A role to read it as. Default: the task's own.
+    #[serde(default)]
+    pub role_arn: Option<String>,
+    /// Another address of the service, for tests and private endpoints.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+}
+
+/// A parameter of the Parameter Store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Parameter {
+    /// Its name or ARN, perhaps with `:3` for a version or `:label`.
+    pub name: String,
+    /// Default: the region in the ARN, or that of the task.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// A role to read it as. Default: the task's own.
+    #[serde(default)]
+    pub role_arn: Option<String>,
+    /// Another address of the service, for tests and private endpoints.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+}
+
+/// A file made of one secret.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// Its path below the folder.
+    pub path: String,
+    /// Which version it shows. A file of a version that there is not is absent.
+    #[serde(default)]
+    pub of: Stage,
+    /// What is written. Default: the value as it is.
+    #[serde(default, rename = "as")]
+    pub format: Format,
+    /// Permission bits, octal. Default: those of the folder's files.
+    #[serde(default)]
+    pub mode: Option<Permissions>,
+}
+
+/// Which version of a secret a file shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// The one to use.
+    #[default]
+    Current,
+    /// The one before.
+    Previous,
+    /// The one that a rotation is making just now.
+    Pending,
+}
+
+/// What is written of a secret. All but `raw` and `template` need a secret that is a JSON object.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// The value as it is, to the byte.
+    #[default]
+    Raw,
+    /// One member of the JSON object: text as it is, numbers as they are written.
+    Key(String),
+    /// One line `NAME=value` for each member that is not an object or array, quoted where need be.
+    Dotenv,
+    /// Java properties.
+    Properties,
+    /// A URL in which `{member}` stands for a member, percent-encoded: `postgres://{username}:{password}@{host}:{port}/{dbname}`.
+    Url(String),
+    /// A line of PostgreSQL's `.pgpass` of `host`, `port`, `dbname`, `username` and `password`.
+    Pgpass,
+    /// A `[client]` section for MySQL of `host`, `port`, `username` and `password`.
+    MyCnf,
+    /// A template in the language of Jinja. `secret` is the JSON object, or the text if it is none. What is not there is an
+    /// error.
+    Template(String),
+}
+
+/// A file made of several secrets.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Combined {
+    /// Its path below the folder.
+    pub path: String,
+    /// A template in the language of Jinja, in which each secret stands by its name: `{{ db.password }}`.
+    pub template: String,
+    /// Permission bits, octal. Default: those of the folder's files.
+    #[serde(default)]
+    pub mode: Option<Permissions>,
+}
+
+/// Who is told of a new generation.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Tell {
+    /// A POST with names and version ids, again and again until it is answered with 2xx.
+    Webhook(Webhook),
+    /// A signal. Needs `pidMode: task`.
+    Signal(Signal),
+}
+
+/// A web address that is told.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Webhook {
+    /// Its URL, `http` on a loopback address.
+    pub url: String,
+    /// How long it may take to answer. Default 10s.
+    #[serde(default)]
+    pub timeout: Option<Span>,
+    /// The longest random wait before it is told, so that not all tasks renew their connections at the same moment. Default
+    /// none.
+    #[serde(default)]
+    pub splay: Option<Span>,
+}
+
+/// A process that gets a signal.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Signal {
+    /// The name of its program, as `/proc/PID/comm` has it.
+    pub process: String,
+    /// Which signal: `HUP`, `USR1`, `USR2`, `TERM`.
+    pub signal: String,
+    /// With `true` it is sent also to a process that does not catch it, which ends that process. Default `false`.
+    #[serde(default)]
+    pub force: bool,
+    /// The longest random wait before it is sent. Default none.
+    #[serde(default)]
+    pub splay: Option<Span>,
+}
+
+/// The local API.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Api {
+    /// Its address. Default `127.0.0.1:2773`.
+    pub listen: Option<SocketAddr>,
+    /// A file with the token that callers must know. If it is not there it is made, of 32 random bytes. Default: `token` in
+    /// the folder.
+    pub token_file: Option<PathBuf>,
+    /// Headers in which the token may come. Default `X-Aws-Parameters-Secrets-Token` and `X-Vault-Token`.
+    pub token_headers: Option<Vec<String>>,
+    /// What stands before the secret's name in a path. Default `/v1/`.
+    pub path_prefix: Option<String>,
+    /// How long an answer is given from memory without a look whether it is still right, 0s to 1h. Default 300s.
+    pub ttl: Option<Span>,
+    /// Secrets in memory, 1 to 1000. Default 1000.
+    pub cache_size: Option<Count<1, 1000>>,
+    /// Connections at a time, 1 to 1000. Default 800.
+    pub connections_max: Option<Count<1, 1000>>,
+    /// The region of secrets that name none. Default: that of the task.
+    pub region: Option<String>,
+    /// Another address of Secrets Manager, for tests and private endpoints.
+    pub endpoint: Option<String>,
+}
