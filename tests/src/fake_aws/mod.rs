@@ -2,7 +2,7 @@
 //!
 //! Promises: checks what moto does not (signatures, limits, names, order) with code of its own; keeps every accepted
 //! event, every request and every violation; a script makes it throttle, fail, hang, reset or lie at will.
-//! Never: uses the agent's code, a fixed port, or a network other than loopback.
+//! Never: uses the agent's code, a fixed port, or a network other than loopback, unless told which.
 //!
 //! A story looks like this:
 //! ```ignore
@@ -95,34 +95,48 @@ struct State {
     script: script::Script,
     logs: logs::Logs,
     requests: Vec<Logged>,
+    /// Also those that are forgotten.
+    requests_read: usize,
     violations: Vec<String>,
     credentials: Vec<Credentials>,
     /// The newest that the credentials endpoint gave, by place in `credentials`.
     current: Option<usize>,
     credentials_last: Duration,
     skew_seconds: i64,
+    /// Bytes of PutLogEvents that are taken per second.
+    speed: Option<u64>,
+    /// When the next of them may be taken.
+    free_at: Instant,
 }
 
 impl FakeAws {
     /// Starts one on a free port of 127.0.0.1, with no groups.
     pub fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+        Self::start_at(Ipv4Addr::LOCALHOST)
+    }
+
+    /// Starts one on a free port of this address of ours.
+    pub fn start_at(address: Ipv4Addr) -> Self {
+        let listener = TcpListener::bind((address, 0)).expect("an address of ours has a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
         let fixed = Credentials {
             access_key: ACCESS_KEY.to_owned(),
             secret: SECRET_KEY.to_owned(),
             token: None,
-            expired: false,
+            expires: None,
         };
         let state = State {
             script: script::Script::default(),
             logs: logs::Logs::default(),
             requests: Vec::new(),
+            requests_read: 0,
             violations: Vec::new(),
             credentials: vec![fixed],
             current: None,
             credentials_last: Duration::from_secs(6 * 60 * 60),
             skew_seconds: 0,
+            speed: None,
+            free_at: Instant::now(),
         };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
@@ -133,6 +147,11 @@ impl FakeAws {
         let accepting = Arc::clone(&shared);
         thread::spawn(move || accept(&listener, &accepting));
         Self { address, shared }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The port, for `endpoint 127.0.0.1` and `port`.
@@ -191,7 +210,13 @@ impl FakeAws {
         self.state().skew_seconds = seconds;
     }
 
-    /// How long credentials from the endpoint are valid, as they say.
+    /// Takes so many bytes of PutLogEvents per second from now on, on all connections together. Who leaves before all of
+    /// its request was taken has sent nothing.
+    pub fn set_speed(&self, bytes_per_second: Option<u64>) {
+        self.state().speed = bytes_per_second;
+    }
+
+    /// How long credentials from the endpoint are valid by the service's clock, as they say. They are checked.
     pub fn set_credentials_last(&self, time: Duration) {
         self.state().credentials_last = time;
     }
@@ -206,7 +231,7 @@ impl FakeAws {
         let mut state = self.state();
         state.current = None;
         for credentials in state.credentials.iter_mut().filter(|credentials| credentials.token.is_some()) {
-            credentials.expired = true;
+            credentials.expires = Some(0);
         }
     }
 
@@ -245,9 +270,22 @@ impl FakeAws {
         self.events(group, stream).into_iter().map(|event| event.message).collect()
     }
 
+    /// Bytes of the bodies of all PutLogEvents that were served.
+    pub fn taken_bytes(&self) -> u64 {
+        let served = |request: &&Logged| request.operation == "PutLogEvents" && request.outcome == "200";
+        self.state().requests.iter().filter(served).map(|request| request.bytes as u64).sum()
+    }
+
     /// Accepted events of all streams.
     pub fn count(&self) -> usize {
         self.state().logs.count()
+    }
+
+    /// Forgets the events and requests so far, for runs that are longer than memory.
+    pub fn forget(&self) {
+        let mut state = self.state();
+        state.logs.groups.values_mut().flat_map(|group| group.streams.values_mut()).for_each(Vec::clear);
+        state.requests.clear();
     }
 
     /// Waits until at least `count` events have been accepted. Panics when they have not come in time.
@@ -309,6 +347,15 @@ impl Shared {
 
     fn connections(&self) -> MutexGuard<'_, Vec<TcpStream>> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Writes down what became of a request, unless it is forgotten by now.
+    fn note(&mut self, number: usize, outcome: String) {
+        if let Some(logged) = self.requests.iter_mut().rev().find(|logged| logged.number == number) {
+            logged.outcome = outcome;
+        }
     }
 }
 

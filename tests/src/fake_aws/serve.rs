@@ -63,7 +63,7 @@ fn one(shared: &Shared, connection: &mut Connection, from: SocketAddr) -> io::Re
     let action = shared.state().script.next(operation);
     if action == Action::ResetMidBody {
         let number = log(shared, &request, from, &format!("{operation:?}"), 0);
-        shared.state().requests[number].outcome = format!("{action:?}");
+        shared.state().note(number, format!("{action:?}"));
         let length = request.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
         return answer::reset_mid_body(connection.stream(), length);
     }
@@ -71,7 +71,7 @@ fn one(shared: &Shared, connection: &mut Connection, from: SocketAddr) -> io::Re
     let number = log(shared, &request, from, &format!("{operation:?}"), connection.body().len());
     let head = head(&shared.state(), number);
     if action == Action::Hang {
-        shared.state().requests[number].outcome = "Hang".to_owned();
+        shared.state().note(number, "Hang".to_owned());
         if hold(shared, connection.stream())? == After::Close {
             return Ok(After::Close);
         }
@@ -79,14 +79,17 @@ fn one(shared: &Shared, connection: &mut Connection, from: SocketAddr) -> io::Re
     if let Action::Poisoned(marker) = action
         && memchr::memmem::find(connection.body(), marker.as_bytes()).is_some()
     {
-        shared.state().requests[number].outcome = "InvalidParameterException".to_owned();
+        shared.state().note(number, "InvalidParameterException".to_owned());
         let refused = Answer::error(400, "InvalidParameterException", "Log event is not valid");
         return answer::write(connection.stream(), &head, &refused);
     }
     if let Some(outcome) = answer::misbehave(connection.stream(), &head, &action) {
         // Written down before the client can see the answer would be better, but the outcome is what was written.
-        shared.state().requests[number].outcome = format!("{action:?}");
+        shared.state().note(number, format!("{action:?}"));
         return outcome;
+    }
+    if operation == Operation::PutLogEvents && take(shared, connection)? == After::Close {
+        return Ok(After::Close);
     }
     let answer = effect(&mut shared.state(), operation, &request, connection.body(), number);
     let stream = connection.stream();
@@ -100,7 +103,7 @@ fn one(shared: &Shared, connection: &mut Connection, from: SocketAddr) -> io::Re
             answer::write(stream, &head, &answer)
         }
         Action::AfterServing(then) => {
-            shared.state().requests[number].outcome = format!("served, then {then:?}");
+            shared.state().note(number, format!("served, then {then:?}"));
             match answer::misbehave(stream, &head, &then) {
                 Some(outcome) => outcome,
                 None if *then == Action::Hang => hold(shared, stream).and(Ok(After::Close)),
@@ -124,7 +127,8 @@ fn operation(request: &Request) -> Option<Operation> {
 
 fn log(shared: &Shared, request: &Request, from: SocketAddr, operation: &str, bytes: usize) -> usize {
     let mut state = shared.state();
-    let number = state.requests.len();
+    let number = state.requests_read;
+    state.requests_read += 1;
     state.requests.push(Logged {
         number,
         operation: operation.to_owned(),
@@ -146,6 +150,18 @@ fn head(state: &State, number: usize) -> Head {
     }
 }
 
+/// Takes a body at the speed that is set; says whether the client is still there then.
+fn take(shared: &Shared, connection: &Connection) -> io::Result<After> {
+    let until = {
+        let mut state = shared.state();
+        let Some(speed) = state.speed else { return Ok(After::Keep) };
+        let time = Duration::from_nanos(connection.body().len() as u64 * 1_000_000_000 / speed);
+        state.free_at = state.free_at.max(Instant::now()) + time;
+        state.free_at
+    };
+    watch(shared, connection.stream(), || Instant::now() >= until)
+}
+
 /// Holds a request until the fake is told to release it; says whether the client is still there.
 fn hold(shared: &Shared, stream: &TcpStream) -> io::Result<After> {
     let before = {
@@ -153,12 +169,19 @@ fn hold(shared: &Shared, stream: &TcpStream) -> io::Result<After> {
         holding.held += 1;
         holding.released
     };
+    let outcome = watch(shared, stream, || shared.holding().released != before);
+    shared.holding().held -= 1;
+    outcome
+}
+
+/// Waits until `done`, or until the client has left.
+fn watch(shared: &Shared, stream: &TcpStream, done: impl Fn() -> bool) -> io::Result<After> {
     stream.set_nonblocking(true)?;
     let outcome = loop {
         if shared.stopping.load(Ordering::SeqCst) {
             break After::Close;
         }
-        if shared.holding().released != before {
+        if done() {
             break After::Keep;
         }
         match stream.peek(&mut [0]) {
@@ -168,7 +191,6 @@ fn hold(shared: &Shared, stream: &TcpStream) -> io::Result<After> {
             _ => break After::Close,
         }
     };
-    shared.holding().held -= 1;
     stream.set_nonblocking(false)?;
     Ok(outcome)
 }
@@ -184,12 +206,14 @@ fn effect(state: &mut State, operation: Operation, request: &Request, body: &[u8
         },
     };
     let outcome = answer.code.map_or_else(|| answer.status.to_string(), str::to_owned);
-    state.requests[number].outcome = outcome;
+    state.note(number, outcome);
     answer
 }
 
 fn give_credentials(state: &mut State, number: usize) -> Answer {
-    let place = match state.current {
+    let now = now_ms() / 1_000 + state.skew_seconds;
+    let good = |&place: &usize| state.credentials[place].expires.is_none_or(|expires| now < expires);
+    let place = match state.current.filter(good) {
         Some(place) => place,
         None => {
             let place = state.credentials.len();
@@ -197,13 +221,15 @@ fn give_credentials(state: &mut State, number: usize) -> Answer {
                 access_key: format!("ASIAEXAMPLE{number}"),
                 secret: format!("secret/{number}"),
                 token: Some(format!("token/{number}==")),
-                expired: false,
+                expires: None,
             });
             *state.current.insert(place)
         }
     };
     let last = i64::try_from(state.credentials_last.as_secs()).unwrap_or(i64::MAX / 2);
-    let expires = jiff::Timestamp::from_second((now_ms() / 1_000).saturating_add(last)).unwrap_or(jiff::Timestamp::MAX);
+    // Credentials that are given again live on from the first time.
+    let expires = *state.credentials[place].expires.get_or_insert(now.saturating_add(last));
+    let expires = jiff::Timestamp::from_second(expires).unwrap_or(jiff::Timestamp::MAX);
     Answer::json(200, task::credentials(&state.credentials[place], &expires.to_string()).to_string())
 }
 

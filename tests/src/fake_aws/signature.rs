@@ -23,8 +23,8 @@ pub struct Credentials {
     pub secret: String,
     /// The session token of temporary credentials.
     pub token: Option<String>,
-    /// No longer valid: such requests get `ExpiredTokenException`.
-    pub expired: bool,
+    /// From then on, in seconds since 1970 by the fake's clock, requests get `ExpiredTokenException`.
+    pub expires: Option<i64>,
 }
 
 /// Why a request is not accepted. Only the last kind is a mistake of the signer.
@@ -86,7 +86,11 @@ pub(super) fn check(request: &Request, body: &[u8], expected: &Expected<'_>) -> 
     if (signed_at - expected.now).abs() > CLOCK_SECONDS_MAX {
         return Err(Refusal::Skewed);
     }
-    if known.expired { Err(Refusal::Expired) } else { Ok(key.to_owned()) }
+    if known.expires.is_some_and(|expires| expires <= expected.now) {
+        Err(Refusal::Expired)
+    } else {
+        Ok(key.to_owned())
+    }
 }
 
 fn must_be_signed(request: &Request, signed: &str) -> Result<(), Refusal> {
@@ -167,7 +171,7 @@ mod tests {
             access_key: "AKIDEXAMPLE".to_owned(),
             secret: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".to_owned(),
             token: None,
-            expired: false,
+            expires: None,
         }
     }
 
@@ -180,7 +184,7 @@ mod tests {
     fn the_example_of_aws_is_accepted_and_nothing_near_it() {
         assert_eq!(checked(&vanilla(), b"", known(), 299), Ok("AKIDEXAMPLE".to_owned()));
         assert_eq!(checked(&vanilla(), b"", known(), 301), Err(Refusal::Skewed));
-        assert_eq!(checked(&vanilla(), b"", Credentials { expired: true, ..known() }, 0), Err(Refusal::Expired));
+        assert_eq!(checked(&vanilla(), b"", Credentials { expires: Some(1), ..known() }, 0), Err(Refusal::Expired));
         let other = Credentials { access_key: "AKIDOTHER".to_owned(), ..known() };
         assert_eq!(checked(&vanilla(), b"", other, 0), Err(Refusal::UnknownKey));
         assert!(matches!(checked(&vanilla(), b"x", known(), 0), Err(Refusal::Wrong(_))));
