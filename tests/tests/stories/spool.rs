@@ -4,11 +4,12 @@
 //! is counted to the record.
 //! Never: looks into the spool's files; what is on disk shows in the books and in what arrives.
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use tempfile::TempDir;
 use tests::{
     agent::{Agent, Setup},
+    disks::Mounted,
     fake_aws::{Action, FakeAws, Operation},
     forward_client::{ForwardClient, Time, docker_line},
     metrics::Account,
@@ -20,7 +21,7 @@ const PUT: Operation = Operation::PutLogEvents;
 const MIB: u64 = 1 << 20;
 
 /// An agent with 8 MiB of memory and a spool in `folder`, sending to `aws`.
-fn setup(aws: &FakeAws, folder: &Path, spool: &str) -> Setup {
+pub(crate) fn setup(aws: &FakeAws, folder: &Path, spool: &str) -> Setup {
     Setup::yaml(format!(
         "memory: 8 MiB\nspool: {{path: {}{spool}}}\nlogs:\n  inputs:\n    - forward: {{unix: '{{socket}}'}}\n  \
          outputs:\n    - name: cloud\n      to:\n        cloudwatch: {{group: bench, stream_prefix: s-, \
@@ -31,12 +32,12 @@ fn setup(aws: &FakeAws, folder: &Path, spool: &str) -> Setup {
     .with("PILLION_STOP_TIMEOUT", "5")
 }
 
-fn start(setup: &Setup) -> Agent {
+pub(crate) fn start(setup: &Setup) -> Agent {
     Agent::start(setup).unwrap()
 }
 
 /// Sends lines of about 220 bytes, which take 400 in a request.
-fn send(agent: &Agent, numbers: std::ops::Range<usize>) {
+pub(crate) fn send(agent: &Agent, numbers: std::ops::Range<usize>) {
     let mut client = ForwardClient::unix(&agent.socket()).unwrap();
     let padding = "x".repeat(200);
     let all: Vec<usize> = numbers.collect();
@@ -47,7 +48,8 @@ fn send(agent: &Agent, numbers: std::ops::Range<usize>) {
     }
 }
 
-fn wait(agent: &Agent, what: &str, condition: impl Fn(&Account) -> bool) -> Account {
+#[track_caller]
+pub(crate) fn wait(agent: &Agent, what: &str, condition: impl Fn(&Account) -> bool) -> Account {
     agent.wait_for_metrics(SOON, what, |metrics| {
         let total = metrics.books().total();
         assert!(total.balanced(), "{total:?}");
@@ -212,40 +214,21 @@ fn without_a_usable_folder_the_agent_works_in_memory() {
     assert_eq!(fs::read(&file).unwrap(), b"in the way");
 }
 
-/// A small file system of its own, gone when this is.
-struct Mounted(TempDir);
-
-impl Mounted {
-    fn new(bytes: u64) -> Self {
-        let folder = TempDir::new().unwrap();
-        let size = format!("size={bytes}");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder.path()).status();
-        assert!(mounted.unwrap().success(), "only root can mount");
-        Self(folder)
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0.path()).status();
-    }
-}
-
 /// T14: somebody else fills the disk. The agent goes on, delivers what is on it, counts what it could not keep, and uses the
 /// disk again when there is room.
 #[test]
 fn a_full_disk_costs_what_memory_cannot_hold_and_no_more() {
     const LINES: usize = 80_000;
-    let (aws, disk) = (FakeAws::start(), Mounted::new(12 * MIB));
+    let (aws, disk) = (FakeAws::start(), Mounted::tmpfs(12 * MIB));
     aws.always(PUT, Action::Status(503, None));
-    let agent = start(&setup(&aws, &disk.0.path().join("spool"), ""));
+    let agent = start(&setup(&aws, &disk.path().join("spool"), ""));
     send(&agent, 0..LINES / 2);
-    fs::write(disk.0.path().join("other"), vec![0; 16 << 20]).expect_err("it fills the disk");
+    fs::write(disk.path().join("other"), vec![0; 16 << 20]).expect_err("it fills the disk");
     send(&agent, LINES / 2..LINES);
     let total = wait(&agent, "all lines", |total| total.accepted == LINES as u64 && !total.lost.is_empty());
     assert!(total.spooled > 0, "{total:?}");
     assert!(agent.metrics().sum("pillion_deliver_spool_degraded", &[]) > 0.0);
-    fs::remove_file(disk.0.path().join("other")).unwrap();
+    fs::remove_file(disk.path().join("other")).unwrap();
     send(&agent, LINES..LINES + 5_000);
     aws.heal(PUT);
     let total = wait(&agent, "all to be settled", |total| {
@@ -258,6 +241,73 @@ fn a_full_disk_costs_what_memory_cannot_hold_and_no_more() {
     assert_eq!(total.lost.keys().collect::<Vec<_>>(), ["memory_full"], "{total:?}");
     agent.stop(SOON).assert_clean();
     aws.assert_no_violations();
+}
+
+/// T15: the file system turns read-only in mid-run, as ext4 does when it finds a mistake in itself. (Asked to by `mount`, the
+/// kernel refuses while the agent has files open for writing.) What is on it is delivered all the same.
+#[test]
+fn a_disk_that_turns_read_only_costs_what_memory_cannot_hold_and_no_more() {
+    const LINES: usize = 60_000;
+    let (aws, images) = (FakeAws::start(), TempDir::new().unwrap());
+    let disk = Mounted::ext4(&images.path().join("image"), 64 * MIB, &[], "errors=remount-ro");
+    aws.always(PUT, Action::Status(503, None));
+    let agent = start(&setup(&aws, &disk.path().join("spool"), ""));
+    send(&agent, 0..LINES / 3);
+    let spooled = wait(&agent, "some on disk", |total| total.spooled >= 5_000).spooled;
+    disk.find_mistake();
+    send(&agent, LINES / 3..LINES);
+    let total = wait(&agent, "all lines", |total| total.accepted == LINES as u64 && !total.lost.is_empty());
+    assert!(agent.metrics().sum("pillion_deliver_spool_degraded", &[]) > 0.0);
+    assert!(total.spooled >= spooled, "what was on disk was given up: {total:?}");
+    aws.heal(PUT);
+    send(&agent, LINES..LINES + 1_000);
+    assert_exact(&agent, &aws, LINES + 1_000);
+    // And not because it could not be read.
+    assert_eq!(agent.books().total().lost.keys().collect::<Vec<_>>(), ["memory_full"]);
+    agent.stop(SOON).assert_clean();
+    aws.assert_no_violations();
+}
+
+/// T16: a device that cannot write for a while (its own disk is full): what was to be synced was not, and is not believed to
+/// be. When it can again, it is used again.
+#[test]
+fn a_device_that_cannot_write_for_a_while_is_used_again_afterwards() {
+    const LINES: usize = 60_000;
+    let (aws, under) = (FakeAws::start(), Mounted::tmpfs(8 * MIB));
+    let options = ["-O", "^has_journal", "-E", "lazy_itable_init=1"];
+    let disk = Mounted::ext4(&under.path().join("image"), 128 * MIB, &options, "errors=continue,noinit_itable");
+    aws.always(PUT, Action::Status(503, None));
+    let agent = start(&setup(&aws, &disk.path().join("spool"), ""));
+    send(&agent, 0..LINES);
+    wait(&agent, "all lines, and some to be lost", |total| {
+        total.accepted == LINES as u64 && total.lost.contains_key("memory_full")
+    });
+    let degraded = |metrics: &tests::metrics::Metrics| metrics.sum("pillion_deliver_spool_degraded", &[]) > 0.0;
+    agent.wait_for_metrics(SOON, "errors of the device", degraded);
+    under.remount("size=1g");
+    send(&agent, LINES..LINES + 20_000);
+    agent.wait_for_metrics(SOON, "no errors", |metrics| !degraded(metrics));
+    wait(&agent, "more on disk than memory holds", |total| {
+        total.accepted == LINES as u64 + 20_000 && total.spooled > 12_000
+    });
+    aws.heal(PUT);
+    send(&agent, LINES + 20_000..LINES + 21_000);
+    assert_exact(&agent, &aws, LINES + 21_000);
+    assert_eq!(agent.books().total().lost.keys().collect::<Vec<_>>(), ["memory_full"]);
+    agent.stop(SOON).assert_clean();
+    aws.assert_no_violations();
+}
+
+/// Waits until all of `sent` lines are settled: once, in order, and the missing ones are those that the books call lost.
+#[track_caller]
+fn assert_exact(agent: &Agent, aws: &FakeAws, sent: usize) {
+    let total =
+        wait(agent, "all to be settled", |total| total.accepted == sent as u64 && total.in_flight + total.spooled == 0);
+    let all = arrived(aws);
+    assert!(all.is_sorted_by(|a, b| a < b), "in order, once");
+    assert_eq!(all.len() as u64, total.delivered);
+    assert_eq!(total.delivered + total.lost.values().sum::<u64>(), sent as u64, "{total:?}");
+    assert_eq!(all.last(), Some(&(sent - 1)), "the newest is there");
 }
 
 /// T21: the spool at its limit, under both rules.
