@@ -9,6 +9,7 @@
 pub mod agent;
 pub mod bench;
 pub mod command_line;
+pub mod cgroup;
 pub mod disks;
 pub mod fake_aws;
 pub mod fleet;

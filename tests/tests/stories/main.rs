@@ -16,6 +16,7 @@ mod delivery;
 mod faults;
 mod generated;
 mod limits;
+mod memory;
 mod overload;
 mod spool;
 mod stop;
