@@ -50,6 +50,8 @@ pub struct Setup {
     pub environment: Vec<(String, String)>,
     /// Other files in the agent's folder: name and text, filled as the configuration is.
     pub files: Vec<(String, String)>,
+    /// The admin address; `None`: a free port of loopback.
+    pub admin: Option<SocketAddr>,
 }
 
 impl Setup {
@@ -62,6 +64,7 @@ impl Setup {
             arguments: Vec::new(),
             environment: Vec::new(),
             files: Vec::new(),
+            admin: None,
         }
     }
 
@@ -164,7 +167,7 @@ impl Agent {
     /// Starts the agent and waits until its socket accepts, if its configuration has one.
     pub fn start(setup: &Setup) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
-        let admin = free_address()?;
+        let admin = setup.admin.map_or_else(free_address, Ok)?;
         let socket = folder.path().join("forward.sock");
         let fill = |text: &str| {
             let text = text.replace("{socket}", &socket.to_string_lossy());
@@ -286,6 +289,21 @@ impl Agent {
         let text = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         line.and_then(|line| line.trim().split(' ').next()?.parse().ok()).unwrap_or(0)
+    }
+
+    /// Open file descriptors.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.id())).map_or(0, Iterator::count)
+    }
+
+    /// Stops the process where it is, until it is sent `CONT`.
+    pub fn suspend(&self) {
+        self.signal("STOP");
+        let stopped = || {
+            let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
+            status.lines().any(|line| line.starts_with("State:\tT"))
+        };
+        wait::until(BOUND_MAX, || "the process to stop".to_owned(), stopped);
     }
 
     /// Sends a signal by its name, for example `TERM`, `INT`, `STOP`.

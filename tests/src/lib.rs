@@ -12,6 +12,7 @@ pub mod command_line;
 pub mod cgroup;
 pub mod disks;
 pub mod fake_aws;
+pub mod false_clock;
 pub mod fleet;
 pub mod forward_client;
 pub mod http;

@@ -21,4 +21,5 @@ mod overload;
 mod spool;
 mod stop;
 mod story;
+mod suspended;
 mod wire;
