@@ -17,5 +17,6 @@ pub mod fleet;
 pub mod forward_client;
 pub mod http;
 pub mod metrics;
+pub mod network;
 pub mod tidy;
 pub mod wait;

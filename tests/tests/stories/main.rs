@@ -17,6 +17,7 @@ mod faults;
 mod generated;
 mod limits;
 mod memory;
+mod network;
 mod overload;
 mod spool;
 mod stop;
