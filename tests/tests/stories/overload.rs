@@ -10,6 +10,7 @@ use tests::{
     agent::Setup,
     fake_aws::{Action, FakeAws, Operation},
     forward_client::{Time, docker_line},
+    wait,
 };
 
 use crate::story::{SOON, Story, WEB, WEB_STREAM, line, record};
@@ -73,46 +74,76 @@ fn what_is_too_much_is_dropped_oldest_first_and_counted_to_the_record() {
     story.end();
 }
 
-/// One output's backlog takes its own share and what is common, never another's share.
-#[test]
-fn the_backlog_of_a_dead_output_costs_the_other_nothing() {
-    let (dead, aws) = (FakeAws::start(), FakeAws::start());
-    dead.always(Operation::PutLogEvents, Action::Hang);
+/// One output's trouble takes its own share of memory and disk and what is common, never another's share.
+fn neighbours(trouble: &str, lines: usize) {
+    let (ill, aws, folder) = (FakeAws::start(), FakeAws::start(), tempfile::tempdir().unwrap());
+    let mut spool = String::new();
+    match trouble {
+        "dead" => ill.always(Operation::PutLogEvents, Action::Hang),
+        "slow" => ill.set_speed(Some(100_000)),
+        _ => {
+            ill.always(Operation::PutLogEvents, Action::Status(503, None));
+            spool =
+                format!("spool: {{path: {}, bytes_max: 32 MiB, when_full: drop_oldest}}\n", folder.path().display());
+        }
+    }
     let to = |name: &str, url: String| {
         format!(
-            "    - name: {name}\n      to:\n        cloudwatch: {{group: bench, stream_prefix: s-, auto_create_group: \
-             true, region: us-east-1, endpoint: '{url}'}}\n"
+            "    - name: {name}\n      to:\n        cloudwatch: {{group: bench, stream_prefix: s-, \
+             auto_create_group: true, region: us-east-1, endpoint: '{url}'}}\n"
         )
     };
     let config = format!(
-        "memory: 8 MiB\nlogs:\n  inputs:\n    - forward: {{unix: '{{socket}}'}}\n  outputs:\n{}{}",
-        to("dead", dead.url()),
+        "memory: 16 MiB\n{spool}logs:\n  inputs:\n    - forward: {{unix: '{{socket}}'}}\n  outputs:\n{}{}",
+        to("ill", ill.url()),
         to("well", aws.url())
     );
     let setup = Setup::yaml(config).with("PILLION_STOP_TIMEOUT", "2");
     let story = Story::with(aws, &setup);
     let mut client = story.connect();
-    let padding = "x".repeat(1_000);
-    for first in (0..20_000).step_by(500) {
+    let padding = "x".repeat(2_000);
+    for first in (0..lines).step_by(500) {
         let mut bytes = Vec::new();
         for number in first..first + 500 {
             bytes.extend(docker_line(WEB, Time::now(), format!("{} {padding}", line(number)).as_bytes()));
         }
         client.send(&bytes).unwrap();
-        story.aws.wait_for_events(first + 500, SOON);
+        let arrived = || story.aws.count() >= first + 500;
+        wait::until(SOON, || format!("{trouble}: line {first} and on\n{:#?}", story.agent.books()), arrived);
     }
     // The service takes a batch a moment before its answer is heard.
     story.agent.wait_for_metrics(SOON, "the last answer", |metrics| {
-        metrics.sum("pillion_deliver_delivered_records_total", &[("output", "well")]) == 20_000.0
+        metrics.sum("pillion_deliver_delivered_records_total", &[("output", "well")]) == lines as f64
     });
     let books = story.agent.books();
     let well = &books.0[&("well".to_owned(), "web".to_owned())];
-    assert_eq!((well.delivered, well.lost.len()), (20_000, 0));
-    let dead = &books.0[&("dead".to_owned(), "web".to_owned())];
-    assert!(dead.lost["memory_full"] > 10_000 && dead.delivered == 0, "{dead:?}");
-    assert!(story.agent.status()["memory"]["used_bytes"].as_u64().unwrap() <= 8 * MIB);
+    assert_eq!((well.delivered, well.lost.len(), well.spooled), (lines as u64, 0, 0), "{trouble}");
+    let others = &books.0[&("ill".to_owned(), "web".to_owned())];
+    let reason = if trouble == "full" { "spool_full" } else { "memory_full" };
+    assert!(others.lost.get(reason).is_some_and(|&lost| lost > 2_000), "{trouble}: {others:?}");
+    assert!(story.agent.status()["memory"]["used_bytes"].as_u64().unwrap() <= 16 * MIB);
     let Story { aws, agent } = story;
     drop(client);
     agent.stop(SOON).assert_clean();
+    assert_eq!((aws.count(), aws.duplicates()), (lines, 0), "{trouble}");
     aws.assert_no_violations();
+    ill.assert_no_violations();
+}
+
+/// T35.
+#[test]
+fn the_backlog_of_a_dead_output_costs_the_other_nothing() {
+    neighbours("dead", 10_000);
+}
+
+/// T35.
+#[test]
+fn the_backlog_of_a_slow_output_costs_the_other_nothing() {
+    neighbours("slow", 10_000);
+}
+
+/// T35: its part of the disk is full, and so is its memory.
+#[test]
+fn the_full_spool_of_one_output_costs_the_other_nothing() {
+    neighbours("full", 17_000);
 }
