@@ -16,6 +16,7 @@ pub mod bare;
 pub mod cell;
 pub mod clock;
 pub mod floor;
+pub mod isolation;
 pub mod options;
 pub mod outage;
 pub mod plan;

@@ -17,6 +17,7 @@ Measures agents that take logs on a FireLens socket and put them into CloudWatch
   bench forward-cloudwatch   CPU per record, memory, latency; at a rate and flat out
   bench overload             the same against a service that is too slow: is the sender held up, what is lost
   bench burst                N lines and then the end of the container
+  bench isolation            what one output's trouble costs another; see isolation --help
   bench floor                only what this machine needs for the same work
 
   --seconds N          of sending in each cell (5; overload 10)

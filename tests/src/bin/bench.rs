@@ -9,6 +9,7 @@ use std::{
 };
 
 use tests::bench::{bare, options, outage, plan, spool};
+use tests::bench::{bare, isolation, options, plan};
 
 fn main() -> anyhow::Result<()> {
     let bench = std::env::current_exe()?;
@@ -19,6 +20,8 @@ fn main() -> anyhow::Result<()> {
         [] | ["--help" | "-h"] => Ok(out.write_all([options::HELP, outage::HELP, spool::HELP].concat().as_bytes())?),
         ["outage", ..] => outage::run(&words, &bench, &mut out),
         ["spool", ..] => spool::run(&words, &bench, &mut out),
+        ["isolation", ..] => isolation::run(&words[1..], &bench, &mut out),
+        [] | ["--help" | "-h"] => Ok(out.write_all(options::HELP.as_bytes())?),
         _ => plan::run(&options::Options::parse(&words)?, &bench, &mut out),
     }
 }
