@@ -90,14 +90,6 @@ impl MemoryGroup {
         count.unwrap_or_else(|| panic!("`{file}` does not count kills:\n{text}"))
     }
 
-    /// Bytes charged to the group now, the kernel's own for it and cached pages of files included.
-    pub fn used(&self) -> u64 {
-        self.number(match self.version {
-            Version::One => "memory.usage_in_bytes",
-            Version::Two => "memory.current",
-        })
-    }
-
     fn number(&self, file: &str) -> u64 {
         self.get(file).trim().parse().unwrap_or_else(|error| panic!("`{file}`: {error}"))
     }

@@ -74,7 +74,8 @@ fn what_is_too_much_is_dropped_oldest_first_and_counted_to_the_record() {
     story.end();
 }
 
-/// One output's trouble takes its own share of memory and disk and what is common, never another's share.
+/// One output's trouble takes its own share of memory and disk and what is common, never another's share. Of 16 MiB each
+/// output has 4 for itself: room for the batch under way and the one being filled, which may hold twice what is in them.
 fn neighbours(trouble: &str, lines: usize) {
     let (ill, aws, folder) = (FakeAws::start(), FakeAws::start(), tempfile::tempdir().unwrap());
     let mut spool = String::new();

@@ -229,60 +229,67 @@ fn a_dead_output_does_not_cost_the_records_of_another_at_the_end() {
     aws.assert_no_violations();
 }
 
-/// T22: a service that takes three mebibytes a second, and twenty to send. The time there is is used, and what is left is known:
-/// it is counted, or the next agent delivers it.
-#[test]
-fn with_a_slow_service_the_end_uses_its_time_and_knows_what_is_left() {
+/// T22: a service that takes three mebibytes a second, and twenty to send. The time there is is used, and what is left is
+/// known: it is counted, or the next agent delivers it.
+fn end_slowly(spooling: bool) {
     const SPEED: u64 = 3 << 20;
     const SECONDS: u64 = 6;
     const LINES: usize = 20_000;
-    for spooling in [false, true] {
-        let (aws, folder) = (FakeAws::start(), tempfile::tempdir().unwrap());
-        aws.set_speed(Some(SPEED));
-        let spool = format!("spool: {{path: {}}}\n", folder.path().display());
-        let config = format!(
-            "memory: 48 MiB\n{}logs:\n  inputs:\n    - forward: {{unix: '{{socket}}'}}\n  outputs:\n    - name: slow\n      \
-             to:\n        cloudwatch: {{group: bench, stream_prefix: s-, auto_create_group: true, region: us-east-1, \
-             endpoint: '{}'}}\n",
-            if spooling { &spool } else { "" },
-            aws.url()
-        );
-        let setup = Setup::yaml(config).with("PILLION_STOP_TIMEOUT", SECONDS.to_string());
-        let agent = Agent::start(&setup).unwrap();
-        let mut client = tests::forward_client::ForwardClient::unix(&agent.socket()).unwrap();
-        let padding = "x".repeat(1_000);
-        for number in 0..LINES {
-            client.line(WEB, &format!("{} {padding}", line(number))).unwrap();
-            if number == 0 {
-                // So that group and stream are there.
-                aws.wait_for_events(1, SOON);
-            }
+    let (aws, folder) = (FakeAws::start(), tempfile::tempdir().unwrap());
+    aws.set_speed(Some(SPEED));
+    let spool = format!("spool: {{path: {}}}\n", folder.path().display());
+    let config = format!(
+        "memory: 48 MiB\n{}logs:\n  inputs:\n    - forward: {{unix: '{{socket}}'}}\n  outputs:\n    - name: slow\n      \
+         to:\n        cloudwatch: {{group: bench, stream_prefix: s-, auto_create_group: true, region: us-east-1, \
+         endpoint: '{}'}}\n",
+        if spooling { &spool } else { "" },
+        aws.url()
+    );
+    let setup = Setup::yaml(config).with("PILLION_STOP_TIMEOUT", SECONDS.to_string());
+    let agent = Agent::start(&setup).unwrap();
+    let mut client = tests::forward_client::ForwardClient::unix(&agent.socket()).unwrap();
+    let padding = "x".repeat(1_000);
+    for number in 0..LINES {
+        client.line(WEB, &format!("{} {padding}", line(number))).unwrap();
+        if number == 0 {
+            // So that group and stream are there.
+            aws.wait_for_events(1, SOON);
         }
-        agent.wait_for_metrics(SOON, "all records", |metrics| metrics.books().total().accepted == LINES as u64);
-        drop(client);
-        let before = aws.taken_bytes();
-        let ended = agent.stop(SOON);
-        ended.assert_clean();
-        assert!(ended.took < Duration::from_secs(SECONDS), "it took {:?}", ended.took);
-        let (bytes, count) = (aws.taken_bytes() - before, aws.count());
-        // Nine tenths of what fits the time but for two seconds: the one to spare, and one to find out that it is the end.
-        assert!(bytes >= SPEED * (SECONDS - 2) * 9 / 10, "{bytes} bytes were taken\n{}", ended.log);
-        assert!(count < LINES, "all was delivered: that was not slow");
-        let rest = (LINES - count) as u64;
-        let numbers = ["accepted", "delivered", "lost", "spooled"].map(|name| last_number(&ended, name));
-        let expected = if spooling { [0, rest] } else { [rest, 0] };
-        assert_eq!(numbers, [LINES as u64, count as u64, expected[0], expected[1]], "{}", ended.log);
-        if spooling {
-            aws.set_speed(None);
-            let agent = Agent::start(&setup).unwrap();
-            aws.wait_for_events(LINES, SOON);
-            let settled = |metrics: &tests::metrics::Metrics| metrics.books().total().delivered == rest;
-            agent.wait_for_metrics(SOON, "the rest to be delivered", settled);
-            agent.stop(SOON).assert_clean();
-        }
-        let arrived = crate::spool::arrived(&aws);
-        assert_eq!(arrived, (0..arrived.len()).collect::<Vec<_>>(), "once, and in order");
-        assert_eq!(arrived.len(), if spooling { LINES } else { count });
-        aws.assert_no_violations();
     }
+    agent.wait_for_metrics(SOON, "all records", |metrics| metrics.books().total().accepted == LINES as u64);
+    drop(client);
+    let before = aws.taken_bytes();
+    let ended = agent.stop(SOON);
+    ended.assert_clean();
+    assert!(ended.took < Duration::from_secs(SECONDS), "it took {:?}", ended.took);
+    let (bytes, count) = (aws.taken_bytes() - before, aws.count());
+    // Nine tenths of what fits the time but for two seconds: the one to spare, and one to find out that it is the end.
+    assert!(bytes >= SPEED * (SECONDS - 2) * 9 / 10, "{bytes} bytes were taken\n{}", ended.log);
+    assert!(count < LINES, "all was delivered: that was not slow");
+    let rest = (LINES - count) as u64;
+    let numbers = ["accepted", "delivered", "lost", "spooled"].map(|name| last_number(&ended, name));
+    let expected = if spooling { [0, rest] } else { [rest, 0] };
+    assert_eq!(numbers, [LINES as u64, count as u64, expected[0], expected[1]], "{}", ended.log);
+    if spooling {
+        aws.set_speed(None);
+        let agent = Agent::start(&setup).unwrap();
+        aws.wait_for_events(LINES, SOON);
+        let settled = |metrics: &tests::metrics::Metrics| metrics.books().total().delivered == rest;
+        agent.wait_for_metrics(SOON, "the rest to be delivered", settled);
+        agent.stop(SOON).assert_clean();
+    }
+    let arrived = crate::spool::arrived(&aws);
+    assert_eq!(arrived, (0..arrived.len()).collect::<Vec<_>>(), "once, and in order");
+    assert_eq!(arrived.len(), if spooling { LINES } else { count });
+    aws.assert_no_violations();
+}
+
+#[test]
+fn with_a_slow_service_the_end_uses_its_time_and_counts_what_is_left() {
+    end_slowly(false);
+}
+
+#[test]
+fn with_a_slow_service_the_end_uses_its_time_and_spools_what_is_left() {
+    end_slowly(true);
 }
