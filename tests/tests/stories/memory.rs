@@ -66,11 +66,11 @@ fn bombs() -> Vec<Vec<u8>> {
     ]
 }
 
-/// Throws bombs over connections of their own until told to stop; gives how many.
+/// Throws bombs over connections of their own until told to stop, and each of them once; gives how many.
 fn throw(socket: &Path, stop: &mpsc::Receiver<()>) -> usize {
     let bombs = bombs();
     let mut thrown = 0;
-    while stop.try_recv() == Err(mpsc::TryRecvError::Empty) {
+    while thrown < bombs.len() || stop.try_recv() == Err(mpsc::TryRecvError::Empty) {
         let mut client = ForwardClient::unix(socket).unwrap();
         // Fails when the agent has heard enough.
         let _ = client.send(&bombs[thrown % bombs.len()]);
