@@ -8,8 +8,8 @@
 
 pub mod agent;
 pub mod bench;
-pub mod command_line;
 pub mod cgroup;
+pub mod command_line;
 pub mod disks;
 pub mod fake_aws;
 pub mod false_clock;

@@ -39,10 +39,7 @@ pub(super) fn check(document: &Document, tree: &Tree, problems: &mut Problems) {
     check.top(document);
     for (input, path) in document.logs.inputs.iter().zip(check.items("logs.inputs")) {
         match input {
-            Input::Forward(forward) => {
-                check.forward(forward, &path.key("forward"));
-                check.ack(forward.ack, document.spool.path.is_some(), &path.key("forward").key("ack"));
-            }
+            Input::Forward(forward) => check.forward(forward, document.spool.path.is_some(), &path.key("forward")),
             Input::Json(json) => {
                 check.listener(Some(json.tcp), &path.key("json").key("tcp"), Protection::None);
                 check.not_empty(&json.tag, &path.key("json").key("tag"));
@@ -170,7 +167,10 @@ impl Check<'_> {
         }
     }
 
-    fn forward(&mut self, forward: &Forward, path: &Path) {
+    fn forward(&mut self, forward: &Forward, has_spool: bool, path: &Path) {
+        if forward.ack == AckLevel::Spooled && !has_spool {
+            self.error(&path.key("ack"), "there is no spool to wait for", "give `spool.path`, or write `delivered`");
+        }
         if forward.unix.is_none() && forward.tcp.is_none() && self.is_whole(path) {
             self.error(path, "listens nowhere", "give `unix`, `tcp` or both");
         }
@@ -204,12 +204,6 @@ impl Check<'_> {
         }
         if forward.message_bytes_max.is_some_and(|max| max.0 < 1_024) {
             self.error(&path.key("message_bytes_max"), "less than 1 KiB", "one line of a container has up to 16 KiB");
-        }
-    }
-
-    fn ack(&mut self, ack: AckLevel, has_spool: bool, path: &Path) {
-        if ack == AckLevel::Spooled && !has_spool {
-            self.error(path, "there is no spool to wait for", "give `spool.path`, or write `delivered`");
         }
     }
 

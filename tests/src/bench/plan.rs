@@ -50,7 +50,6 @@ pub fn run(options: &Options, bench: &Path, out: &mut dyn Write) -> anyhow::Resu
 
 /// Builds this tree's pillion in release and gives its command. Does little when it is up to date.
 pub fn build_own(bench: &Path) -> anyhow::Result<String> {
-pub(super) fn build_own(bench: &Path) -> anyhow::Result<String> {
     let built = Command::new("cargo").args(["build", "--release", "--quiet", "--package", "pillion"]).status();
     let built = built.context("cannot run cargo to build pillion; name another agent with --under-test")?;
     ensure!(built.success(), "pillion does not build; name another agent with --under-test");
@@ -59,7 +58,6 @@ pub(super) fn build_own(bench: &Path) -> anyhow::Result<String> {
 
 /// Writes one line of JSON.
 pub fn print(out: &mut dyn Write, line: &impl Serialize) -> anyhow::Result<()> {
-pub(super) fn print(out: &mut dyn Write, line: &impl Serialize) -> anyhow::Result<()> {
     writeln!(out, "{}", serde_json::to_string(line)?)?;
     Ok(out.flush()?)
 }
@@ -163,7 +161,6 @@ fn figures(cells: &[&Cell]) -> Value {
 
 /// Least, median and most.
 pub fn spread(numbers: &[f64]) -> Value {
-pub(super) fn spread(numbers: &[f64]) -> Value {
     let mut sorted = numbers.to_vec();
     sorted.sort_by(f64::total_cmp);
     let Some((&least, &most)) = sorted.first().zip(sorted.last()) else { return Value::Null };

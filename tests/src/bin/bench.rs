@@ -8,8 +8,7 @@ use std::{
     path::Path,
 };
 
-use tests::bench::{bare, options, outage, plan, spool};
-use tests::bench::{bare, isolation, options, plan};
+use tests::bench::{bare, isolation, options, outage, plan, spool};
 
 fn main() -> anyhow::Result<()> {
     let bench = std::env::current_exe()?;
@@ -21,7 +20,6 @@ fn main() -> anyhow::Result<()> {
         ["outage", ..] => outage::run(&words, &bench, &mut out),
         ["spool", ..] => spool::run(&words, &bench, &mut out),
         ["isolation", ..] => isolation::run(&words[1..], &bench, &mut out),
-        [] | ["--help" | "-h"] => Ok(out.write_all(options::HELP.as_bytes())?),
         _ => plan::run(&options::Options::parse(&words)?, &bench, &mut out),
     }
 }
