@@ -72,7 +72,8 @@ fn with_ledger(ledger: &Ledger) -> Counters {
 
 /// Runs until `life` stops and everything is settled.
 pub async fn run(config: Config, bound: Bound, spool: Spool, life: Life) -> Outcome {
-    let budget = Budget::new(Bounds::of(&config, memory::limit()).records.0, config.logs.keeping().count());
+    let bounds = Bounds::of(&config, memory::limit());
+    let budget = Budget::new(bounds.records.0, config.logs.keeping().count());
     let ledger = Ledger::new(budget.clone());
     ledger.are_without_spool(&spool.without);
     let counters = with_ledger(&ledger);
@@ -88,6 +89,7 @@ pub async fn run(config: Config, bound: Bound, spool: Spool, life: Life) -> Outc
         ledger: &ledger,
         budget: &budget,
         spool: spool.opened.as_ref(),
+        connections_max: bounds.connections,
         counters: &counters,
         access: &access,
         task: &task,

@@ -28,6 +28,8 @@ const PROGRAM: u64 = 10 * 1024 * 1024;
 const READ_BUFFERS: u64 = 2;
 /// Bytes on their way to the disk for each output.
 const DISK_WRITES: u64 = 4 * 1024 * 1024;
+/// Connections of a listener, however small the container is. A task has one for each of its ten containers.
+const CONNECTIONS_LEAST: usize = 64;
 /// Connections to the admin address, and the head of a request on each.
 const ADMIN: u64 = 64 * 8 * 1024;
 
@@ -60,13 +62,16 @@ pub struct Bounds {
     pub rows: Vec<Row>,
     /// Memory for undelivered records.
     pub records: ByteSize,
+    /// Connections of one listener at a time.
+    pub connections: usize,
     limit: Option<u64>,
 }
 
 impl Bounds {
     /// The bounds of `config` in a container with `limit` bytes of memory, if it has a limit.
     pub fn of(config: &Config, limit: Option<u64>) -> Self {
-        let mut bounds = Self { rows: fixed(config), records: ByteSize(0), limit };
+        let connections = connections(listeners(config), limit);
+        let mut bounds = Self { rows: fixed(config, connections), records: ByteSize(0), connections, limit };
         bounds.records = config.memory.unwrap_or_else(|| derived(config.memory_hint, limit, bounds.ordinary()));
         let source = match (config.memory, limit) {
             (Some(_), _) => "`memory`".to_owned(),
@@ -125,14 +130,24 @@ fn derived(hint: Option<ByteSize>, limit: Option<u64>, ordinary: u64) -> ByteSiz
     known.unwrap_or(MEMORY_DEFAULT).max(MEMORY_LEAST)
 }
 
-/// Every bound but that of the records.
-fn fixed(config: &Config) -> Vec<Row> {
-    let row = |name, bytes, when, source: &str| Row { name, bytes, when, source: source.to_owned() };
+fn listeners(config: &Config) -> u64 {
     let listeners = config.logs.inputs.iter().map(|input| match input {
         Input::Forward(forward) => u64::from(forward.unix.is_some()) + u64::from(forward.tcp.is_some()),
         Input::Json(_) => 1,
     });
-    let listeners: u64 = listeners.sum();
+    listeners.sum()
+}
+
+/// So many connections that their unfinished messages take a sixteenth of the container. A thousand senders, each in the
+/// middle of a line, ended an agent in 72 MiB (measured).
+fn connections(listeners: u64, limit: Option<u64>) -> usize {
+    let most = limit.map_or(u64::MAX, |limit| limit / 16 / PARTIAL_BYTES_FREE as u64 / listeners.max(1));
+    usize::try_from(most).unwrap_or(usize::MAX).clamp(CONNECTIONS_LEAST, CONNECTIONS_MAX)
+}
+
+/// Every bound but that of the records.
+fn fixed(config: &Config, connections: usize) -> Vec<Row> {
+    let row = |name, bytes, when, source: &str| Row { name, bytes, when, source: source.to_owned() };
     let messages = config.logs.inputs.iter().filter_map(|input| match input {
         Input::Forward(forward) => forward.message_bytes_max.map(|bytes| bytes.0),
         Input::Json(_) => None,
@@ -142,7 +157,7 @@ fn fixed(config: &Config) -> Vec<Row> {
     let read = (PARTIAL_BYTES_FREE + FORWARD_READ_BYTES) as u64;
     // A growing buffer has up to a third to spare; a burst takes its bytes, and a read and its doubling more.
     let large = (message.saturating_mul(4) / 3).max(FORWARD_BURST_BYTES as u64 + 4 * read);
-    let connections = CONNECTIONS_MAX as u64 * listeners;
+    let unfinished = connections as u64 * listeners(config) * PARTIAL_BYTES_FREE as u64;
     // While it is decompressed there is the window, and afterwards the record that is written.
     let open = message.saturating_add(ZSTD_WINDOW_BYTES_MAX.max(message.saturating_mul(8) / 7));
     vec![
@@ -152,9 +167,9 @@ fn fixed(config: &Config) -> Vec<Row> {
         row("on the way to disk", spooled * DISK_WRITES, When::Ordinary, "4 MiB for each output with a spool"),
         row(
             "unfinished messages",
-            connections * PARTIAL_BYTES_FREE as u64,
+            unfinished,
             When::AtWorst,
-            "32 KiB for each of 1024 connections of a listener",
+            &format!("32 KiB for each of {connections} connections of a listener"),
         ),
         row(
             "large unfinished messages",
@@ -182,6 +197,20 @@ mod tests {
         let outputs = "    - to: {file: {folder: /x}}\n".repeat(3);
         let files = InMemory::one("p.yaml", format!("{text}logs:\n  outputs:\n{outputs}"));
         config::load(&Sources { file: Some("p.yaml".into()), environment, files: &files }).expect("it is well").0
+    }
+
+    #[test]
+    fn a_small_container_takes_fewer_connections_at_a_time() {
+        for (listeners, mib, expected) in [
+            (1, None, 1_024),
+            (1, Some(4_096), 1_024),
+            (1, Some(72), 144),
+            (3, Some(72), 64),
+            (2, Some(512), 512),
+            (0, Some(32), 64),
+        ] {
+            assert_eq!(connections(listeners, mib.map(|mib: u64| mib * MIB)), expected, "{listeners} in {mib:?}");
+        }
     }
 
     /// The agent is never the reason a task fails: what nobody wrote fits, with a spool for some outputs too.

@@ -93,6 +93,13 @@ impl Share {
         used + bytes <= self.pool.total / 2
     }
 
+    /// True if the memory is half full, and this output has its part in that: it holds more than half of what is its own.
+    pub fn is_short(&self) -> bool {
+        let used = self.pool.used();
+        let all: u64 = used.shares.iter().sum();
+        all > self.pool.total / 2 && used.shares[self.number] > self.pool.reserve / 2
+    }
+
     /// Bytes leased by this output.
     pub fn used(&self) -> u64 {
         self.pool.used().shares[self.number]

@@ -64,12 +64,18 @@ pub struct Appending<'a, D: Destination> {
     ack: Option<Arc<Ack>>,
 }
 
+/// However little memory there is, a batch may have so many bytes.
+const BATCH_BYTES_LEAST: usize = 64 * 1024;
 /// Lanes beyond which idle ones are forgotten. A task has one per container; templates can make many.
 const LANES_MANY: usize = 1_024;
 
 impl<D: Destination> Output<D> {
     pub(super) fn new(name: Arc<str>, destination: Arc<D>, share: Share, counters: Counters) -> Self {
-        let limits = destination.limits();
+        let mut limits = destination.limits();
+        // One under way, one that fills, and twice that because buffers grow by doubling: that much is nobody else's. With
+        // larger batches, a neighbour that fills the rest of the memory would cost records of this output.
+        let own = usize::try_from(share.own() / 4).unwrap_or(usize::MAX);
+        limits.bytes = limits.bytes.min(own.max(BATCH_BYTES_LEAST));
         // Beside what the service counts there is what it does not: escapes, and what stands around the records.
         let room = limits.bytes + limits.bytes / 4;
         Self {

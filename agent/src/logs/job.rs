@@ -45,6 +45,8 @@ pub struct Means<'a> {
     pub budget: &'a Budget,
     /// To keep on disk what memory does not hold, if the user wants that.
     pub spool: Option<&'a Spooling>,
+    /// Connections of one listener at a time.
+    pub connections_max: usize,
     /// To count with.
     pub counters: &'a Counters,
     /// To speak to AWS.
@@ -202,7 +204,7 @@ impl Job {
         let (buffers, partials) = (Arc::new(Buffers::default()), Arc::new(Partials::default()));
         let stopping = means.life.stopping();
         for (number, (input, listener)) in bound.0.into_iter().enumerate() {
-            let life = means.life.clone();
+            let (life, most) = (means.life.clone(), means.connections_max);
             let closing = self.closing.clone();
             let stopping = stopping.clone();
             let served: Pin<Box<dyn Future<Output = std::io::Result<()>> + Send>> = match input {
@@ -218,7 +220,9 @@ impl Job {
                         closing: closing.clone(),
                     });
                     let serve = move |socket| session::Session::serve(Arc::clone(&context), socket);
-                    Box::pin(async move { listen::serve(listener, &life, "forward", stopping, closing, serve).await })
+                    Box::pin(
+                        async move { listen::serve(listener, most, &life, "forward", stopping, closing, serve).await },
+                    )
                 }
                 Input::Json(config) => {
                     let context = Arc::new(json_input::session::Context {
@@ -230,7 +234,9 @@ impl Job {
                         closing: closing.clone(),
                     });
                     let serve = move |socket| json_input::session::serve(Arc::clone(&context), socket);
-                    Box::pin(async move { listen::serve(listener, &life, "json", stopping, closing, serve).await })
+                    Box::pin(
+                        async move { listen::serve(listener, most, &life, "json", stopping, closing, serve).await },
+                    )
                 }
             };
             self.listeners.push(means.life.spawn("listener", async move {

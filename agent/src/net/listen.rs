@@ -1,7 +1,7 @@
 //! Listeners: unix sockets and TCP, bound early, accepted from for as long as the agent lives.
 //!
 //! Promises: a stale unix socket is replaced, anything else at its path is an error; accepting survives whatever `accept`
-//! says (too many open files, a peer that is gone); beyond [`CONNECTIONS_MAX`] peers wait in the kernel, none is closed.
+//! says (too many open files, a peer that is gone); beyond the most that the caller allows, peers wait in the kernel; none is closed.
 //! Never: reads or writes what a connection carries.
 
 use std::{
@@ -27,7 +27,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::{life::Life, limits::CONNECTIONS_MAX, tell::RateLimited};
+use crate::{life::Life, tell::RateLimited};
 
 /// The pause after `accept` failed for want of something (file descriptors, memory).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -220,10 +220,11 @@ impl Polled {
     }
 }
 
-/// Accepts connections and serves each in a task of its own. Once `stopping` is cancelled it goes on until no connection
+/// Accepts connections, at most `most` at a time, and serves each in a task of its own. Once `stopping` is cancelled it goes on until no connection
 /// is left and nobody new came for a moment, or until `closing`; it returns when all connections have ended.
 pub async fn serve<F>(
     listener: Listener,
+    most: usize,
     life: &Life,
     name: &'static str,
     stopping: CancellationToken,
@@ -237,7 +238,7 @@ where
         Listener::Unix(listener, file) => (Accepting::Unix(tokio::net::UnixListener::from_std(listener)?), Some(file)),
         Listener::Tcp(listener) => (Accepting::Tcp(tokio::net::TcpListener::from_std(listener)?), None),
     };
-    accept_all(&accepting, CONNECTIONS_MAX, &Task { life, name, stopping, closing }, serve).await;
+    accept_all(&accepting, most, &Task { life, name, stopping, closing }, serve).await;
     Ok(())
 }
 

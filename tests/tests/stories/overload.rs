@@ -95,7 +95,7 @@ fn neighbours(trouble: &str, lines: usize) {
         )
     };
     let config = format!(
-        "memory: 16 MiB\n{spool}logs:\n  inputs:\n    - forward: {{unix: '{{socket}}'}}\n  outputs:\n{}{}",
+        "memory: 8 MiB\n{spool}logs:\n  inputs:\n    - forward: {{unix: '{{socket}}'}}\n  outputs:\n{}{}",
         to("ill", ill.url()),
         to("well", aws.url())
     );

@@ -1,6 +1,6 @@
 //! What goes to disk, and when, if there is a spool.
 //!
-//! - Memory is short (half of it is used): everything that waits is copied, the oldest first, so that a spool that is full
+//! - Memory is short (half of it is used, and this output has its part in that): everything that waits is copied, the oldest first, so that a spool that is full
 //!   gives up the oldest; and what is on disk gives its memory back, the newest first, because it is sent last.
 //! - A batch has waited for [`SAVE_AFTER`], or for [`SAVE_SOON_AFTER`] while its service fails. It is copied, and stays in
 //!   memory while there is room, so that a crash costs the last seconds only, and a disk that pauses may do so for as long
@@ -149,11 +149,11 @@ impl<D: Destination> Engine<D> {
         self.occupy(&key);
     }
 
-    /// Has the next batch read back while a request is under way, one at a time: the reserve holds two. Its key is occupied
+    /// Has the next batch read back while a request is under way to a service that is well, one at a time: the reserve holds two. Its key is occupied
     /// until it is there, so that nothing that comes after it is sent before it.
     pub(super) fn load_ahead(&mut self) {
         let idle = self.keeping.as_ref().is_some_and(|keeping| keeping.loading.is_empty() && !keeping.closed);
-        if !idle || self.stopping {
+        if !idle || self.stopping || self.pace.failures() > 0 {
             return;
         }
         let next = self.output.queue().take_next_on_disk(Instant::now());
@@ -173,7 +173,7 @@ impl<D: Destination> Engine<D> {
     pub(super) fn keep(&mut self, now: Instant) {
         self.refill_reserve();
         let Some(keeping) = &mut self.keeping else { return };
-        let is_short = |engine: &Self| !engine.output.share.is_roomy(0);
+        let is_short = |engine: &Self| engine.output.share.is_short();
         if self.stopping && keeping.stops_since.is_none() {
             keeping.stops_since = Some(now);
         }
