@@ -110,6 +110,15 @@ pub enum Answer {
         /// Not before that, said the service.
         after: Option<Duration>,
     },
+    /// Nothing was taken, because what must be there first is not, and could not be made. That is no attempt of the batch.
+    Unprepared {
+        /// Why, for the pace and the counter.
+        cause: Cause,
+        /// Why, for a person. Never holds a record or a secret.
+        detail: String,
+        /// Not before that, said the service.
+        after: Option<Duration>,
+    },
     /// Nothing was taken, and this batch will not be, because of its size or of a record in it: halves may.
     Divide {
         /// Why, for a person. Never holds a record or a secret.

@@ -534,6 +534,20 @@ async fn who_wants_no_retries_gets_none() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_could_not_be_prepared_is_no_attempt() {
+    for retry in [Retry::Never, Retry::AtLeast(1)] {
+        let rules = Rules { retry, patience: Duration::ZERO, ..Rules::default() };
+        let mut rig = Rig::with(rules, LIMITS, 1 << 20, |request| match request.number {
+            0..20 => at_once(Answer::Unprepared { cause: Cause::Throttled, detail: String::new(), after: None }),
+            _ => at_once(Answer::Delivered),
+        });
+        rig.push("a", numbered(0..3));
+        rig.drained().await;
+        assert_eq!((rig.totals().delivered, rig.totals().lost(), rig.requests().len()), (3, 0, 21));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn retries_are_not_used_up_before_patience_is() {
     let rules = Rules { retry: Retry::AtLeast(2), patience: 600 * SECOND, ..Rules::default() };
     let mut rig = Rig::with(rules, LIMITS, 1 << 20, |_| at_once(again(Cause::Unavailable)));

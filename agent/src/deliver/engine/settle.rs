@@ -17,18 +17,21 @@ use crate::deliver::{
 };
 
 impl<D: Destination> Engine<D> {
-    pub(super) fn settle(&mut self, flight: Flight<D>, answer: Answer) {
+    pub(super) fn settle(&mut self, mut flight: Flight<D>, answer: Answer) {
         let started = flight.started;
         let label = match &answer {
             Answer::Delivered => "delivered",
             Answer::Partial(_) => "partial",
-            Answer::Again { cause, .. } => cause.label(),
+            Answer::Again { cause, .. } | Answer::Unprepared { cause, .. } => cause.label(),
             Answer::Divide { .. } => "divide",
         };
         let counters = &self.output.counters;
         counters.deliver_requests.with_label_values(&[&*self.output.name, label]).inc();
         let seconds = counters.deliver_request_seconds.with_label_values(&[&*self.output.name]);
         seconds.observe(started.elapsed().as_secs_f64());
+        if matches!(answer, Answer::Unprepared { .. }) {
+            flight.parts.iter_mut().for_each(|part| part.attempts -= 1);
+        }
         match answer {
             Answer::Delivered => {
                 self.succeeded(started);
@@ -40,7 +43,7 @@ impl<D: Destination> Engine<D> {
                     self.settle_parts(pending, verdicts);
                 }
             }
-            Answer::Again { cause, detail, after } => {
+            Answer::Again { cause, detail, after } | Answer::Unprepared { cause, detail, after } => {
                 let now = Instant::now();
                 let rest = self.slow_down(cause, after, started, now);
                 self.settle_again(flight.parts, cause, detail, rest, now);
@@ -145,7 +148,7 @@ impl<D: Destination> Engine<D> {
     fn gives_up(&self, pending: &Pending<D::Key>, now: Instant) -> Option<Lost> {
         let age = now.duration_since(pending.since);
         match self.rules.retry {
-            Retry::Never => Some(Lost::NoRetries),
+            Retry::Never if pending.attempts > 0 => Some(Lost::NoRetries),
             Retry::AtLeast(retries) if pending.attempts > retries && age > self.rules.patience => Some(Lost::TooLate),
             _ if age > self.rules.age_max => Some(Lost::TooLate),
             _ => None,

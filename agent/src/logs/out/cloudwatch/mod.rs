@@ -128,7 +128,7 @@ impl Destination for CloudWatch {
             return answer_to(fault);
         }
         if let Err(fault) = self.control.create(&self.client, &batch.key).await {
-            return answer_to(fault);
+            return unprepared(fault);
         }
         match self.put(batch).await {
             Err(fault) if fault.kind == FaultKind::NotFound => {
@@ -173,6 +173,16 @@ fn answer_to(fault: Fault) -> Answer {
         FaultKind::TooLarge | FaultKind::Invalid => return Answer::Divide { detail: fault.to_string() },
     };
     Answer::Again { cause, detail: fault.to_string(), after: fault.retry_after }
+}
+
+/// What it means for the batch that its group or stream could not be made. If it may be made later, nothing.
+fn unprepared(fault: Fault) -> Answer {
+    match answer_to(fault) {
+        Answer::Again { cause, detail, after } if !cause.is_of_the_key() => Answer::Unprepared { cause, detail, after },
+        // A name that the service does not allow is no better in halves.
+        Answer::Divide { detail } => Answer::Again { cause: Cause::Missing, detail, after: None },
+        answer => answer,
+    }
 }
 
 /// An output of this kind: the destination, and how records become its events.

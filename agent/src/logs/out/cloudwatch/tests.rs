@@ -172,11 +172,14 @@ async fn faults_say_what_to_do_with_the_batch() {
         ("throttled create", vec![missing(), fault("ThrottlingException")], config(), Cause::Throttled, 2),
         ("denied create", vec![missing(), fault("AccessDeniedException")], config(), Cause::Denied, 2),
         ("denied group", vec![missing(), missing(), fault("AccessDeniedException")], config(), Cause::Denied, 3),
+        ("no such name", vec![missing(), fault("InvalidParameterException")], config(), Cause::Missing, 2),
         ("created and still not there", vec![missing(), ok(), missing()], config(), Cause::Missing, 3),
     ] {
         let (answer, operations, _) = sent(&script, &config).await;
+        let is_attempt = !matches!(answer, Answer::Unprepared { .. });
+        assert_eq!(is_attempt, what != "throttled create", "{what}");
         match answer {
-            Answer::Again { cause: said, detail, after } => {
+            Answer::Again { cause: said, detail, after } | Answer::Unprepared { cause: said, detail, after } => {
                 assert_eq!((said, operations.len()), (cause, requests), "{what}: {detail}");
                 assert!(!detail.is_empty(), "{what}");
                 let soon = after.is_some_and(|after| after <= Duration::from_secs(5));
