@@ -533,6 +533,7 @@ async fn who_wants_no_retries_gets_none() {
     assert_eq!((rig.lost(Lost::NoRetries), rig.totals().delivered, rig.requests().len()), (3, 1, 2));
 }
 
+/// A throttled CreateLogStream does not use up the retries of the records that wait for it.
 #[tokio::test(start_paused = true)]
 async fn what_could_not_be_prepared_is_no_attempt() {
     for retry in [Retry::Never, Retry::AtLeast(1)] {

@@ -213,7 +213,7 @@ async fn creates_are_made_one_at_a_time() {
         () = async { while stub.seen().is_empty() { tokio::task::yield_now().await } } => {}
     }
     drop(turn);
-    assert!(matches!(sending.await, Answer::Again { cause: Cause::Throttled, .. }));
+    assert!(matches!(sending.await, Answer::Unprepared { cause: Cause::Throttled, .. }));
     assert_eq!(operations(&stub), ["PutLogEvents", "CreateLogStream"]);
 }
 
