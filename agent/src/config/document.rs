@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, de};
 use crate::{
     deliver::disk::WhenFull,
     logs::settings::Logs,
+    secrets::settings::Secrets,
     units::{ByteSize, Span},
 };
 
@@ -21,6 +22,8 @@ use crate::{
 pub struct Document {
     /// The logs job: where records come in, what is done to them, where they go.
     pub logs: Logs,
+    /// The secrets job: what is read, which files it becomes, who is told.
+    pub secrets: Secrets,
     /// The agent's own HTTP address, for `/metrics`, `/healthz`, `/readyz` and `/status`.
     pub admin: Admin,
     /// Memory that undelivered records may take. Default: at most half of the container's memory limit. A value that does not

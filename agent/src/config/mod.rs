@@ -36,6 +36,7 @@ use crate::{
     fluentbit::{self, Files},
     logs::settings::{Forward, Input, Logs},
     problem::{Problem, Problems, shown},
+    secrets::settings::Secrets,
     units::ByteSize,
 };
 
@@ -63,6 +64,8 @@ pub struct Sources<'a> {
 pub struct Config {
     /// The logs job.
     pub logs: Logs,
+    /// The secrets job.
+    pub secrets: Secrets,
     /// Where the agent's own HTTP interface listens, if at all.
     pub admin: Option<SocketAddr>,
     /// Memory that undelivered records may take, if the user set it.
@@ -229,12 +232,13 @@ fn firelens(path: &Path, sources: &Sources<'_>, problems: &mut Problems) -> Load
 
 impl Loaded {
     fn config(self, environment: &Environment) -> Config {
-        let Document { logs, admin, memory, spool, stop_timeout, log, aws } = self.document;
+        let Document { logs, secrets, admin, memory, spool, stop_timeout, log, aws } = self.document;
         let stop_timeout = stop_timeout.map_or(document::STOP_TIMEOUT, |timeout| timeout.0);
         // One second to say goodbye in, or half of a time that is shorter than two.
         let spare = Duration::from_secs(1).min(stop_timeout / 2);
         Config {
             logs,
+            secrets,
             admin: admin.listen.address(document::ADMIN),
             memory,
             memory_place: self.memory_place,

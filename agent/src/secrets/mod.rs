@@ -14,4 +14,5 @@
 
 pub mod settings;
 pub mod source;
+pub mod tell;
 pub mod value;

@@ -10,7 +10,7 @@
 use std::{fmt::Write, ops::Deref, sync::Arc};
 
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
     core::{Collector, Desc},
 };
 use std::sync::{Mutex, PoisonError};
@@ -58,6 +58,17 @@ pub struct Set {
 
     /// Connections to services that could not be made, by `reason`.
     pub net_connect_failures: IntCounterVec,
+
+    /// Answers of the sources of secrets, by `secret` and `answer`.
+    pub secrets_answers: IntCounterVec,
+    /// When a secret was last found to be as it is shown, by `secret`, in seconds since 1970.
+    pub secrets_confirmed: IntGaugeVec,
+    /// The newest generation of secret files.
+    pub secrets_generation: IntGauge,
+    /// Attempts to tell of a new generation, by `who` and `outcome`.
+    pub secrets_tells: IntCounterVec,
+    /// The last generation that everybody has heard of.
+    pub secrets_heard: IntGauge,
 
     /// Tasks that panicked. Each is a bug.
     pub life_panics: IntCounter,
@@ -150,6 +161,26 @@ impl Counters {
                 &["reason"],
                 "Connections to services that could not be made, and why; nothing was sent.",
             ),
+            secrets_answers: to.counters(
+                "pillion_secrets_answers_total",
+                &["secret", "answer"],
+                "Answers of the sources of secrets: `current`, or why there was none.",
+            ),
+            secrets_confirmed: to.gauges(
+                "pillion_secrets_confirmed_timestamp_seconds",
+                &["secret"],
+                "When the secret was last found to be as it is shown. What is long ago is stale.",
+            ),
+            secrets_generation: to.gauge("pillion_secrets_generation", "The newest generation of secret files."),
+            secrets_tells: to.counters(
+                "pillion_secrets_tells_total",
+                &["who", "outcome"],
+                "Attempts to tell of a new generation of secrets: `heard` or `unheard`.",
+            ),
+            secrets_heard: to.gauge(
+                "pillion_secrets_heard_generation",
+                "The last generation of secrets that everybody who is told has heard of.",
+            ),
             life_panics: to.counter("pillion_life_panics_total", "Tasks that panicked; each is a bug."),
             registry: to.registry,
             described: to.described,
@@ -238,6 +269,10 @@ impl Registering {
 
     fn gauges(&self, name: &str, labels: &[&str], help: &str) -> IntGaugeVec {
         self.add(IntGaugeVec::new(Opts::new(name, help), labels), "gauge")
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.add(IntGauge::with_opts(Opts::new(name, help)), "gauge")
     }
 
     fn histograms(&self, name: &str, labels: &[&str], help: &str) -> HistogramVec {
