@@ -71,3 +71,20 @@ pub const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(5);
 pub const METADATA_BYTES_MAX: usize = 1024 * 1024;
 /// Time for the task metadata endpoint, which is on the same host, to answer.
 pub const METADATA_TIMEOUT: Duration = Duration::from_secs(2);
+/// Bytes of one file of the secrets job. The service keeps 64 KiB of a secret; a template may use several.
+pub const SECRET_FILE_BYTES_MAX: usize = 1024 * 1024;
+/// Nesting of a secret's JSON in a template. Deeper is refused: each level reads its text again.
+pub const SECRET_DEPTH_MAX: usize = 64;
+/// Bytes of a template for a secret's file. A configuration file for a program is a few KiB.
+pub const TEMPLATE_BYTES_MAX: usize = 64 * 1024;
+/// Bytes within one pair of braces of a template: with [`SECRET_FILE_BYTES_MAX`] and no multiplication, this bounds what an
+/// expression can build in memory. 512 names of a value of 64 KiB make 32 MiB.
+pub const TEMPLATE_TAG_BYTES_MAX: usize = 1_024;
+/// Steps of a template. A loop over 5,000 members takes about 10 for each.
+pub const TEMPLATE_STEPS_MAX: u64 = 50_000;
+/// Bytes of a line that MySQL's clients read of an option file: a buffer of 4,096 with its end and a line feed.
+pub const OPTION_LINE_BYTES_MAX: usize = 4_094;
+/// Bytes of one name in a path, and of a path: Linux' `NAME_MAX` and `PATH_MAX`.
+pub const NAME_BYTES_MAX: usize = 255;
+/// See [`NAME_BYTES_MAX`].
+pub const PATH_BYTES_MAX: usize = 4_096;

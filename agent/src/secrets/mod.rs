@@ -12,6 +12,7 @@
 //! no value, length or hash of one is in any log, metric, page, error or panic.
 //! Never: writes a secret anywhere but through `place` and the local API.
 
+pub mod render;
 pub mod settings;
 pub mod source;
 pub mod tell;

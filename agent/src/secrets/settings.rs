@@ -176,7 +176,8 @@ pub enum Stage {
     Pending,
 }
 
-/// What is written of a secret. All but `raw` and `template` need a secret that is a JSON object.
+/// What is written of a secret. All but `raw` and `template` need a secret that is a JSON object; all but `raw` need text
+/// without NUL. Of members with the same name the last one counts. A file has at most 1 MiB.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
@@ -185,18 +186,21 @@ pub enum Format {
     Raw,
     /// One member of the JSON object: text as it is, numbers as they are written.
     Key(String),
-    /// One line `NAME=value` for each member that is not an object or array, quoted where need be.
+    /// One line `NAME=value` for each member that is text, a number or a boolean, quoted where need be, so that a shell reads
+    /// it back exactly. Names are written in capitals; what is not a letter, digit or `_` becomes `_`.
     Dotenv,
     /// Java properties.
     Properties,
     /// A URL in which `{member}` stands for a member, percent-encoded: `postgres://{username}:{password}@{host}:{port}/{dbname}`.
     Url(String),
-    /// A line of PostgreSQL's `.pgpass` of `host`, `port`, `dbname`, `username` and `password`.
+    /// A line of PostgreSQL's `.pgpass` of `host`, `port`, `dbname`, `username` and `password`. The first three may be missing
+    /// (`*`, 5432, `*`). PostgreSQL's clients ignore the file unless `mode` is `"0400"` or `"0600"`.
     Pgpass,
     /// A `[client]` section for MySQL of `host`, `port`, `username` and `password`.
     MyCnf,
     /// A template in the language of Jinja. `secret` is the JSON object, or the text if it is none. What is not there is an
-    /// error.
+    /// error. Statements: `if`, `for`, `raw`. Filters: `pct` (percent-encoded), `b64`, `json`, `shell` (one quoted word),
+    /// `props` (a value of Java properties). At most 64 KiB.
     Template(String),
 }
 
@@ -206,7 +210,8 @@ pub enum Format {
 pub struct Combined {
     /// Its path below the folder.
     pub path: String,
-    /// A template in the language of Jinja, in which each secret stands by its name: `{{ db.password }}`.
+    /// A template in the language of Jinja, in which each secret stands by its name: `{{ db.password }}`,
+    /// or `{{ secrets["my-db"].password }}`.
     pub template: String,
     /// Permission bits, octal. Default: those of the folder's files.
     #[serde(default)]
