@@ -13,6 +13,8 @@ mod handshake;
 mod inflate;
 #[path = "../fuzz/checks/json_input.rs"]
 mod json_input;
+#[path = "../fuzz/checks/secret_files.rs"]
+mod secret_files;
 #[path = "../fuzz/checks/spool_segment.rs"]
 mod spool_segment;
 
@@ -57,4 +59,9 @@ fn the_corpus_of_pings_lets_nobody_in() {
 #[test]
 fn the_corpus_of_segments_is_opened_and_read_or_counted() {
     replay(&["fuzz/corpus/spool_segment"], 12, spool_segment::check);
+}
+
+#[test]
+fn the_corpus_of_secrets_becomes_files_or_faults() {
+    replay(&["fuzz/corpus/secret_files"], 25, secret_files::check);
 }
