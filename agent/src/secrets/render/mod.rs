@@ -50,7 +50,7 @@ pub struct Rendered {
 
 /// A file that could not be made. What was there should stay.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{path}` of {}: {what}", of.join(", "))]
+#[error("`{path}`{}: {what}", if of.is_empty() { String::new() } else { format!(" of {}", of.join(", ")) })]
 pub struct Fault {
     /// Where it would be, below the folder.
     pub path: String,

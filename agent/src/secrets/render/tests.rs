@@ -609,6 +609,7 @@ fn one_file_that_cannot_be_made_holds_up_no_other() {
             ("two", "{{ secrets['my-db'] }}"),
             ("three", "{{ good }}{{ missing }}"),
             ("four", "{{ my_db }} {{ goodness }} {{ bad.x }}"),
+            ("five", "{{ my_db }}"),
         ],
     );
     let pending = Version { id: "v3".to_owned(), stages: Vec::new(), created: None, content: text("n") };
@@ -634,6 +635,7 @@ fn one_file_that_cannot_be_made_holds_up_no_other() {
     `bad.env` of bad: the secret is not a JSON object
     `three` of good, missing: template, line 1: uses what is not there: a member, or a secret that is missing or binary
     `four` of bad: template, line 1: uses what is not there: a member, or a secret that is missing or binary
+    `five`: template, line 1: uses what is not there: a member, or a secret that is missing or binary
     ");
     assert_eq!(outcome.files.iter().find(|file| file.path == "next").unwrap().mode, Some(Permissions(0o400)));
 }
