@@ -42,6 +42,11 @@ pub const CONTAINER_LABELS_MAX: usize = 64;
 pub const CONNECTIONS_MAX: usize = 1_024;
 /// Bytes of an answer from a service that are read. Answers we need are under 1 KiB.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a secret. Secrets Manager takes no more.
+pub const SECRET_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of an answer with secrets that are read. A secret has at most 64 KiB and ten parameters 80 KiB, of which JSON makes six
+/// times as much at worst.
+pub const SECRET_ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// Time to connect, TLS included: aws-sdk's own default is 3.1 s.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time for one request from the first byte out to the last byte in.

@@ -8,7 +8,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use super::{Client, Clock, Credentials, Endpoint, EndpointError, Identity, Settings};
+use super::{Client, Clock, Credentials, Endpoint, EndpointError, Identity, SdkAccess, Settings};
 use crate::{
     net::{http::HttpClient, tls::Tls},
     tell::counters::Counters,
@@ -52,11 +52,20 @@ impl Access {
         endpoint: Option<&str>,
         identity: &Identity,
     ) -> Result<Client, EndpointError> {
-        let endpoint = match endpoint {
-            Some(text) => Endpoint::parse(text, None, region)?,
-            None => Endpoint::of(service, region)?,
-        };
+        let endpoint = at(service, region, endpoint)?;
         Ok(Client::new(service, endpoint, self.credentials(identity, region)?, self.http.clone()))
+    }
+
+    /// The same for a client of the AWS SDK.
+    pub fn sdk(
+        &self,
+        service: &str,
+        region: &str,
+        endpoint: Option<&str>,
+        identity: &Identity,
+    ) -> Result<SdkAccess, EndpointError> {
+        let endpoint = at(service, region, endpoint)?;
+        Ok(SdkAccess::new(&endpoint, self.credentials(identity, region)?, self.http.clone()))
     }
 
     fn credentials(&self, identity: &Identity, region: &str) -> Result<Credentials, EndpointError> {
@@ -68,5 +77,12 @@ impl Access {
         let credentials = Credentials::new(identity, region, &self.http, self.clock.clone())?;
         known.insert(key, credentials.clone());
         Ok(credentials)
+    }
+}
+
+fn at(service: &str, region: &str, endpoint: Option<&str>) -> Result<Endpoint, EndpointError> {
+    match endpoint {
+        Some(text) => Endpoint::parse(text, None, region),
+        None => Endpoint::of(service, region),
     }
 }

@@ -18,12 +18,18 @@ use super::{
     error::{chain, classify},
     sign::{Scope, sha256_hex, sign},
 };
-use crate::{limits, net::http::HttpClient};
+use crate::{
+    limits,
+    net::http::{Bounds, HttpClient},
+};
 
 /// The name of the header by which an answer of AWS is known.
 const REQUEST_ID: &str = "x-amzn-requestid";
 /// Bytes of a request id that are kept. AWS uses UUIDs.
 const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// Bounds of one request, if nobody sets others.
+const BOUNDS: Bounds = Bounds { time: limits::REQUEST_TIMEOUT, answer_bytes: limits::ANSWER_BYTES_MAX };
 
 /// A client of one service, at one endpoint, as one identity.
 #[derive(Clone, Debug)]
@@ -33,13 +39,13 @@ pub struct Client {
     credentials: Credentials,
     http: HttpClient,
     user_agent: HeaderValue,
-    timeout: Duration,
+    bounds: Bounds,
 }
 
 /// The answer to a call that succeeded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// The body, at most [`limits::ANSWER_BYTES_MAX`].
+    /// The body, at most [`limits::ANSWER_BYTES_MAX`] if nobody set another bound.
     pub body: Bytes,
     /// What AWS's support asks for.
     pub request_id: String,
@@ -57,7 +63,7 @@ impl Client {
     /// A client of the service that is signed for as `service` (`logs`). It uses the clock of `credentials`.
     pub fn new(service: &'static str, endpoint: Endpoint, credentials: Credentials, http: HttpClient) -> Self {
         let user_agent = HeaderValue::from_static(concat!("pillion/", env!("CARGO_PKG_VERSION")));
-        Self { service, endpoint, credentials, http, user_agent, timeout: limits::REQUEST_TIMEOUT }
+        Self { service, endpoint, credentials, http, user_agent, bounds: BOUNDS }
     }
 
     /// Adds a text to the user agent. Characters that have no place in a header are left out.
@@ -70,7 +76,13 @@ impl Client {
 
     /// Sets the time for one request, answer included; else it is [`limits::REQUEST_TIMEOUT`].
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.bounds.time = timeout;
+        self
+    }
+
+    /// Sets the largest answer that is read, in bytes; else it is [`limits::ANSWER_BYTES_MAX`].
+    pub fn with_answer_bytes_max(mut self, bytes: usize) -> Self {
+        self.bounds.answer_bytes = bytes;
         self
     }
 
@@ -101,7 +113,7 @@ impl Client {
             // If there are no new credentials, what the service said about the old ones tells more.
             let held = self.credentials.get().await.map_err(|fault| before.take().unwrap_or(fault))?;
             let offset = clock.offset_seconds();
-            let answer = self.http.send(self.signed(&call, &held)?, self.timeout).await?;
+            let answer = self.http.send_within(self.signed(&call, &held)?, self.bounds).await?;
             let (head, body) = answer.into_parts();
             let fault = match reply(Response::from_parts(head.clone(), body)) {
                 Ok(reply) => return Ok(reply),
@@ -152,10 +164,7 @@ fn reply(answer: Response<Bytes>) -> Result<Reply, Fault> {
     let id = head.headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
     match id {
         Some(id) => Ok(Reply { body, request_id: id.chars().take(REQUEST_ID_BYTES_MAX).collect() }),
-        None => {
-            let text = "the answer has no x-amzn-RequestId: it is not from AWS; is there a proxy in between?";
-            Err(Fault::own(FaultKind::Transient, "no_request_id", text))
-        }
+        None => Err(Fault::no_request_id()),
     }
 }
 

@@ -13,7 +13,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, error::CredentialsError};
+use aws_credential_types::{
+    Credentials as Keys,
+    provider::{ProvideCredentials, SharedCredentialsProvider, error::CredentialsError, future},
+};
 use aws_smithy_runtime_api::client::identity::Identity as SigningIdentity;
 use tokio::{
     sync::{Mutex, MutexGuard},
@@ -82,7 +85,7 @@ impl Credentials {
     /// The credentials of `identity`, found as AWS documents it for its SDKs. Nothing is asked yet. STS, where a role is
     /// to be assumed, is asked in `region`.
     pub fn new(identity: &Identity, region: &str, http: &HttpClient, clock: Clock) -> Result<Self, EndpointError> {
-        let chain = ProviderChain::new(identity, region, Bridge { http: http.clone(), clock: clock.clone() })?;
+        let chain = ProviderChain::new(identity, region, Bridge::for_providers(http.clone(), clock.clone()))?;
         Ok(Self::from_source(Source::Chain(Box::new(chain)), clock))
     }
 
@@ -177,6 +180,19 @@ impl Credentials {
                 Err(Fault::own(FaultKind::Credentials, "no_credentials", &text))
             }
         }
+    }
+}
+
+/// For the SDK's clients: they share what is held.
+impl ProvideCredentials for Credentials {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(async {
+            let held = self.get().await.map_err(CredentialsError::provider_error)?;
+            held.identity.data::<Keys>().cloned().ok_or_else(|| CredentialsError::unhandled("not AWS keys"))
+        })
     }
 }
 

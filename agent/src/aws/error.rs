@@ -34,6 +34,8 @@ pub struct Fault {
     pub message: String,
     /// How long to wait at least, at most [`RETRY_AFTER_MAX`].
     pub retry_after: Option<Duration>,
+    /// The status of the answer, if there was one.
+    pub status: Option<u16>,
 }
 
 /// What to do about a fault.
@@ -65,6 +67,7 @@ use FaultKind::{AlreadyExists, Credentials, Denied, Invalid, NotFound, Throttled
 
 /// Codes that we know, without `Exception` at their end. Sorted by kind; each occurs once.
 const CODES: &[(&str, FaultKind)] = &[
+    ("KMSThrottling", Throttled), // the key of a secret has a quota of its own
     ("LimitExceeded", Throttled), // on creates: too many at once; the account's own limit looks the same and may be raised
     ("ProvisionedThroughputExceeded", Throttled),
     ("RequestLimitExceeded", Throttled),
@@ -76,6 +79,8 @@ const CODES: &[(&str, FaultKind)] = &[
     ("InternalFailure", Transient),
     ("InternalServer", Transient),
     ("InternalServerError", Transient),
+    ("InternalService", Transient),
+    ("InternalServiceError", Transient),
     ("OperationAborted", Transient),
     ("RequestTimeout", Transient),
     ("ServiceUnavailable", Transient),
@@ -92,9 +97,17 @@ const CODES: &[(&str, FaultKind)] = &[
     ("TokenRefreshRequired", Credentials),
     ("UnrecognizedClient", Credentials),
     ("AccessDenied", Denied),
+    ("DecryptionFailure", Denied), // the secret's key: deleted, disabled, or not ours to use
+    ("InvalidKeyId", Denied),      // the same, said by the Parameter Store
+    ("KMSAccessDenied", Denied),
+    ("KMSDisabled", Denied),
+    ("KMSInvalidState", Denied),
+    ("KMSNotFound", Denied),
     ("NotAuthorized", Denied),
     ("OptInRequired", Denied),
     ("UnauthorizedOperation", Denied),
+    ("ParameterNotFound", NotFound),
+    ("ParameterVersionNotFound", NotFound),
     ("ResourceNotFound", NotFound),
     ("DataAlreadyAccepted", AlreadyExists), // PutLogEvents before 2023: this batch was taken already
     ("ResourceAlreadyExists", AlreadyExists),
@@ -132,7 +145,13 @@ impl FaultKind {
 impl Fault {
     /// A fault that the service did not tell us itself. `code` is ours, in lower case.
     pub(super) fn own(kind: FaultKind, code: &str, message: &str) -> Self {
-        Self { kind, code: code.to_owned(), message: one_line(message), retry_after: None }
+        Self { kind, code: code.to_owned(), message: one_line(message), retry_after: None, status: None }
+    }
+
+    /// A success of the service has its request id. One without is from a proxy or a captive portal, and nothing was done.
+    pub(crate) fn no_request_id() -> Self {
+        let text = "the answer has no x-amzn-RequestId: it is not from AWS; is there a proxy in between?";
+        Self::own(Transient, "no_request_id", text)
     }
 
     /// True if the reason may be that our clock is wrong.
@@ -144,19 +163,25 @@ impl Fault {
 /// Says what a request without a whole answer means.
 impl From<HttpError> for Fault {
     fn from(error: HttpError) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<&HttpError> for Fault {
+    fn from(error: &HttpError) -> Self {
         let kind = match error.status() {
             Some(status) if !status.is_success() => by_status(status),
             _ if error.may_have_arrived() => FaultKind::Ambiguous,
             _ if error.unconnected().is_some() => FaultKind::Unreachable,
             _ => Transient,
         };
-        let code = match &error {
+        let code = match error {
             HttpError::Tls(_) | HttpError::Connect { .. } => "no_connection",
             HttpError::Timeout { .. } => "timeout",
             HttpError::Broken { .. } | HttpError::BrokenAnswer { .. } => "broken_connection",
             HttpError::TooLarge { .. } => "answer_too_large",
         };
-        Self::own(kind, code, &chain(&error))
+        Self { status: error.status().map(|status| status.as_u16()), ..Self::own(kind, code, &chain(error)) }
     }
 }
 
@@ -172,7 +197,7 @@ pub fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Fault {
     };
     let code = code.unwrap_or_else(|| format!("status_{}", status.as_u16()));
     let message = one_line(&message);
-    Fault { kind, code, message, retry_after: retry_after(headers) }
+    Fault { kind, code, message, retry_after: retry_after(headers), status: Some(status.as_u16()) }
 }
 
 /// The meaning of a status alone: from somebody between us and AWS, with a code we do not know, or without a word. A bare
@@ -346,7 +371,11 @@ mod tests {
             (403, r#"{"__type":"AccessDenied"}"#, Denied, "AccessDenied"),
             (403, "<html>Forbidden</html>", Denied, "status_403"),
             (401, "", Denied, "status_401"),
+            (400, r#"{"__type":"DecryptionFailure","Message":"no"}"#, Denied, "DecryptionFailure"),
+            (400, r#"{"__type":"KMSDisabledException"}"#, Denied, "KMSDisabledException"),
+            (400, r#"{"__type":"InvalidKeyId"}"#, Denied, "InvalidKeyId"),
             // Resources.
+            (400, r#"{"__type":"ParameterNotFound"}"#, NotFound, "ParameterNotFound"),
             (400, r#"{"__type":"ResourceNotFoundException"}"#, NotFound, "ResourceNotFoundException"),
             (400, r#"{"__type":"ResourceAlreadyExistsException"}"#, AlreadyExists, "ResourceAlreadyExistsException"),
             // A 404 of a proxy says nothing of the log group.
@@ -393,6 +422,7 @@ mod tests {
                 code: "ThrottlingException".into(),
                 message: "Rate exceeded".into(),
                 retry_after: None,
+                status: Some(400),
             }
         );
         assert_eq!(fault.to_string(), "ThrottlingException: Rate exceeded");

@@ -6,7 +6,8 @@
 //! looks at bodies it is given; reads the environment, except that `aws-config` itself reads what it documents
 //! (`AWS_ACCESS_KEY_ID`, `AWS_CONTAINER_CREDENTIALS_*`, `AWS_WEB_IDENTITY_TOKEN_FILE`, `AWS_PROFILE`, ...).
 //!
-//! A call: [`Credentials::get`] -> sign -> [`HttpClient`](crate::net::http::HttpClient) -> `classify`.
+//! A call: [`Credentials::get`] -> sign -> [`HttpClient`](crate::net::http::HttpClient) -> `classify`. A client of
+//! the AWS SDK goes the same way: [`SdkAccess`].
 
 use std::path::PathBuf;
 
@@ -17,6 +18,7 @@ mod credentials;
 mod endpoint;
 pub mod error;
 mod sdk;
+mod sdk_client;
 mod sign;
 
 pub use access::Access;
@@ -25,6 +27,7 @@ pub use clock::Clock;
 pub use credentials::Credentials;
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{Fault, FaultKind};
+pub use sdk_client::SdkAccess;
 pub use sign::sha256_hex;
 
 /// What the environment says about AWS. `config` fills it in.

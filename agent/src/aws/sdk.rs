@@ -1,8 +1,8 @@
-//! Sets up the AWS SDK's credential providers, and lets them use our HTTP client.
+//! Sets up the AWS SDK's credential providers, and lets them and the SDK's clients use our HTTP client.
 //!
-//! Promises: one pool, one TLS configuration, one set of limits for all that leaves the task; what STS and the container
-//! endpoint say about the time reaches the [`Clock`].
-//! Never: streams; the providers' requests and answers are small and whole.
+//! Promises: one pool, one TLS configuration, one set of limits for all that leaves the task; what AWS says about the time
+//! reaches the [`Clock`].
+//! Never: streams; requests and answers are small and whole.
 
 use aws_config::{
     BehaviorVersion, Region, SdkConfig, default_provider::credentials::DefaultCredentialsChain,
@@ -27,8 +27,11 @@ use http::Request;
 use super::{Clock, Endpoint, EndpointError, Identity};
 use crate::{
     limits,
-    net::http::{HttpClient, HttpError},
+    net::http::{Bounds, HttpClient, HttpError},
 };
+
+/// Bounds of what the credential providers ask.
+const PROVIDER_BOUNDS: Bounds = Bounds { time: limits::CREDENTIALS_TIMEOUT, answer_bytes: limits::ANSWER_BYTES_MAX };
 
 /// Where the credentials of an identity are found.
 pub(super) struct ProviderChain {
@@ -43,9 +46,10 @@ pub(super) struct ProviderChain {
 pub(super) struct Bridge {
     pub(super) http: HttpClient,
     pub(super) clock: Clock,
+    pub(super) bounds: Bounds,
 }
 
-/// Why a request of the SDK cannot be sent as it is. None of the credential providers makes such a request.
+/// Why a request of the SDK cannot be sent as it is. None of those that we use makes such a request.
 #[derive(Debug, thiserror::Error)]
 enum BridgeError {
     #[error("the body is a stream")]
@@ -54,6 +58,13 @@ enum BridgeError {
     Request(#[source] http::Error),
     #[error("not an answer")]
     Answer(#[source] aws_smithy_runtime_api::http::HttpError),
+}
+
+impl Bridge {
+    /// For credential providers.
+    pub(super) fn for_providers(http: HttpClient, clock: Clock) -> Self {
+        Self { http, clock, bounds: PROVIDER_BOUNDS }
+    }
 }
 
 impl ProviderChain {
@@ -109,7 +120,7 @@ impl HttpConnector for Bridge {
         let bridge = self.clone();
         HttpConnectorFuture::new(async move {
             let request = outgoing(&request).map_err(|error| ConnectorError::user(error.into()))?;
-            let answer = bridge.http.send(request, limits::CREDENTIALS_TIMEOUT).await.map_err(connector_error)?;
+            let answer = bridge.http.send_within(request, bridge.bounds).await.map_err(connector_error)?;
             if answer.status().is_client_error() {
                 bridge.clock.learn(answer.headers());
             }
@@ -132,7 +143,7 @@ fn incoming(answer: http::Response<Bytes>) -> Result<HttpResponse, BridgeError> 
     let status = head.status.as_u16().try_into().map_err(BridgeError::Answer)?;
     let mut incoming = HttpResponse::new(status, body.into());
     for (name, value) in &head.headers {
-        // A header that is not text is none of those that the providers read.
+        // A header that is not text is none of those that are read.
         if let Ok(value) = value.to_str() {
             incoming.headers_mut().append(name.as_str().to_owned(), value.to_owned());
         }
@@ -169,7 +180,7 @@ mod tests {
             sts_endpoint: Some(stub.url()),
             profile: None,
         };
-        let bridge = Bridge { http: HttpClient::new(&Tls::new(None), &Counters::new()), clock: Clock::system() };
+        let bridge = Bridge::for_providers(HttpClient::new(&Tls::new(None), &Counters::new()), Clock::system());
         ProviderChain::new(&identity, "eu-central-1", bridge).expect("an endpoint")
     }
 
@@ -221,7 +232,7 @@ mod tests {
     #[test]
     fn an_sts_endpoint_that_is_none_is_refused_at_start() {
         let identity = Identity { sts_endpoint: Some("http://169.254.169.254".into()), ..Identity::default() };
-        let bridge = Bridge { http: HttpClient::new(&Tls::new(None), &Counters::new()), clock: Clock::system() };
+        let bridge = Bridge::for_providers(HttpClient::new(&Tls::new(None), &Counters::new()), Clock::system());
         let refused = ProviderChain::new(&identity, "eu-central-1", bridge).err();
         assert_eq!(refused, Some(EndpointError::LinkLocal("169.254.169.254".into())));
     }

@@ -4,9 +4,20 @@
 //! never what is in it.
 //! Never: caches, retries or decides when to ask: `watch` does.
 
+mod any;
+mod file;
+mod manager;
+mod parameter;
+
 use std::{collections::BTreeMap, future::Future};
 
+pub use any::{AnySource, SourceError};
+pub use file::File;
+pub use manager::Manager;
+pub use parameter::Parameter;
+
 use super::value::Version;
+use crate::aws::{Fault, FaultKind};
 
 /// The stage that applications use.
 pub const CURRENT: &str = "AWSCURRENT";
@@ -82,4 +93,47 @@ pub trait Source: Send + Sync + 'static {
 
     /// One version with its value.
     fn fetch(&self, wanted: &Wanted) -> impl Future<Output = Result<Version, SourceFault>> + Send;
+}
+
+/// Which version of a secret is the current one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Followed {
+    /// The one that has this stage, whichever that is.
+    Stage(String),
+    /// Always this one. It never changes.
+    Version(String),
+}
+
+impl SourceFault {
+    /// What a fault of AWS means for `secret`, after `asked` of it: an operation, with the permission's name.
+    fn of_aws(secret: &str, asked: &str, fault: &Fault) -> Self {
+        let kind = match fault.kind {
+            FaultKind::Throttled => SourceFaultKind::Throttled,
+            FaultKind::Denied => SourceFaultKind::Denied,
+            FaultKind::NotFound => SourceFaultKind::Missing,
+            // Secrets Manager says so of a secret that was deleted, or is about to be.
+            FaultKind::Invalid if fault.message.contains("delet") => SourceFaultKind::Missing,
+            FaultKind::Invalid | FaultKind::TooLarge | FaultKind::AlreadyExists => SourceFaultKind::Invalid,
+            FaultKind::Transient | FaultKind::Unreachable | FaultKind::Ambiguous | FaultKind::Credentials => {
+                SourceFaultKind::Transient
+            }
+        };
+        let hint = match kind {
+            SourceFaultKind::Denied => {
+                format!("; allow the task role `{asked}` on it, and `kms:Decrypt` if it has a key of its own")
+            }
+            SourceFaultKind::Missing => {
+                "; check its name and region, and whether it was deleted or has a value yet".to_owned()
+            }
+            _ => String::new(),
+        };
+        // Words of ours are in lower case; what a service calls its errors begins with a capital.
+        let code = fault.code.starts_with(|letter: char| letter.is_ascii_uppercase()).then(|| fault.code.clone());
+        Self { kind, what: format!("`{asked}` of `{secret}`: {fault}{hint}"), code, status: fault.status }
+    }
+
+    /// A fault that no service told us.
+    fn own(kind: SourceFaultKind, what: String) -> Self {
+        Self { kind, what, code: None, status: None }
+    }
 }

@@ -95,5 +95,5 @@ async fn call(client: &Client, operation: &str, body: &Value) -> Result<(), Faul
 }
 
 fn missing(message: String) -> Fault {
-    Fault { kind: FaultKind::NotFound, code: "missing".to_owned(), message, retry_after: None }
+    Fault { kind: FaultKind::NotFound, code: "missing".to_owned(), message, retry_after: None, status: None }
 }
