@@ -17,3 +17,4 @@ pub mod settings;
 pub mod source;
 pub mod tell;
 pub mod value;
+pub mod watch;

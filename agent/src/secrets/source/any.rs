@@ -3,6 +3,8 @@
 //! Promises: what is wrong with a source's settings is told before anything is asked of it.
 //! Never: connects.
 
+use std::time::Duration;
+
 use super::{File, Followed, Manager, Parameter, Seen, Source, SourceFault, Wanted};
 use crate::{
     aws::{Access, EndpointError},
@@ -38,6 +40,16 @@ impl AnySource {
             settings::From::Parameter(parameter) => Self::Parameter(Box::new(Parameter::new(parameter, access)?)),
             settings::From::File(path) => Self::File(File::new(path.clone())),
         })
+    }
+
+    /// The time between looks when nothing is expected: nobody but the poller says that a parameter changed, and a file costs
+    /// nothing.
+    pub fn every(&self) -> Duration {
+        match self {
+            Self::Manager(_) => Duration::from_secs(900),
+            Self::Parameter(_) => Duration::from_secs(300),
+            Self::File(_) => Duration::from_secs(2),
+        }
     }
 
     /// Which version is the current one.
