@@ -206,7 +206,8 @@ impl Logs {
     }
 }
 
-fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refusal> {
+/// Reads a body strictly: what the operation does not know is a violation.
+pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refusal> {
     serde_json::from_slice(body).map_err(|error| Refusal {
         code: "SerializationException",
         message: format!("the body is not what the operation takes: {error}"),

@@ -1,4 +1,4 @@
-//! A fake AWS on loopback: CloudWatch Logs, the ECS credentials endpoint and task metadata, with faults on demand.
+//! A fake AWS on loopback: CloudWatch Logs, Secrets Manager, the Parameter Store, the ECS credentials endpoint and task metadata, with faults on demand.
 //!
 //! Promises: checks what moto does not (signatures, limits, names, order) with code of its own; keeps every accepted
 //! event, every request and every violation; a script makes it throttle, fail, hang, reset or lie at will.
@@ -19,6 +19,7 @@
 mod answer;
 mod logs;
 mod script;
+mod secrets;
 mod serve;
 mod signature;
 mod task;
@@ -36,6 +37,7 @@ use std::{
 
 pub use logs::{Event, Group, tally};
 pub use script::{Action, Operation};
+pub use secrets::{Content, Parameter, Secret};
 pub use signature::Credentials;
 pub use task::TASK_ARN;
 
@@ -94,6 +96,7 @@ struct Holding {
 struct State {
     script: script::Script,
     logs: logs::Logs,
+    secrets: secrets::Secrets,
     requests: Vec<Logged>,
     /// Also those that are forgotten.
     requests_read: usize,
@@ -128,6 +131,7 @@ impl FakeAws {
         let state = State {
             script: script::Script::default(),
             logs: logs::Logs::default(),
+            secrets: secrets::Secrets::default(),
             requests: Vec::new(),
             requests_read: 0,
             violations: Vec::new(),
@@ -252,6 +256,40 @@ impl FakeAws {
     /// Deletes a group and its streams, as its owner would.
     pub fn delete_group(&self, group: &str) {
         self.state().logs.groups.remove(group);
+    }
+
+    /// Makes a secret with this version, which is current, and gives its ARN.
+    pub fn with_secret(&self, name: &str, version: &str, value: &str) -> String {
+        self.change_secret(name, |secret| *secret = Secret::new(version, value));
+        secrets::arn(name, REGION)
+    }
+
+    /// Changes a secret: puts versions, moves stages, marks it deleted or denied.
+    pub fn change_secret(&self, name: &str, change: impl FnOnce(&mut Secret)) {
+        self.state().secrets.change(name, change);
+    }
+
+    /// Answers the next `count` requests for secrets from before the last change, as the service's nodes do for moments.
+    pub fn answer_stale(&self, count: u32) {
+        self.state().secrets.answer_stale(count);
+    }
+
+    /// Puts the next version of a parameter.
+    pub fn put_parameter(&self, name: &str, value: &str) {
+        let mut state = self.state();
+        state.secrets.parameters.entry(name.to_owned()).or_default().values.push(value.to_owned());
+    }
+
+    /// Puts a label on a version of a parameter.
+    pub fn label_parameter(&self, name: &str, label: &str, version: u64) {
+        let mut state = self.state();
+        state.secrets.parameters.entry(name.to_owned()).or_default().labels.insert(label.to_owned(), version);
+    }
+
+    /// How many requests of this kind have been read.
+    pub fn asked(&self, operation: Operation) -> usize {
+        let name = format!("{operation:?}");
+        self.state().requests.iter().filter(|request| request.operation == name).count()
     }
 
     /// All groups with all events, as they stand.

@@ -21,6 +21,12 @@ pub enum Operation {
     PutRetentionPolicy,
     /// CloudWatch Logs.
     TagResource,
+    /// Secrets Manager.
+    DescribeSecret,
+    /// Secrets Manager.
+    GetSecretValue,
+    /// The Parameter Store.
+    GetParameters,
     /// The ECS agent's credentials endpoint.
     Credentials,
     /// The ECS task metadata endpoint.
@@ -28,16 +34,28 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// The operation of an `X-Amz-Target` without its prefix.
-    pub fn by_target(name: &str) -> Option<Self> {
-        Some(match name {
-            "PutLogEvents" => Self::PutLogEvents,
-            "CreateLogGroup" => Self::CreateLogGroup,
-            "CreateLogStream" => Self::CreateLogStream,
-            "PutRetentionPolicy" => Self::PutRetentionPolicy,
-            "TagResource" => Self::TagResource,
+    /// The operation of an `X-Amz-Target`.
+    pub fn by_target(target: &str) -> Option<Self> {
+        Some(match target {
+            "Logs_20140328.PutLogEvents" => Self::PutLogEvents,
+            "Logs_20140328.CreateLogGroup" => Self::CreateLogGroup,
+            "Logs_20140328.CreateLogStream" => Self::CreateLogStream,
+            "Logs_20140328.PutRetentionPolicy" => Self::PutRetentionPolicy,
+            "Logs_20140328.TagResource" => Self::TagResource,
+            "secretsmanager.DescribeSecret" => Self::DescribeSecret,
+            "secretsmanager.GetSecretValue" => Self::GetSecretValue,
+            "AmazonSSM.GetParameters" => Self::GetParameters,
             _ => return None,
         })
+    }
+
+    /// The service in the scope of its requests' signatures.
+    pub(super) fn service(self) -> &'static str {
+        match self {
+            Self::DescribeSecret | Self::GetSecretValue => "secretsmanager",
+            Self::GetParameters => "ssm",
+            _ => "logs",
+        }
     }
 }
 

@@ -122,7 +122,7 @@ fn operation(request: &Request) -> Option<Operation> {
             _ => None,
         };
     }
-    Operation::by_target(request.header("x-amz-target")?.strip_prefix("Logs_20140328.")?)
+    Operation::by_target(request.header("x-amz-target")?)
 }
 
 fn log(shared: &Shared, request: &Request, from: SocketAddr, operation: &str, bytes: usize) -> usize {
@@ -200,7 +200,7 @@ fn effect(state: &mut State, operation: Operation, request: &Request, body: &[u8
     let answer = match operation {
         Operation::Credentials => give_credentials(state, number),
         Operation::Metadata => Answer::json(200, task::metadata(&request.path).to_string()),
-        _ => match authorise(state, request, body, number) {
+        _ => match authorise(state, operation, request, body, number) {
             Ok(()) => call(state, operation, request, body, number),
             Err(refused) => refused,
         },
@@ -233,9 +233,15 @@ fn give_credentials(state: &mut State, number: usize) -> Answer {
     Answer::json(200, task::credentials(&state.credentials[place], &expires.to_string()).to_string())
 }
 
-fn authorise(state: &mut State, request: &Request, body: &[u8], number: usize) -> Result<(), Answer> {
+fn authorise(
+    state: &mut State,
+    operation: Operation,
+    request: &Request,
+    body: &[u8],
+    number: usize,
+) -> Result<(), Answer> {
     let now = now_ms() / 1_000 + state.skew_seconds;
-    let expected = Expected { known: &state.credentials, region: REGION, service: "logs", now };
+    let expected = Expected { known: &state.credentials, region: REGION, service: operation.service(), now };
     let (status, code, message) = match signature::check(request, body, &expected) {
         Ok(_) => return Ok(()),
         Err(signature::Refusal::UnknownKey) => {
@@ -284,6 +290,9 @@ fn call(state: &mut State, operation: Operation, request: &Request, body: &[u8],
         Operation::CreateLogGroup => state.logs.create_group(body),
         Operation::CreateLogStream => state.logs.create_stream(body),
         Operation::PutRetentionPolicy => state.logs.put_retention(body),
+        Operation::DescribeSecret => state.secrets.describe(body, REGION),
+        Operation::GetSecretValue => state.secrets.get(body, REGION),
+        Operation::GetParameters => state.secrets.get_parameters(body, REGION),
         Operation::TagResource | Operation::Credentials | Operation::Metadata => Ok(serde_json::json!({})),
     };
     match done {

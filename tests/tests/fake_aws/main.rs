@@ -16,7 +16,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tests::{
-    fake_aws::{ACCESS_KEY, Action, FakeAws, Operation, SECRET_KEY, TASK_ARN},
+    fake_aws::{ACCESS_KEY, Action, Content, FakeAws, Operation, SECRET_KEY, TASK_ARN},
     wait,
 };
 
@@ -188,4 +188,46 @@ fn credentials_are_given_rotated_and_expired() {
     assert!(create(&get("/creds"), "d").starts_with("HTTP/1.1 200"));
     aws.assert_no_violations();
     assert_eq!(get("/v4/0123456789abcdef/task")["TaskARN"], TASK_ARN);
+}
+
+#[test]
+fn secrets_are_served_to_who_signs_for_their_service() {
+    let aws = FakeAws::start();
+    let arn = aws.with_secret("db", "v1", "one");
+    aws.put_parameter("/app/db", "three");
+    let ask = |service: &str, target: &str, body: &Value| {
+        let request = sign::to_service(aws.port(), (service, target), &body.to_string(), sign::now(), KEYS);
+        send(&aws, &request).unwrap()
+    };
+    let get = json!({"SecretId": arn, "VersionStage": "AWSCURRENT"});
+    let answer = ask("secretsmanager", "secretsmanager.GetSecretValue", &get);
+    assert!(
+        answer.contains(r#""SecretString":"one""#) && answer.contains(r#""CreatedDate":1700000000.046"#),
+        "{answer}"
+    );
+
+    aws.change_secret("db", |secret| secret.put("v2", Content::Text("two".to_owned()), "AWSPENDING"));
+    aws.answer_stale(1);
+    let describe = json!({"SecretId": "db"});
+    let told = [(); 2].map(|()| ask("secretsmanager", "secretsmanager.DescribeSecret", &describe));
+    assert!(!told[0].contains("v2") && told[1].contains(r#""v2":["AWSPENDING"]"#), "{told:?}");
+
+    aws.script(Operation::GetSecretValue, [Action::Throttle, Action::Denied, Action::Status(503, None)]);
+    for refused in ["HTTP/1.1 400 x", "AccessDeniedException", "HTTP/1.1 503"] {
+        assert!(ask("secretsmanager", "secretsmanager.GetSecretValue", &get).contains(refused));
+    }
+    let names = json!({"Names": ["/app/db", "/app/none"], "WithDecryption": true});
+    let answer = ask("ssm", "AmazonSSM.GetParameters", &names);
+    assert!(
+        answer.contains(r#""Value":"three""#) && answer.contains(r#""InvalidParameters":["/app/none"]"#),
+        "{answer}"
+    );
+    let asked = [Operation::GetSecretValue, Operation::DescribeSecret, Operation::GetParameters];
+    assert_eq!(asked.map(|operation| aws.asked(operation)), [4, 2, 1]);
+    aws.assert_no_violations();
+
+    let unnamed = ask("secretsmanager", "secretsmanager.GetSecretValue", &json!({"SecretId": "db"}));
+    assert!(unnamed.contains("InvalidParameterException"), "{unnamed}");
+    assert!(ask("logs", "secretsmanager.DescribeSecret", &describe).contains("InvalidSignatureException"));
+    assert_eq!(aws.violations().len(), 2, "{:?}", aws.violations());
 }

@@ -21,20 +21,29 @@ pub(crate) fn now() -> u64 {
 }
 
 /// A request to CloudWatch Logs, signed at `at` seconds since 1970.
-pub(crate) fn request(port: u16, operation: &str, body: &str, at: u64, (key, secret, token): Keys<'_>) -> Vec<u8> {
+pub(crate) fn request(port: u16, operation: &str, body: &str, at: u64, keys: Keys<'_>) -> Vec<u8> {
+    to_service(port, ("logs", &format!("Logs_20140328.{operation}")), body, at, keys)
+}
+
+/// The same to any service, for this target.
+pub(crate) fn to_service(
+    port: u16,
+    (service, target): (&str, &str),
+    body: &str,
+    at: u64,
+    (key, secret, token): Keys<'_>,
+) -> Vec<u8> {
     let identity = Credentials::new(key, secret, token.map(str::to_owned), None, "test").into();
     let parameters = SigningParams::builder()
         .identity(&identity)
         .region(REGION)
-        .name("logs")
+        .name(service)
         .time(UNIX_EPOCH + Duration::from_secs(at))
         .settings(SigningSettings::default())
         .build()
         .unwrap();
-    let target = format!("Logs_20140328.{operation}");
     let host = format!("127.0.0.1:{port}");
-    let headers =
-        [("content-type", "application/x-amz-json-1.1"), ("host", host.as_str()), ("x-amz-target", target.as_str())];
+    let headers = [("content-type", "application/x-amz-json-1.1"), ("host", host.as_str()), ("x-amz-target", target)];
     let uri = format!("http://{host}/");
     let signable =
         SignableRequest::new("POST", uri.as_str(), headers.into_iter(), SignableBody::Bytes(body.as_bytes())).unwrap();
