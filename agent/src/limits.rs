@@ -93,3 +93,10 @@ pub const OPTION_LINE_BYTES_MAX: usize = 4_094;
 pub const NAME_BYTES_MAX: usize = 255;
 /// See [`NAME_BYTES_MAX`].
 pub const PATH_BYTES_MAX: usize = 4_096;
+/// Generations of secrets that are kept beside the newest, however young: one for each half second (the shortest wait between
+/// changes, unless set otherwise) of the minute for which each is kept.
+pub const SECRET_GENERATIONS_MAX: usize = 120;
+/// Bytes of the marker of a generation, which is read at the start. A thousand secrets with three versions each take 200 KiB.
+pub const SECRET_MARKER_BYTES_MAX: usize = 1024 * 1024;
+/// Parts of the path of a secret's file. Each holds a descriptor while a generation is removed.
+pub const SECRET_PATH_PARTS_MAX: usize = 16;

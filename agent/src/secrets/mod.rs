@@ -13,6 +13,7 @@
 //! Never: writes a secret anywhere but through `place` and the local API.
 
 pub mod render;
+pub mod place;
 pub mod settings;
 pub mod source;
 pub mod tell;
