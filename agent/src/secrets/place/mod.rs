@@ -215,7 +215,7 @@ impl Place {
     /// Replaces a small file of ours in the folder.
     fn replace(&self, new: &str, name: &str, bytes: &[u8]) -> Result<(), PlaceError> {
         self.folder.remove(new)?;
-        let written = self.folder.write(new, bytes, self.access(None));
+        let written = self.folder.write(new, bytes, self.own_access());
         written.and_then(|()| self.folder.rename(new, &self.folder, name)).inspect_err(|_| {
             // What stays is removed by the next open or publish.
             let _ = self.folder.remove(new);
@@ -226,6 +226,11 @@ impl Place {
     fn access(&self, mode: Option<u32>) -> Access {
         let PlaceSettings { user, group, sync, .. } = self.settings;
         Access { mode: mode.unwrap_or(self.settings.mode), user, group, sync }
+    }
+
+    /// The access of our own files, which hold no secret. They stay ours, so that the next start knows them.
+    fn own_access(&self) -> Access {
+        Access { mode: 0o444, user: None, ..self.access(None) }
     }
 
     /// True if the newest generation has exactly these files, as they should be.
@@ -274,17 +279,11 @@ fn check_owner(folder: &Folder, settings: &PlaceSettings) -> Result<(), PlaceErr
 
 /// What cannot be read counts as not told: better twice than never.
 fn read_told(folder: &Folder) -> u64 {
-    if !folder.owner(TOLD).is_ok_and(|user| is_ours(user, folder)) {
+    if !folder.owner(TOLD).is_ok_and(is_trusted) {
         return 0;
     }
     let read = folder.read(TOLD, TOLD_BYTES_MAX).ok().flatten();
     read.and_then(|(value, _)| value.expose_text()?.trim().parse().ok()).unwrap_or(0)
-}
-
-/// True for a file that belongs to a user whose things we take over, in a folder that only such users can write, or to
-/// whomever files are given.
-fn is_ours(user: u32, folder: &Folder) -> bool {
-    is_trusted(user) || folder.stat().is_ok_and(|stat| stat.st_mode & 0o002 == 0)
 }
 
 fn random() -> u64 {

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{File, Place, PlaceError, Stored, folder::Kind, folder_access, is_ours, is_trusted, marker, paths, random};
+use super::{File, Place, PlaceError, Stored, folder::Kind, folder_access, is_trusted, marker, paths, random};
 use crate::limits::SECRET_MARKER_BYTES_MAX;
 
 /// What a temporary file's name begins with.
@@ -21,7 +21,7 @@ impl Place {
         }
         self.current = match self.folder.kind(marker::NAME)? {
             None => None,
-            Some(Kind::File) if is_ours(self.folder.owner(marker::NAME)?, &self.folder) => {
+            Some(Kind::File) if is_trusted(self.folder.owner(marker::NAME)?) => {
                 let read = self.folder.read(marker::NAME, SECRET_MARKER_BYTES_MAX)?;
                 let mut stored = read.map(|(value, _)| Stored::parse(value.expose())).unwrap_or_default();
                 stored.number = stored.number.max(self.told);

@@ -113,7 +113,7 @@ impl Place {
 
     /// New versions that say the same are no new generation, but after a restart we must know them.
     fn renew_versions(&mut self, versions: &BTreeMap<String, Vec<String>>) -> Result<(), PlaceError> {
-        let access = self.access(None);
+        let access = self.own_access();
         let Some((stored, name)) = &mut self.current else { return Ok(()) };
         if stored.versions != *versions {
             let next = Stored::new(stored.number, versions, stored.files.clone());
@@ -138,7 +138,7 @@ impl Place {
                 folder.sync()?;
             }
         }
-        generation.write(marker::NAME, &stored.bytes(), self.access(None))?;
+        generation.write(marker::NAME, &stored.bytes(), self.own_access())?;
         if self.settings.sync { generation.sync() } else { Ok(()) }
     }
 

@@ -263,6 +263,64 @@ fn paths_stay_in_the_folder_and_meet_none_of_our_names() {
     assert!(matches!(error, PlaceError::Path { .. }), "{error}");
 }
 
+/// Files that were given to the app are known again after a restart, also where everybody may add names.
+#[test]
+fn files_of_another_user_on_a_tmpfs_are_ours_after_a_restart() {
+    for layout in LAYOUTS {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o1777)).expect("it is ours");
+        let own = PlaceSettings { user: Some(4242), ..settings(folder.path(), layout) };
+        let (mut place, _) = Place::open(&own).expect("it opens");
+        published(&mut place, &one("a"), "v1");
+        place.told(1).expect("it is remembered");
+        drop(place);
+        let (mut place, adopted) = Place::open(&own).expect("it opens again");
+        let adopted = adopted.expect("it is there");
+        assert_eq!((adopted.marker.number, adopted.told), (1, 1), "{layout:?}");
+        assert_eq!(published(&mut place, &one("b"), "v2"), (2, true), "{layout:?}");
+    }
+}
+
+/// Whoever can put a link or a pipe in place of a file of ours gets neither what it leads to compared, nor us to wait.
+#[test]
+fn a_link_or_a_pipe_in_place_of_a_file_is_not_followed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut place = open_and_publish(folder.path(), Layout::Swapped);
+    let mode = fs::Permissions::from_mode(0o440);
+    let same = folder.path().join("same");
+    fs::write(&same, "a").and_then(|()| fs::set_permissions(&same, mode)).expect("ours");
+    let user = folder.path().join("..data/user");
+    fs::remove_file(&user).and_then(|()| symlink("../same", &user)).expect("ours");
+    assert_eq!(published(&mut place, &one("a"), "v1"), (2, true), "a link is not our file, whatever it leads to");
+    let user = folder.path().join("..data/user");
+    fs::remove_file(&user).expect("ours");
+    run("mkfifo", &["-m", "0440", &user.to_string_lossy(), &folder.path().join(".told").to_string_lossy()]);
+    assert_eq!(published(&mut place, &one("a"), "v1"), (3, true), "a pipe is not our file");
+    drop(place);
+    assert_eq!(open(folder.path(), Layout::Swapped).1.map(|adopted| adopted.told), Some(0), "nor is it waited for");
+}
+
+#[test]
+fn nothing_is_synced_unless_it_is_set() {
+    for layout in LAYOUTS {
+        for sync in [false, true] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let count = Arc::new(AtomicUsize::new(0));
+            let counted = Arc::clone(&count);
+            let gate = Gate(Some(Arc::new(move |action: &'static str| {
+                counted.fetch_add(usize::from(action == "sync"), Ordering::Relaxed);
+                Ok(())
+            })));
+            let own = PlaceSettings { sync, ..settings(folder.path(), layout) };
+            let (mut place, _) = Place::open_with(&own, gate).expect("it opens");
+            published(&mut place, &one("a"), "v1");
+            let synced = count.load(Ordering::Relaxed);
+            // At least the file, the marker, and the folder with the names.
+            assert!(if sync { synced >= 3 } else { synced == 0 }, "{layout:?} {sync}: {synced}");
+        }
+    }
+}
+
 /// The mode is as it was asked for, whatever the umask: 0666 survives the usual 0022 only by a chmod.
 #[test]
 fn a_mode_is_not_cut_by_the_umask() {
