@@ -87,3 +87,66 @@ pub(super) fn region_of(id: &str, written: Option<&str>, access: &Access) -> Res
     let region = written.or(of_arn).or(access.region());
     region.map(str::to_owned).ok_or_else(|| SourceError::Region(id.to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{aws::Settings, tell::counters::Counters};
+
+    fn access(region: Option<&str>) -> Access {
+        Access::new(&Settings { region: region.map(str::to_owned), ca_bundle: None }, &Counters::new())
+    }
+
+    #[test]
+    fn the_region_is_the_written_one_or_that_of_the_arn_or_that_of_the_task() {
+        let arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:db-a1b2c3";
+        for (id, written, own, region) in [
+            (arn, Some("eu-south-1"), Some("us-east-1"), Some("eu-south-1")),
+            (arn, None, Some("us-east-1"), Some("eu-west-1")),
+            ("db", None, Some("us-east-1"), Some("us-east-1")),
+            ("db:with:many:colons", None, Some("us-east-1"), Some("us-east-1")),
+            ("arn:aws:ssm::1:parameter/x", None, Some("us-east-1"), Some("us-east-1")),
+            ("db", None, None, None),
+        ] {
+            let found = region_of(id, written, &access(own));
+            assert_eq!(found.ok().as_deref(), region, "{id}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_asked_is_told_at_start() {
+        let secret = |id: &str, endpoint: Option<&str>| {
+            let settings = settings::SecretsManager {
+                id: id.to_owned(),
+                endpoint: endpoint.map(str::to_owned),
+                failover_regions: vec!["eu-west-1".to_owned()],
+                ..Default::default()
+            };
+            AnySource::new(&settings::From::SecretsManager(settings), &access(Some("us-east-1"))).map(|_| ())
+        };
+        assert_eq!(secret("db", None), Ok(()));
+        let refused = secret("db", Some("ftp://x")).expect_err("not http");
+        assert!(matches!(refused, SourceError::Endpoint(EndpointError::Scheme(_))), "{refused}");
+        let parameter = settings::Parameter { name: "/a".to_owned(), ..Default::default() };
+        let refused = AnySource::new(&settings::From::Parameter(parameter), &access(None)).err().expect("no region");
+        assert_eq!(refused, SourceError::Region("/a".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn each_source_is_watched_at_its_own_rate_and_asked_as_itself() {
+        let secret =
+            settings::SecretsManager { id: "db".to_owned(), version: Some("v1".to_owned()), ..Default::default() };
+        let parameter = settings::Parameter { name: "/a:prod".to_owned(), ..Default::default() };
+        for (from, every, followed) in [
+            (settings::From::SecretsManager(secret), 900, Followed::Version("v1".to_owned())),
+            (settings::From::Parameter(parameter), 300, Followed::Stage("prod".to_owned())),
+            (settings::From::File("/nowhere/at/all".into()), 2, Followed::Stage(super::super::CURRENT.to_owned())),
+        ] {
+            let source = AnySource::new(&from, &access(Some("us-east-1"))).expect("a source");
+            assert_eq!((source.every().as_secs(), source.followed()), (every, &followed));
+        }
+        let file = AnySource::new(&settings::From::File("/nowhere/at/all".into()), &access(None)).expect("a source");
+        let fault = file.look().await.expect_err("it is not there");
+        assert!(fault.to_string().contains("/nowhere/at/all"), "{fault}");
+    }
+}

@@ -3,7 +3,10 @@
 //! Promises: each test counts the requests.
 //! Never: needs a network.
 
-use aws_credential_types::Credentials as Keys;
+use aws_credential_types::{
+    Credentials as Keys,
+    provider::{ProvideCredentials, future},
+};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -226,6 +229,45 @@ async fn a_wrong_clock_is_learned_and_the_request_sent_again_at_once() {
     Manager::at(ARN.to_owned(), Followed::Stage(CURRENT.to_owned()), places).look().await.expect("the second time");
     let dates: Vec<_> = stub.seen().iter().filter_map(|r| r.header("x-amz-date").map(str::to_owned)).collect();
     assert_eq!(dates, ["20261118T110640Z", "20261120T120000Z"]);
+}
+
+/// Gives other keys each time.
+#[derive(Debug, Default)]
+struct Counting(std::sync::atomic::AtomicUsize);
+
+impl ProvideCredentials for Counting {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        let count = self.0.fetch_add(1, Ordering::Relaxed);
+        future::ProvideCredentials::ready(Ok(Keys::new(format!("AKID{count}"), "SECRET", None, None, "test")))
+    }
+}
+
+#[tokio::test]
+async fn refused_credentials_are_replaced_once() {
+    let expired = refusal("400 x", "ExpiredTokenException", "expired");
+    let stub = Stub::answering([&ok(&described()), &expired, &ok(&described()), &expired, &expired]);
+    let endpoint = Endpoint::parse(&stub.url(), None, "eu-central-1").expect("an endpoint");
+    let keys = Credentials::from_provider(Counting::default(), Clock::system());
+    let access = SdkAccess::new(&endpoint, keys, HttpClient::new(&Tls::new(None), &Counters::new()));
+    let places = vec![Place::new(ARN.to_owned(), access)];
+    let manager = Manager::at(ARN.to_owned(), Followed::Stage(CURRENT.to_owned()), places);
+    let a_second_passes = async || {
+        tokio::time::pause();
+        tokio::time::advance(std::time::Duration::from_secs(1)).await;
+        tokio::time::resume();
+    };
+    manager.look().await.expect("good ones");
+    a_second_passes().await;
+    manager.look().await.expect("new ones");
+    a_second_passes().await;
+    let fault = manager.look().await.expect_err("refused, and the next ones too");
+    assert_eq!((fault.kind, fault.code.as_deref()), (SourceFaultKind::Transient, Some("ExpiredTokenException")));
+    let signed: Vec<_> =
+        stub.seen().iter().filter_map(|r| r.header("authorization").map(|a| a[28..33].to_owned())).collect();
+    assert_eq!(signed, ["AKID0", "AKID0", "AKID1", "AKID1", "AKID2"]);
 }
 
 #[tokio::test]
