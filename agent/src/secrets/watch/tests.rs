@@ -71,6 +71,7 @@ impl Life {
         match self.watch.next(self.now) {
             Next::Look => {
                 self.looks.push(self.now - self.start);
+                assert!(self.looks.len() < 100_000, "it looks without end");
                 let moment = self.moment();
                 self.watch.looked(moment, look());
             }
