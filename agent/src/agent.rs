@@ -28,6 +28,7 @@ use crate::{
         settings::{Destination, Logs},
     },
     net::listen::BindError,
+    secrets::job as secrets,
     tell::{admin, chain, counters::Counters},
     units::ByteSize,
 };
@@ -42,6 +43,7 @@ const METADATA_PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Bound {
     logs: job::Bound,
+    secrets: secrets::Bound,
     admin: Option<TcpListener>,
 }
 
@@ -55,8 +57,9 @@ pub struct Outcome {
 /// Binds all listeners. The admin address is the least of them: if it is taken, the agent works without it.
 pub fn bind(config: &Config) -> Result<Bound, BindError> {
     let logs = job::bind(&config.logs)?;
+    let secrets = secrets::bind(&config.secrets);
     let admin = config.admin.and_then(|address| TcpListener::bind(address).ok());
-    Ok(Bound { logs, admin })
+    Ok(Bound { logs, secrets, admin })
 }
 
 /// All counters, as the pages describe them.
@@ -78,8 +81,11 @@ pub async fn run(config: Config, bound: Bound, spool: Spool, life: Life) -> Outc
     ledger.are_without_spool(&spool.without);
     let counters = with_ledger(&ledger);
     let settings = Settings { region: config.aws.region.clone(), ca_bundle: config.aws.ca_bundle.clone() };
-    let access = Access::new(&settings, &counters);
-    let page = Arc::new(Page::new(&config, &spool, ledger.clone(), counters.clone(), life.clone()));
+    let access = Arc::new(Access::new(&settings, &counters));
+    let secrets = secrets::Means { life: &life, counters: &counters, access: &access };
+    let secrets = secrets::Job::start(&config.secrets, bound.secrets, &secrets);
+    let standing = secrets.as_ref().map(|secrets| secrets.standing().clone());
+    let page = Arc::new(Page::new(&config, &spool, standing, ledger.clone(), counters.clone(), life.clone()));
     let _admin = serve_admin(bound.admin, &config, &page);
 
     let places = bound.logs.places();
@@ -112,6 +118,20 @@ pub async fn run(config: Config, bound: Bound, spool: Spool, life: Life) -> Outc
     let books = ledger.books.list();
     say_goodbye(&ledger.books.totals());
     Outcome { books }
+}
+
+/// Writes all secrets once. Says which could not be written in the time that a start may take.
+pub async fn write_secrets(config: &Config) -> Result<(), Vec<String>> {
+    let (life, counters) = (Life::default(), Counters::new());
+    let settings = Settings { region: config.aws.region.clone(), ca_bundle: config.aws.ca_bundle.clone() };
+    let access = Arc::new(Access::new(&settings, &counters));
+    let means = secrets::Means { life: &life, counters: &counters, access: &access };
+    let mut wanted = config.secrets.clone();
+    (wanted.api, wanted.tell) = (None, Vec::new());
+    match secrets::Job::start(&wanted, secrets::Bound::default(), &means) {
+        Some(mut job) => job.is_written(wanted.startup()).await,
+        None => Ok(()),
+    }
 }
 
 /// Inputs first, then outputs, all before the deadline.

@@ -25,6 +25,7 @@ use crate::{
         collect::Ledger,
     },
     life::Life,
+    secrets::job::Standing,
     tell::{admin::Report, counters::Counters},
 };
 
@@ -35,6 +36,8 @@ pub(super) struct Page {
     stuck_after: Duration,
     /// The spool's folder, what outputs left there, and what did not work at the start.
     spool: Value,
+    /// Of the secrets job, if there is one.
+    secrets: Option<Standing>,
     without_spool: Vec<Arc<str>>,
     spool_failures: Vec<String>,
     ledger: Ledger,
@@ -45,7 +48,14 @@ pub(super) struct Page {
 }
 
 impl Page {
-    pub(super) fn new(config: &Config, spool: &Spool, ledger: Ledger, counters: Counters, life: Life) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        spool: &Spool,
+        secrets: Option<Standing>,
+        ledger: Ledger,
+        counters: Counters,
+        life: Life,
+    ) -> Self {
         let left = spool.orphans().iter().map(|left| json!({"folder": left.folder, "bytes": left.bytes}));
         Self {
             spool: json!({
@@ -53,6 +63,7 @@ impl Page {
                 "open": spool.opened.is_some(),
                 "not_configured": left.collect::<Vec<_>>(),
             }),
+            secrets,
             without_spool: spool.without.clone(),
             spool_failures: spool.failures.clone(),
             started: Instant::now(),
@@ -123,6 +134,11 @@ impl Report for Page {
             "stopping": self.life.stopping().is_cancelled(),
             "memory": {"used_bytes": used, "limit_bytes": limit},
             "spool": self.spool,
+            "secrets": self.secrets.as_ref().map(|secrets| json!({
+                "waiting": secrets.waiting().unwrap_or_default(),
+                "generation": secrets.generation().number,
+                "versions": secrets.generation().versions,
+            })),
             "books": books(&totals),
             "accounts": accounts,
             "outputs": outputs,
@@ -130,6 +146,8 @@ impl Report for Page {
     }
 
     fn alive(&self) -> Result<(), String> {
+        // The app begins when ECS calls us healthy (`dependsOn`, HEALTHY), so that must mean that its secrets are there.
+        self.has_secrets()?;
         let now = Instant::now();
         for (name, standing) in self.ledger.standings() {
             let Some(since) = standing.stuck_since else { continue };
@@ -148,13 +166,23 @@ impl Report for Page {
             standing.spool_degraded && !self.without_spool.contains(name)
         });
         let refused = refused.map(|(name, _)| format!("the disk refuses the spool of output {name}"));
-        self.spool_failures.iter().cloned().chain(refused).collect()
+        let secrets = self.secrets.as_ref().and_then(Standing::degraded);
+        self.spool_failures.iter().cloned().chain(refused).chain(secrets).collect()
     }
 
     fn ready(&self) -> Result<(), String> {
         match self.ready.load(Ordering::Acquire) {
-            true => Ok(()),
+            true => self.has_secrets(),
             false => Err("starting".to_owned()),
+        }
+    }
+}
+
+impl Page {
+    fn has_secrets(&self) -> Result<(), String> {
+        match self.secrets.as_ref().and_then(Standing::waiting) {
+            None => Ok(()),
+            Some(names) => Err(format!("secrets are not written yet: {}", names.join(", "))),
         }
     }
 }

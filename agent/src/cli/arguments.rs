@@ -11,6 +11,7 @@ const EXAMPLES: &str = "\
 Examples:
   pillion demo                          see it work here, without AWS, Docker or configuration
   pillion check --config pillion.yaml   find every mistake before a deployment does
+  pillion secrets --once                write all secrets and end, before the app starts
   pillion run --config pillion.yaml     run with your own configuration
   pillion -c /fluent-bit/etc/fluent-bit.conf
                                         run as Fluent Bit would; most of its flags are understood
@@ -48,6 +49,15 @@ pub(super) enum Command {
     /// Show every mistake in the configuration, or what would run
     Check {
         /// A YAML file of ours, or a Fluent Bit configuration. Default: what ECS mounted
+        #[arg(long, short, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Write all secrets to the shared volume and end; for an init container
+    Secrets {
+        /// Required: without it, `pillion run` keeps them fresh
+        #[arg(long, required = true)]
+        once: bool,
+        /// A YAML file of ours. Default: what ECS mounted, and PILLION__SECRETS__...
         #[arg(long, short, value_name = "FILE")]
         config: Option<PathBuf>,
     },
@@ -130,6 +140,7 @@ mod tests {
         Commands:
           run          Run the agent until SIGTERM (this is the default)
           check        Show every mistake in the configuration, or what would run
+          secrets      Write all secrets to the shared volume and end; for an init container
           healthcheck  Ask a running agent whether it is well; for the health check of a task definition
           demo         See it work: made-up containers, local files, no AWS, no Docker, no configuration
           version      Print the version
@@ -145,6 +156,7 @@ mod tests {
         Examples:
           pillion demo                          see it work here, without AWS, Docker or configuration
           pillion check --config pillion.yaml   find every mistake before a deployment does
+          pillion secrets --once                write all secrets and end, before the app starts
           pillion run --config pillion.yaml     run with your own configuration
           pillion -c /fluent-bit/etc/fluent-bit.conf
                                                 run as Fluent Bit would; most of its flags are understood

@@ -11,6 +11,7 @@ mod documents;
 mod fluentbit_argv;
 mod healthcheck;
 mod run;
+mod secrets;
 
 use std::{
     ffi::OsString,
@@ -99,6 +100,7 @@ fn ours(arguments: Vec<OsString>) -> ExitCode {
         None => run::run(run::Call::default()),
         Some(Command::Run { config }) => run::run(run::Call { file: config, ..run::Call::default() }),
         Some(Command::Check { config }) => check::check(config),
+        Some(Command::Secrets { once: _, config }) => secrets::once(config),
         Some(Command::Healthcheck { address }) => healthcheck::healthcheck(address),
         Some(Command::Demo { folder, rate }) => demo::demo(&folder, rate.into()),
         Some(Command::Version) => version(),

@@ -107,7 +107,7 @@ pub(super) fn sources(file: Option<PathBuf>) -> Sources<'static> {
     Sources { file, environment: Environment::of_process(), files: &Disk }
 }
 
-fn format_of(configured: Option<config::Format>) -> Format {
+pub(super) fn format_of(configured: Option<config::Format>) -> Format {
     match configured {
         Some(config::Format::Json) => Format::Json,
         Some(config::Format::Human) => Format::Human,
@@ -139,6 +139,18 @@ impl Host {
             Signals::install().map_err(RunError::Signals)?
         };
         Ok(Self { runtime, signals })
+    }
+
+    /// Runs `work` to its end; `None` if a signal comes first.
+    pub(super) fn unless_stopped<T>(mut self, work: impl Future<Output = T>) -> Option<T> {
+        let outcome = self.runtime.block_on(async {
+            tokio::select! {
+                done = work => Some(done),
+                _ = self.signals.next() => None,
+            }
+        });
+        self.runtime.shutdown_background();
+        outcome
     }
 
     /// Runs the agent until it has stopped, which a signal or `life` may ask for.

@@ -16,6 +16,7 @@ mod environment;
 mod node;
 mod overrides;
 mod reference;
+mod secrets;
 mod source;
 mod typed;
 mod variables;
@@ -187,6 +188,7 @@ fn own(mut tree: Tree, sources: &Sources<'_>, problems: &mut Problems) -> Loaded
     let gives_inputs = tree.root.find(&node::Path::of("logs.inputs")).is_some();
     let mut document = tree.document(problems);
     check::check(&document, &tree, problems);
+    secrets::check(&document, &tree, problems);
     check::spool_required(&document, &tree, problems);
     if !gives_inputs {
         document.logs.inputs = default_inputs();
@@ -214,6 +216,7 @@ fn firelens(path: &Path, sources: &Sources<'_>, problems: &mut Problems) -> Load
     }
     let mut document = tree.document(problems);
     check::check(&document, &tree, problems);
+    secrets::check(&document, &tree, problems);
     let reading = fluentbit::read(path, sources.environment.variables(), sources.files);
     problems.extend(reading.problems);
     document.logs = reading.logs;

@@ -204,6 +204,19 @@ impl Path {
         Self(keys.split('.').map(|key| Step::Key(key.to_owned())).collect())
     }
 
+    /// The path of keys and items: `secrets.items[0].files[1].path`.
+    pub(super) fn of_items(text: &str) -> Self {
+        let mut path = Self::default();
+        for part in text.split('.') {
+            let (key, items) = part.split_once('[').unwrap_or((part, ""));
+            path = path.key(key);
+            for index in items.split(['[', ']']).filter_map(|index| index.parse().ok()) {
+                path = path.item(index);
+            }
+        }
+        path
+    }
+
     /// The path of a key in the node at this path.
     pub(super) fn key(&self, key: &str) -> Self {
         self.and(Step::Key(key.to_owned()))

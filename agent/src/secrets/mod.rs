@@ -12,10 +12,16 @@
 //! no value, length or hash of one is in any log, metric, page, error or panic.
 //! Never: writes a secret anywhere but through `place` and the local API.
 
-pub mod render;
+pub mod api;
+mod defaults;
+mod item;
+pub mod job;
 pub mod place;
+mod publish;
+pub mod render;
 pub mod settings;
 pub mod source;
 pub mod tell;
 pub mod value;
+mod vault;
 pub mod watch;

@@ -59,19 +59,26 @@ pub struct Set {
     /// Connections to services that could not be made, by `reason`.
     pub net_connect_failures: IntCounterVec,
 
-    /// Answers of the sources of secrets, by `secret` and `answer`.
-    pub secrets_answers: IntCounterVec,
-    /// When a secret was last found to be as it is shown, by `secret`, in seconds since 1970.
-    pub secrets_confirmed: IntGaugeVec,
-    /// The newest generation of secret files.
-    pub secrets_generation: IntGauge,
-    /// Attempts to tell of a new generation, by `who` and `outcome`.
-    pub secrets_tells: IntCounterVec,
-    /// The last generation that everybody has heard of.
-    pub secrets_heard: IntGauge,
+    /// Of the secrets job.
+    pub secrets: Secrets,
 
     /// Tasks that panicked. Each is a bug.
     pub life_panics: IntCounter,
+}
+
+/// The counters of the secrets job.
+#[derive(Debug)]
+pub struct Secrets {
+    /// Answers of the sources of secrets, by `secret` and `answer`.
+    pub answers: IntCounterVec,
+    /// When a secret was last found to be as it is shown, by `secret`, in seconds since 1970.
+    pub confirmed: IntGaugeVec,
+    /// The newest generation of secret files.
+    pub generation: IntGauge,
+    /// Attempts to tell of a new generation, by `who` and `outcome`.
+    pub tells: IntCounterVec,
+    /// The last generation that everybody has heard of.
+    pub heard: IntGauge,
 }
 
 /// One line of `docs/metrics.md`.
@@ -94,6 +101,33 @@ impl Deref for Counters {
 
     fn deref(&self) -> &Set {
         &self.0
+    }
+}
+
+impl Secrets {
+    fn new(to: &Registering) -> Self {
+        Self {
+            answers: to.counters(
+                "pillion_secrets_answers_total",
+                &["secret", "answer"],
+                "Answers of the sources of secrets: `current`, or why there was none.",
+            ),
+            confirmed: to.gauges(
+                "pillion_secrets_confirmed_timestamp_seconds",
+                &["secret"],
+                "When the secret was last found to be as it is shown. What is long ago is stale.",
+            ),
+            generation: to.gauge("pillion_secrets_generation", "The newest generation of secret files."),
+            tells: to.counters(
+                "pillion_secrets_tells_total",
+                &["who", "outcome"],
+                "Attempts to tell of a new generation of secrets: `heard` or `unheard`.",
+            ),
+            heard: to.gauge(
+                "pillion_secrets_heard_generation",
+                "The last generation of secrets that everybody who is told has heard of.",
+            ),
+        }
     }
 }
 
@@ -161,26 +195,7 @@ impl Counters {
                 &["reason"],
                 "Connections to services that could not be made, and why; nothing was sent.",
             ),
-            secrets_answers: to.counters(
-                "pillion_secrets_answers_total",
-                &["secret", "answer"],
-                "Answers of the sources of secrets: `current`, or why there was none.",
-            ),
-            secrets_confirmed: to.gauges(
-                "pillion_secrets_confirmed_timestamp_seconds",
-                &["secret"],
-                "When the secret was last found to be as it is shown. What is long ago is stale.",
-            ),
-            secrets_generation: to.gauge("pillion_secrets_generation", "The newest generation of secret files."),
-            secrets_tells: to.counters(
-                "pillion_secrets_tells_total",
-                &["who", "outcome"],
-                "Attempts to tell of a new generation of secrets: `heard` or `unheard`.",
-            ),
-            secrets_heard: to.gauge(
-                "pillion_secrets_heard_generation",
-                "The last generation of secrets that everybody who is told has heard of.",
-            ),
+            secrets: Secrets::new(&to),
             life_panics: to.counter("pillion_life_panics_total", "Tasks that panicked; each is a bug."),
             registry: to.registry,
             described: to.described,

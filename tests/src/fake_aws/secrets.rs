@@ -219,7 +219,7 @@ impl Secrets {
     /// GetParameters.
     pub(super) fn get_parameters(&self, body: &[u8], region: &str) -> Result<Value, Refusal> {
         let ask: GetParameters = super::logs::parse(body)?;
-        if !(1..=NAMES_MAX).contains(&ask.names.len()) || !ask.with_decryption {
+        if !(1..=NAMES_MAX).contains(&ask.names.len()) {
             let message = format!("{} names, decrypted: {}", ask.names.len(), ask.with_decryption);
             return Err(Refusal { code: "ValidationException", message, violation: true });
         }

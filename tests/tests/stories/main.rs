@@ -19,6 +19,7 @@ mod limits;
 mod memory;
 mod network;
 mod overload;
+mod secrets;
 mod soak;
 mod spool;
 mod stop;

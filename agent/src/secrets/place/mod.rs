@@ -40,6 +40,7 @@ use self::{
     marker::Stored,
 };
 use super::{settings::Layout, value::Value};
+use crate::limits::SECRET_FILE_BYTES_MAX;
 
 /// The user that the image's `/run/secrets` belongs to; an agent that runs as root finds it so on a fresh volume.
 const IMAGE_USER: u32 = 65_532;
@@ -166,6 +167,17 @@ impl Place {
         let number = self.current.as_ref().map_or(self.last, |(stored, _)| stored.number);
         let remains = tidied.and_then(|()| self.prune(now)).err();
         Ok(Published { number, changed, remains })
+    }
+
+    /// What the newest generation says at `path`, if it has that file.
+    pub fn shown(&self, path: &str) -> Option<Value> {
+        let (_, name) = self.current.as_ref().filter(|(stored, _)| stored.files.iter().any(|file| file == path))?;
+        let generation = match self.settings.layout {
+            Layout::Swapped => Some(self.folder.open(name).ok()?),
+            Layout::Plain => None,
+        };
+        let (folder, name) = generation.as_ref().unwrap_or(&self.folder).parent(path, None).ok()?;
+        folder.read(&name, SECRET_FILE_BYTES_MAX).ok().flatten().map(|(value, _)| value)
     }
 
     /// Removes generations that nobody needs any more.

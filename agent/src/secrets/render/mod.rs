@@ -98,6 +98,37 @@ pub fn render(secrets: &Secrets, held: &BTreeMap<String, Held>) -> Outcome {
     outcome
 }
 
+/// A file that the settings name.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// Where, below the folder.
+    pub path: String,
+    /// Permission bits, if not those of the folder.
+    pub mode: Option<Permissions>,
+    /// The names of the secrets that it shows.
+    pub of: Vec<String>,
+    /// Which version of its one secret it shows; `None` if it is made of several.
+    pub stage: Option<Stage>,
+}
+
+/// All files that the settings name.
+pub fn planned(secrets: &Secrets) -> Vec<Planned> {
+    let single = secrets.items.iter().flat_map(|item| {
+        let files = files_of(item).into_owned().into_iter();
+        files.map(|file| Planned {
+            path: file.path,
+            mode: file.mode,
+            of: vec![item.name.clone()],
+            stage: Some(file.of),
+        })
+    });
+    let combined = secrets.files.iter().map(|combined| {
+        let of = items_of(combined, secrets);
+        Planned { path: combined.path.clone(), mode: combined.mode, of, stage: None }
+    });
+    single.chain(combined).collect()
+}
+
 /// What is wrong with names, paths, URLs and templates, whatever the secrets say.
 pub fn mistakes(secrets: &Secrets) -> Vec<Mistake> {
     let mut mistakes = paths::mistakes(secrets);
@@ -138,7 +169,8 @@ fn files_of(item: &Item) -> Cow<'_, [File]> {
     Cow::Owned(vec![File { path: item.name.clone(), of: Stage::Current, format: Format::Raw, mode: None }])
 }
 
-fn version_of(held: &Held, stage: Stage) -> Option<&Version> {
+/// The version that files of `stage` show.
+pub fn version_of(held: &Held, stage: Stage) -> Option<&Version> {
     match stage {
         Stage::Current => Some(&held.current),
         Stage::Previous => held.previous.as_ref(),

@@ -31,6 +31,8 @@ pub struct Parameter {
     name: String,
     followed: Followed,
     client: Client,
+    /// Whether a `SecureString` is decrypted.
+    decrypts: bool,
     /// What the last look has brought.
     kept: Mutex<Option<Version>>,
 }
@@ -79,7 +81,13 @@ impl Parameter {
             Some(label) => Followed::Stage(label.to_owned()),
         };
         let client = client.with_answer_bytes_max(limits::SECRET_ANSWER_BYTES_MAX);
-        Self { name: name.to_owned(), followed, client, kept: Mutex::default() }
+        Self { name: name.to_owned(), followed, client, decrypts: true, kept: Mutex::default() }
+    }
+
+    /// The same, but a `SecureString` stays encrypted.
+    #[must_use]
+    pub fn sealed(self) -> Self {
+        Self { decrypts: false, ..self }
     }
 
     /// Which version is the current one.
@@ -93,7 +101,7 @@ impl Parameter {
             Wanted::Stage(stage) if stage == CURRENT => self.name.clone(),
             Wanted::Id(selector) | Wanted::Stage(selector) => format!("{}:{selector}", self.name),
         };
-        let ask = Ask { names: [&full], with_decryption: true };
+        let ask = Ask { names: [&full], with_decryption: self.decrypts };
         let body = Bytes::from(serde_json::to_vec(&ask).expect("texts and a flag are JSON"));
         let reply = self.client.call(TARGET, body, &[]).await;
         let reply = reply.map_err(|fault| SourceFault::of_aws(&full, GET, &fault))?;

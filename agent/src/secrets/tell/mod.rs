@@ -9,7 +9,6 @@ mod webhook;
 
 use std::{
     collections::BTreeMap,
-    future::Future,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -80,6 +79,11 @@ impl Heard {
     fn last(&self, who: usize) -> u64 {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(who).copied().unwrap_or(0)
     }
+}
+
+/// True if there is a signal of this name, and it can be sent.
+pub fn is_signal(name: &str) -> bool {
+    signal::signal_of(name).is_some()
 }
 
 /// All who are told, as the settings name them.
@@ -157,12 +161,10 @@ impl Teller {
         }
     }
 
-    fn once<'a>(&'a self, generation: &'a Generation) -> impl Future<Output = Result<(), Unheard>> + 'a {
-        async {
-            match &self.way {
-                Way::Webhook(caller) => caller.call(generation).await,
-                Way::Signal(signaller) => signaller.signal(),
-            }
+    async fn once(&self, generation: &Generation) -> Result<(), Unheard> {
+        match &self.way {
+            Way::Webhook(caller) => caller.call(generation).await,
+            Way::Signal(signaller) => signaller.signal(),
         }
     }
 }

@@ -19,7 +19,7 @@ pub(super) struct Signaller {
 }
 
 /// The signals that can be named.
-pub(in crate::secrets) const SIGNALS: [(&str, Signal); 6] = [
+const SIGNALS: [(&str, Signal); 6] = [
     ("HUP", Signal::HUP),
     ("USR1", Signal::USR1),
     ("USR2", Signal::USR2),
@@ -29,7 +29,7 @@ pub(in crate::secrets) const SIGNALS: [(&str, Signal); 6] = [
 ];
 
 /// The signal of this name, with or without `SIG`.
-pub(in crate::secrets) fn signal_of(name: &str) -> Option<Signal> {
+pub(super) fn signal_of(name: &str) -> Option<Signal> {
     let name = name.strip_prefix("SIG").unwrap_or(name);
     SIGNALS.iter().find(|(known, _)| *known == name).map(|(_, signal)| *signal)
 }

@@ -83,7 +83,7 @@ impl Rig {
         let (send, receive) = watch::channel(Arc::new(generation(told)));
         let (heard, noted) = (Arc::new(Heard::new(1, told)), Arc::new(AtomicUsize::new(0)));
         let note = Arc::clone(&noted);
-        let tells = counters.secrets_tells.clone();
+        let tells = counters.secrets.tells.clone();
         tokio::spawn(teller.run(0, receive, Arc::clone(&heard), tells, move || {
             note.fetch_add(1, Ordering::Relaxed);
         }));

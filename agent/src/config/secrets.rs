@@ -1,0 +1,56 @@
+//! What is wrong with the section `secrets`, beyond what its types can say.
+//!
+//! Promises: names and places only; a template or a URL pattern is not shown, for it may hold what it should not.
+//! Never: asks for a secret.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::{document::Document, node::Path, source::Tree};
+use crate::{
+    problem::{Problem, Problems},
+    secrets::{
+        render,
+        settings::{Tell, Webhook},
+        tell::is_signal,
+    },
+};
+
+/// Looks at the whole section.
+pub(super) fn check(document: &Document, tree: &Tree, problems: &mut Problems) {
+    let secrets = &document.secrets;
+    let mut error = |path: &str, what: String, hint: &str| {
+        problems.push(Problem::error(tree.place(&Path::of_items(path)), what, hint));
+    };
+    for mistake in render::mistakes(secrets) {
+        error(&mistake.place, mistake.what, "");
+    }
+    for (number, tell) in secrets.tell.iter().enumerate() {
+        match tell {
+            Tell::Webhook(webhook) if !is_near(webhook) => {
+                let what = "is not an `http` URL of this host".to_owned();
+                let hint = "write for example `http://127.0.0.1:8080/reload`";
+                error(&format!("secrets.tell[{number}].webhook.url"), what, hint);
+            }
+            Tell::Signal(signal) if !is_signal(&signal.signal) => {
+                let what = format!("there is no signal `{}`", signal.signal);
+                error(&format!("secrets.tell[{number}].signal.signal"), what, "write for example `HUP`");
+            }
+            _ => {}
+        }
+    }
+    if let Some(address) = secrets.api.as_ref().map(crate::secrets::settings::Api::address)
+        && !address.ip().is_loopback()
+    {
+        let what = format!("`{address}` is not a loopback address");
+        error("secrets.api.listen", what, "secrets are not for other hosts; write `127.0.0.1:2773`");
+    }
+}
+
+/// True for `http` on a loopback address or `localhost`.
+fn is_near(webhook: &Webhook) -> bool {
+    let Ok(uri) = webhook.url.parse::<http::Uri>() else { return false };
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let is_loopback =
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| SocketAddr::new(ip, 0).ip().is_loopback());
+    uri.scheme_str() == Some("http") && is_loopback
+}

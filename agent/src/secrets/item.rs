@@ -1,0 +1,189 @@
+//! One secret while the agent runs: its watch, its source, and what it wants to be asked.
+//!
+//! Promises: one question to the source at a time; a source that panics or hangs concerns its own secret only.
+//! Never: decides when to ask, or what to believe; [`watch`](super::watch) does.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use prometheus::{IntCounterVec, IntGauge};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, sleep_until, timeout},
+};
+use tracing::warn;
+
+use super::{
+    settings,
+    source::{Followed, Source, SourceFault, SourceFaultKind},
+    value::Held,
+    watch::{Law, Moment, Next, Watch},
+};
+use crate::tell::RateLimited;
+
+/// Between looks at a secret that does not rotate soon, and at a parameter, of which nobody says when it changes.
+const EVERY_SECRET: Duration = Duration::from_secs(900);
+const EVERY_PARAMETER: Duration = Duration::from_secs(300);
+/// The same for a file of a developer.
+const EVERY_FILE: Duration = Duration::from_secs(2);
+/// The longest that one question may take. A request to AWS has 10 s, and there may be replicas to ask.
+const QUESTION_MAX: Duration = Duration::from_secs(45);
+/// A warning about the same secret, at most so often.
+const WARN_EVERY: Duration = Duration::from_secs(60);
+
+/// One secret.
+pub(super) struct Item {
+    /// Its settings.
+    pub(super) settings: settings::Item,
+    watch: Mutex<Watch>,
+    nudge: Notify,
+    /// How often it came to rest: nothing is left to be asked until later.
+    rests: watch::Sender<u64>,
+    confirmed: IntGauge,
+    answers: IntCounterVec,
+    warned: RateLimited,
+}
+
+impl Item {
+    /// A secret whose current version is `followed`.
+    pub(super) fn new(
+        settings: settings::Item,
+        followed: Followed,
+        confirmed: IntGauge,
+        answers: IntCounterVec,
+    ) -> Self {
+        let shows = |stage| settings.files.iter().any(|file| file.of == stage);
+        let (id, every) = match &settings.from {
+            settings::From::SecretsManager(secret) => (secret.id.clone(), EVERY_SECRET),
+            settings::From::Parameter(parameter) => (parameter.name.clone(), EVERY_PARAMETER),
+            settings::From::File(path) => (path.display().to_string(), EVERY_FILE),
+        };
+        let (previous, pending) = (shows(settings::Stage::Previous), shows(settings::Stage::Pending));
+        let law = Law { id, followed, every, previous, pending };
+        Self {
+            settings,
+            watch: Mutex::new(Watch::new(law, Instant::now())),
+            nudge: Notify::new(),
+            rests: watch::Sender::new(0),
+            confirmed,
+            answers,
+            warned: RateLimited::new(WARN_EVERY),
+        }
+    }
+
+    /// What is held, if the current version is there.
+    pub(super) fn held(&self) -> Option<Held> {
+        self.watch().held().cloned()
+    }
+
+    /// True if it is denied or deleted, and its files shall go.
+    pub(super) fn is_removed(&self) -> bool {
+        self.settings.when_gone == settings::WhenGone::Remove && self.watch().is_gone()
+    }
+
+    /// Why it is not known or had, for a person.
+    pub(super) fn trouble(&self) -> Option<SourceFault> {
+        self.watch().trouble().cloned()
+    }
+
+    /// The version `id` cannot be shown. The one before is held again.
+    pub(super) fn is_unusable(&self, id: &str) {
+        self.watch().unusable(id);
+        self.nudge.notify_one();
+    }
+
+    /// Looks soon: someone has reason to think that there is something new. Returns what tells when it was done.
+    pub(super) fn look_soon(&self) -> watch::Receiver<u64> {
+        let rests = self.rests.subscribe();
+        self.watch().nudged(Instant::now());
+        self.nudge.notify_one();
+        rests
+    }
+
+    /// Asks `source` for as long as it lives, and calls `changed` when other versions are held than before.
+    pub(super) async fn run(self: Arc<Self>, source: Arc<impl Source>, changed: impl Fn()) {
+        let mut seen = self.state();
+        loop {
+            let next = self.watch().next(Instant::now());
+            match next {
+                Next::Look => {
+                    let result = within(source.look()).await;
+                    self.count(result.as_ref().err());
+                    let moment = moment();
+                    self.watch().looked(moment, result);
+                    self.note(moment);
+                }
+                Next::Fetch(wanted) => {
+                    let result = within(source.fetch(&wanted)).await;
+                    self.count(result.as_ref().err());
+                    let moment = moment();
+                    self.watch().fetched(moment, &wanted, result);
+                    self.note(moment);
+                }
+                Next::At(time) => {
+                    self.rests.send_modify(|rests| *rests += 1);
+                    tokio::select! {
+                        () = sleep_until(time) => {}
+                        () = self.nudge.notified() => {}
+                    }
+                }
+                Next::Never => {
+                    self.rests.send_modify(|rests| *rests += 1);
+                    self.nudge.notified().await;
+                }
+            }
+            let now = self.state();
+            if now != seen {
+                seen = now;
+                changed();
+            }
+        }
+    }
+
+    fn state(&self) -> (u64, bool) {
+        let watch = self.watch();
+        (watch.generation(), watch.is_gone())
+    }
+
+    fn watch(&self) -> MutexGuard<'_, Watch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, moment: Moment) {
+        if self.watch().trouble().is_none() {
+            self.confirmed.set(moment.unix);
+        }
+    }
+
+    fn count(&self, fault: Option<&SourceFault>) {
+        let answer = fault.map_or("current", |fault| match fault.kind {
+            SourceFaultKind::Transient => "transient",
+            SourceFaultKind::Throttled => "throttled",
+            SourceFaultKind::Denied => "denied",
+            SourceFaultKind::Missing => "missing",
+            SourceFaultKind::Invalid => "invalid",
+        });
+        self.answers.with_label_values(&[self.settings.name.as_str(), answer]).inc();
+        if let Some(fault) = fault
+            && let Some(suppressed) = self.warned.allow(Instant::now())
+        {
+            let held = self.watch().held().is_some();
+            warn!(secret = self.settings.name, why = %fault, held, suppressed, "a secret cannot be read; what is there stays");
+        }
+    }
+}
+
+/// Never longer than [`QUESTION_MAX`].
+async fn within<T>(question: impl Future<Output = Result<T, SourceFault>>) -> Result<T, SourceFault> {
+    timeout(QUESTION_MAX, question).await.unwrap_or_else(|_| {
+        let what = format!("no answer within {} s", QUESTION_MAX.as_secs());
+        Err(SourceFault { kind: SourceFaultKind::Transient, what, code: None, status: None })
+    })
+}
+
+fn moment() -> Moment {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    Moment { at: Instant::now(), unix: i64::try_from(unix).unwrap_or(i64::MAX), random: fastrand::f64() }
+}

@@ -1,0 +1,347 @@
+//! The secrets job put together: items, publisher, tellers, API.
+//!
+//! Promises: ready means that every required secret is on the volume, from us or from an earlier process; once ready, always
+//! ready: what was written stays.
+//! Never: ends the agent, or holds up another job.
+
+use std::{
+    net::TcpListener,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::{Notify, watch},
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use super::{
+    api::{self, ApiSettings, cache::Cache},
+    item::Item,
+    place::{Adopted, Marker, Place},
+    publish::{Outcome, Publisher, generation, report},
+    settings::{Api, Secrets},
+    source::AnySource,
+    tell::{Generation, Heard, tellers},
+    vault::{JobVault, opening},
+};
+use crate::{
+    aws::Access,
+    life::Life,
+    net::listen::Listener,
+    tell::{chain, counters::Counters},
+};
+
+/// Between tries to write a volume that refused, and between looks whether an old generation can go.
+const TIDY_EVERY: Duration = Duration::from_secs(30);
+/// Between tries to read or make the token.
+const API_TRY_EVERY: Duration = Duration::from_millis(200);
+
+/// The API's listener, bound.
+#[derive(Debug, Default)]
+pub struct Bound(Option<TcpListener>);
+
+/// What the job needs of the rest of the agent.
+pub struct Means<'a> {
+    /// To run tasks.
+    pub life: &'a Life,
+    /// To count with.
+    pub counters: &'a Counters,
+    /// To speak to AWS.
+    pub access: &'a Arc<Access>,
+}
+
+/// How the job stands.
+#[derive(Clone, Debug)]
+pub struct Standing(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Nothing is waited for any more.
+    ready: bool,
+    waiting: Vec<String>,
+    degraded: Option<String>,
+    generation: Generation,
+}
+
+/// The running job.
+pub struct Job {
+    standing: Standing,
+    ready: watch::Receiver<bool>,
+}
+
+impl Standing {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The required secrets that are not there yet, if any is waited for.
+    pub fn waiting(&self) -> Option<Vec<String>> {
+        let state = self.state();
+        (!state.ready).then(|| state.waiting.clone())
+    }
+
+    /// What does not work, for a person.
+    pub fn degraded(&self) -> Option<String> {
+        self.state().degraded.clone()
+    }
+
+    /// The newest generation.
+    pub fn generation(&self) -> Generation {
+        self.state().generation.clone()
+    }
+}
+
+/// Binds the API's listener, if there is to be one.
+pub fn bind(secrets: &Secrets) -> Bound {
+    let address = secrets.api.as_ref().map(Api::address);
+    Bound(address.and_then(|address| TcpListener::bind(address).ok()))
+}
+
+impl Job {
+    /// Starts everything, if there is something to do.
+    pub fn start(secrets: &Secrets, bound: Bound, means: &Means<'_>) -> Option<Self> {
+        if !secrets.is_wanted() {
+            return None;
+        }
+        let standing = Standing(Arc::default());
+        standing.state().waiting = required(secrets);
+        let (ready, is_ready) = watch::channel(secrets.items.is_empty());
+        standing.state().ready = secrets.items.is_empty();
+        let job = Self { standing: standing.clone(), ready: is_ready };
+        let parts = Parts::new(secrets, standing, ready, means);
+        let generations = parts.generations.subscribe();
+        let (changed, passes, items) = (Arc::clone(&parts.changed), parts.passes.subscribe(), parts.items.clone());
+        parts.start(means);
+        if let Some(settings) = &secrets.api {
+            let (ttl, size) = settings.cache();
+            let open = opening(settings, Arc::clone(means.access));
+            let cache = Cache::new(open, ttl, size, means.life.clone());
+            let vault = JobVault { cache, items, changed, passes, generations };
+            serve(settings, secrets, bound, vault, means.life);
+        }
+        Some(job)
+    }
+
+    /// How it stands.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// Waits until every required secret is written, for as long as a start may take. Else says what is missing.
+    pub async fn is_written(&mut self, within: Duration) -> Result<(), Vec<String>> {
+        let written = timeout(within, self.ready.wait_for(|ready| *ready)).await;
+        match written {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(self.standing.waiting().unwrap_or_default()),
+        }
+    }
+}
+
+fn required(secrets: &Secrets) -> Vec<String> {
+    secrets.items.iter().filter(|item| item.required).map(|item| item.name.clone()).collect()
+}
+
+fn serve(settings: &Api, secrets: &Secrets, bound: Bound, vault: JobVault, life: &Life) {
+    let address = settings.address();
+    let listener = bound.0.and_then(|listener| listener.set_nonblocking(true).is_ok().then_some(listener));
+    let Some(listener) = listener else {
+        error!(%address, "the address of the secrets API is taken; there is no API");
+        return;
+    };
+    let (settings, folder, has_items) = (settings.clone(), secrets.folder(), !secrets.items.is_empty());
+    // Apps need secrets until their own end.
+    let (own, closing) = (life.clone(), life.hurrying());
+    life.spawn("secrets-api", async move {
+        let settings = usable(&settings, &folder, has_items).await;
+        let served = api::serve(Listener::Tcp(listener), Arc::new(vault), settings, &own, closing).await;
+        if let Err(why) = served {
+            error!(%why, "the secrets API ended; restart the agent");
+        }
+    });
+}
+
+/// The settings with the token, which stands in the folder of secrets. Who makes that is `place`, if there are files.
+async fn usable(settings: &Api, folder: &Path, has_items: bool) -> ApiSettings {
+    let mut told = false;
+    loop {
+        if !has_items && let Err(why) = std::fs::create_dir_all(folder) {
+            warn!(%why, "the folder of the secrets API's token cannot be made");
+        }
+        match settings.usable(folder.to_owned()) {
+            Ok(settings) => return settings,
+            Err(why) if !told && folder.exists() => {
+                error!(why, "there is no secrets API yet; it is tried again");
+                told = true;
+            }
+            Err(_) => {}
+        }
+        sleep(API_TRY_EVERY).await;
+    }
+}
+
+/// What the publishing task has.
+struct Parts {
+    settings: Arc<Secrets>,
+    standing: Standing,
+    ready: watch::Sender<bool>,
+    items: Vec<Arc<Item>>,
+    sources: Vec<Arc<AnySource>>,
+    changed: Arc<Notify>,
+    passes: watch::Sender<u64>,
+    generations: watch::Sender<Arc<Generation>>,
+    counters: Counters,
+}
+
+impl Parts {
+    fn new(secrets: &Secrets, standing: Standing, ready: watch::Sender<bool>, means: &Means<'_>) -> Self {
+        let (mut items, mut sources) = (Vec::new(), Vec::new());
+        for settings in &secrets.items {
+            let source = match AnySource::new(&settings.from, means.access) {
+                Ok(source) => Arc::new(source),
+                Err(why) => {
+                    error!(secret = settings.name, %why, "a secret can never be read");
+                    continue;
+                }
+            };
+            let confirmed = means.counters.secrets.confirmed.with_label_values(&[&settings.name]);
+            let answers = means.counters.secrets.answers.clone();
+            items.push(Arc::new(Item::new(settings.clone(), source.followed().clone(), confirmed, answers)));
+            sources.push(source);
+        }
+        Self {
+            settings: Arc::new(secrets.clone()),
+            standing,
+            ready,
+            items,
+            sources,
+            changed: Arc::default(),
+            passes: watch::Sender::new(0),
+            generations: watch::Sender::new(Arc::default()),
+            counters: means.counters.clone(),
+        }
+    }
+
+    fn start(self, means: &Means<'_>) {
+        for (item, source) in self.items.iter().zip(&self.sources) {
+            let (item, source, changed) = (Arc::clone(item), Arc::clone(source), Arc::clone(&self.changed));
+            means.life.keep("secret", move || {
+                let changed = Arc::clone(&changed);
+                Arc::clone(&item).run(Arc::clone(&source), move || changed.notify_one())
+            });
+        }
+        if self.settings.items.is_empty() {
+            return;
+        }
+        let (life, http) = (means.life.clone(), means.access.http().clone());
+        means.life.spawn("secrets", async move {
+            let Some((place, adopted)) = self.open().await else { return };
+            let place = Arc::new(Mutex::new(place));
+            self.generations.send_replace(Arc::new(generation(adopted.marker.number, &adopted.marker.versions)));
+            self.start_tellers(&life, &http, adopted.told, &place);
+            let shown = adopted.marker.versions;
+            let publisher = Publisher::new(Arc::clone(&self.settings), self.items.clone(), Arc::clone(&place), shown);
+            self.publish(&publisher, &place, life.stopping()).await;
+        });
+    }
+
+    /// The folder on the volume. It may be mounted, or given to us, a moment later.
+    async fn open(&self) -> Option<(Place, Adopted)> {
+        let settings = self.settings.place();
+        loop {
+            let wanted = settings.clone();
+            match tokio::task::spawn_blocking(move || Place::open(&wanted)).await {
+                Ok(Ok((place, adopted))) => {
+                    let nothing = Adopted { marker: Marker::default(), told: 0 };
+                    self.standing.state().degraded = None;
+                    return Some((place, adopted.unwrap_or(nothing)));
+                }
+                Ok(Err(why)) => {
+                    let why = format!("secrets cannot be written: {}", chain(&why));
+                    if self.standing.state().degraded.replace(why.clone()).is_none() {
+                        error!(why, "the folder of secrets cannot be used; it is tried again");
+                    }
+                }
+                Err(_) => return None,
+            }
+            sleep(TIDY_EVERY / 30).await;
+        }
+    }
+
+    fn start_tellers(&self, life: &Life, http: &crate::net::http::HttpClient, told: u64, place: &Arc<Mutex<Place>>) {
+        let tellers = tellers(&self.settings.tell, http);
+        let heard = Arc::new(Heard::new(tellers.len(), told));
+        for (who, teller) in tellers.into_iter().enumerate() {
+            let (place, all, gauge) = (Arc::clone(place), Arc::clone(&heard), self.counters.secrets.heard.clone());
+            let has_heard = move || {
+                let Some(number) = all.by_all() else { return };
+                gauge.set(i64::try_from(number).unwrap_or(i64::MAX));
+                let place = Arc::clone(&place);
+                tokio::task::spawn_blocking(move || {
+                    let noted = place.lock().unwrap_or_else(PoisonError::into_inner).told(number);
+                    if let Err(why) = noted {
+                        warn!(why = %chain(&why), "who was told could not be noted; a restart may tell again");
+                    }
+                });
+            };
+            let generations = self.generations.subscribe();
+            let (heard, tells) = (Arc::clone(&heard), self.counters.secrets.tells.clone());
+            life.spawn("secrets-teller", teller.run(who, generations, heard, tells, has_heard));
+        }
+    }
+
+    /// Publishes whenever something changed, and what could not be written again after a while.
+    async fn publish(&self, publisher: &Publisher, place: &Arc<Mutex<Place>>, stopping: CancellationToken) {
+        let wait = self.settings.wait();
+        loop {
+            let outcome = publisher.publish().await;
+            let refused = matches!(outcome, Outcome::Refused(_));
+            self.note(outcome);
+            self.passes.send_modify(|passes| *passes += 1);
+            tokio::select! {
+                () = self.changed.notified() => {
+                    // Others may come with it. Until the app has anything at all, nobody waits.
+                    if *self.ready.borrow() {
+                        sleep(wait).await;
+                    }
+                }
+                () = sleep(if refused { TIDY_EVERY / 6 } else { TIDY_EVERY }) => {
+                    let place = Arc::clone(place);
+                    let tidying = tokio::task::spawn_blocking(move || {
+                        place.lock().unwrap_or_else(PoisonError::into_inner).prune(Instant::now())
+                    });
+                    let _ = tidying.await;
+                }
+                () = stopping.cancelled() => return,
+            }
+        }
+    }
+
+    fn note(&self, outcome: Outcome) {
+        let mut state = self.standing.state();
+        let news = match &outcome {
+            Outcome::Waiting(names) => std::mem::replace(&mut state.waiting, names.clone()) != *names,
+            Outcome::Refused(why) => {
+                let why = format!("secrets cannot be written: {}", chain(why));
+                state.degraded.replace(why.clone()) != Some(why)
+            }
+            Outcome::Placed(generation, _) => {
+                (state.ready, state.waiting, state.degraded) = (true, Vec::new(), None);
+                state.generation = generation.clone();
+                true
+            }
+        };
+        drop(state);
+        if news {
+            report(&outcome);
+        }
+        if let Outcome::Placed(generation, _) = outcome {
+            self.counters.secrets.generation.set(i64::try_from(generation.number).unwrap_or(i64::MAX));
+            self.generations.send_replace(Arc::new(generation));
+            self.ready.send_replace(true);
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What the local API is answered from: a cache of any secret, and the items of the configuration.
+//!
+//! Promises: a refresh ends when the files show what came of it.
+//! Never: keeps a secret longer than the cache does.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
+
+use super::{
+    api::{Ask, Freshness, Generation, Given, Kind, Refusal, Vault, cache::Cache},
+    item::Item,
+    settings,
+    source::{AnySource, Parameter, Seen, Source, SourceError, SourceFault, SourceFaultKind, Wanted},
+    value::Version,
+};
+use crate::aws::Access;
+
+/// How long a refresh may take. The source has 45 s for one question.
+const REFRESH_MAX: Duration = Duration::from_secs(50);
+
+/// Opens the source of what is asked for.
+pub(super) type Opening = Box<dyn Fn(&Ask) -> Asked + Send + Sync>;
+
+/// The job, as the API sees it.
+pub(super) struct JobVault {
+    pub(super) cache: Cache<Opening, Asked>,
+    pub(super) items: Vec<Arc<Item>>,
+    /// Has the files written.
+    pub(super) changed: Arc<Notify>,
+    /// How often they were.
+    pub(super) passes: watch::Receiver<u64>,
+    pub(super) generations: watch::Receiver<Arc<Generation>>,
+}
+
+/// A source, or why there is none.
+pub(super) enum Asked {
+    Source(Box<AnySource>),
+    Fault(SourceError),
+}
+
+/// How sources are opened for the API, whose settings name region and endpoint of what names none.
+pub(super) fn opening(api: &settings::Api, access: Arc<Access>) -> Opening {
+    let (region, endpoint) = (api.region.clone(), api.endpoint.clone());
+    Box::new(move |ask| {
+        let parameter = || settings::Parameter {
+            name: match ask.version_id.as_ref().or(ask.version_stage.as_ref()) {
+                Some(selector) => format!("{}:{selector}", ask.id),
+                None => ask.id.clone(),
+            },
+            region: region.clone().filter(|_| !ask.id.starts_with("arn:")),
+            role_arn: ask.role_arn.clone(),
+            endpoint: endpoint.clone(),
+        };
+        let opened = match ask.kind {
+            Kind::Secret => {
+                let secret = settings::SecretsManager {
+                    id: ask.id.clone(),
+                    version: ask.version_id.clone(),
+                    stage: ask.version_stage.clone(),
+                    region: region.clone().filter(|_| !ask.id.starts_with("arn:")),
+                    failover_regions: Vec::new(),
+                    role_arn: ask.role_arn.clone(),
+                    endpoint: endpoint.clone(),
+                };
+                AnySource::new(&settings::From::SecretsManager(secret), &access)
+            }
+            Kind::Parameter => AnySource::new(&settings::From::Parameter(parameter()), &access),
+            Kind::SealedParameter => Parameter::new(&parameter(), &access)
+                .map(|parameter| AnySource::Parameter(Box::new(parameter.sealed()))),
+        };
+        opened.map_or_else(Asked::Fault, |source| Asked::Source(Box::new(source)))
+    })
+}
+
+impl Source for Asked {
+    async fn look(&self) -> Result<Seen, SourceFault> {
+        match self {
+            Self::Source(source) => source.look().await,
+            Self::Fault(error) => Err(fault(error)),
+        }
+    }
+
+    async fn fetch(&self, wanted: &Wanted) -> Result<Version, SourceFault> {
+        match self {
+            Self::Source(source) => source.fetch(wanted).await,
+            Self::Fault(error) => Err(fault(error)),
+        }
+    }
+}
+
+fn fault(error: &SourceError) -> SourceFault {
+    SourceFault { kind: SourceFaultKind::Invalid, what: error.to_string(), code: None, status: None }
+}
+
+impl Vault for JobVault {
+    async fn get(&self, ask: &Ask, freshness: Freshness) -> Result<Given, Refusal> {
+        self.cache.get(ask, freshness).await
+    }
+
+    fn knows(&self, name: &str) -> bool {
+        self.items.iter().any(|item| item.settings.name == name)
+    }
+
+    async fn refresh(&self, names: Vec<String>) -> Result<(), Refusal> {
+        let is_meant = |item: &&Arc<Item>| names.is_empty() || names.contains(&item.settings.name);
+        let meant: Vec<&Arc<Item>> = self.items.iter().filter(is_meant).collect();
+        let looks: Vec<_> = meant.iter().map(|item| item.look_soon()).collect();
+        let mut passes = self.passes.clone();
+        let all = async {
+            for mut rests in looks {
+                // Once for the rest that it was in, at most, and once for the look.
+                let before = *rests.borrow_and_update();
+                let _ = rests.wait_for(|rests| *rests > before).await;
+            }
+            passes.mark_unchanged();
+            self.changed.notify_one();
+            let _ = passes.changed().await;
+        };
+        if timeout(REFRESH_MAX, all).await.is_err() {
+            return Err(Refusal::new(504, "TimeoutError", "Timeout"));
+        }
+        match meant.iter().find_map(|item| item.trouble()) {
+            None => Ok(()),
+            Some(fault) => {
+                let code = fault.code.clone().unwrap_or_else(|| "InternalFailure".to_owned());
+                Err(Refusal::new(fault.status.unwrap_or(502), &code, &fault.what))
+            }
+        }
+    }
+
+    fn generations(&self) -> watch::Receiver<Arc<Generation>> {
+        self.generations.clone()
+    }
+}

@@ -1,0 +1,324 @@
+//! Secrets: what the services say becomes files, whole and in time, whatever they say next.
+//!
+//! Promises: what a program would read on the volume is read as one would, through the links; no story asks the agent what it
+//! believes without looking at the files; no value stands in a log or a page.
+//! Never: waits for a rotation's schedule: the local API, or a start, has the agent look.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::PathBuf,
+    process::Command,
+    thread,
+};
+
+use tempfile::TempDir;
+use tests::{
+    agent::{Agent, Setup, binary, free_address},
+    fake_aws::{Action, Content, FakeAws, Operation},
+    wait::until,
+};
+
+use crate::story::SOON;
+
+const DB: &str = "prod/orders/db";
+
+/// A value that must not stand anywhere but in files and answers of the API.
+fn value(number: u32) -> String {
+    format!("{{\"username\":\"app{number}\",\"password\":\"canary-{number}#/?$\\\"\",\"port\":5432}}")
+}
+
+struct Task {
+    aws: FakeAws,
+    volume: TempDir,
+    api: std::net::SocketAddr,
+    more: String,
+}
+
+impl Task {
+    fn new() -> Self {
+        let aws = FakeAws::start();
+        aws.with_secret(DB, "v1", &value(1));
+        aws.put_parameter("/orders/flag", "one");
+        Self { aws, volume: TempDir::new().unwrap(), api: free_address().unwrap(), more: String::new() }
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.volume.path().join("secrets")
+    }
+
+    fn file(&self, name: &str) -> String {
+        fs::read_to_string(self.folder().join(name)).unwrap_or_default()
+    }
+
+    fn setup(&self) -> Setup {
+        let (folder, url, api, more) = (self.folder(), self.aws.url(), self.api, &self.more);
+        Setup::yaml(format!(
+            "logs: {{inputs: [{{forward: {{unix: '{{socket}}'}}}}], outputs: [{{to: discard}}]}}\n\
+             log: {{level: trace}}\n\
+             secrets:\n  folder: {folder}\n  wait: 1ms\n  startup_timeout: 20s\n  api: {{listen: '{api}', endpoint: '{url}', \
+             region: us-east-1}}\n{more}  items:\n\
+             \x20   - name: db\n      from: {{secrets_manager: {{id: {DB}, region: us-east-1, endpoint: '{url}'}}}}\n\
+             \x20     files:\n        - {{path: db.json}}\n        - {{path: db/username, as: {{key: username}}}}\n\
+             \x20       - {{path: db/password, as: {{key: password}}, mode: '0400'}}\n\
+             \x20       - {{path: db.url, as: {{url: 'postgres://{{username}}:{{password}}@db:{{port}}/orders'}}}}\n\
+             \x20       - {{path: previous.json, of: previous}}\n\
+             \x20   - name: flag\n      from: {{parameter: {{name: /orders/flag, region: us-east-1, endpoint: '{url}'}}}}\n",
+            folder = folder.display()
+        ))
+    }
+
+    fn start(&self) -> Agent {
+        let agent = Agent::start(&self.setup()).unwrap();
+        until(SOON, || format!("the secrets: {}", agent.log()), || agent.get("/readyz").0 == 200);
+        until(SOON, || "the API".to_owned(), || !self.token().is_empty() && self.ask("GET", "/ping").0 == 200);
+        agent
+    }
+
+    /// A new version is current, and the one before is previous.
+    fn rotate(&self, number: u32) {
+        self.aws.change_secret(DB, |secret| {
+            secret.put(&format!("v{number}"), Content::Text(value(number)), "AWSPENDING");
+            secret.move_stage("AWSCURRENT", &format!("v{number}"));
+        });
+    }
+
+    /// Asks the agent to look now, as an app does whose password was refused.
+    fn refresh(&self) -> u16 {
+        self.ask("POST", "/v1/agent/refresh").0
+    }
+
+    fn token(&self) -> String {
+        self.file("token").trim().to_owned()
+    }
+
+    fn ask(&self, method: &str, path: &str) -> (u16, String) {
+        self.ask_with(&self.token(), method, path)
+    }
+
+    fn ask_with(&self, token: &str, method: &str, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.api).unwrap();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nX-Aws-Parameters-Secrets-Token: {token}\r\n\
+             Content-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        (head.split(' ').nth(1).unwrap_or("0").parse().unwrap(), body.to_owned())
+    }
+
+    fn is_whole(&self, number: u32) {
+        assert_eq!(self.file("db.json"), value(number));
+        assert_eq!(self.file("db/username"), format!("app{number}"));
+        assert_eq!(self.file("db/password"), format!("canary-{number}#/?$\""));
+        let url = format!("postgres://app{number}:canary-{number}%23%2F%3F%24%22@db:5432/orders");
+        assert_eq!(self.file("db.url"), url);
+    }
+}
+
+/// Ends an agent, and looks for values where none may be.
+fn end(agent: Agent) {
+    let pages = ["/metrics", "/status", "/healthz", "/readyz"].map(|page| agent.get(page).1);
+    let ended = agent.stop(SOON);
+    ended.assert_clean();
+    for text in pages.iter().chain([&ended.log]) {
+        assert!(!text.contains("canary"), "a value is shown: {text}");
+    }
+}
+
+/// Every secret is a file before the agent calls itself well; a rotation is a new generation of all files at once; the version
+/// before is there too; modes are as they were asked for.
+#[test]
+fn a_rotated_secret_reaches_the_files() {
+    let task = Task::new();
+    let agent = task.start();
+    task.is_whole(1);
+    assert_eq!((task.file("flag"), task.file("previous.json")), ("one".to_owned(), String::new()));
+    let mode = |name: &str| fs::metadata(task.folder().join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("db.json"), mode("db/password")), (0o440, 0o400));
+    assert_eq!(agent.get("/healthz").0, 200);
+    for number in 2..6 {
+        task.rotate(number);
+        task.aws.put_parameter("/orders/flag", &number.to_string());
+        assert_eq!(task.refresh(), 200, "{}", agent.log());
+        task.is_whole(number);
+        assert_eq!((task.file("flag"), task.file("previous.json")), (number.to_string(), value(number - 1)));
+    }
+    let fetched = task.aws.asked(Operation::GetSecretValue);
+    assert_eq!(task.refresh(), 200);
+    assert_eq!(task.aws.asked(Operation::GetSecretValue), fetched, "a version is fetched once");
+    task.aws.assert_no_violations();
+    end(agent);
+}
+
+/// Throttled, denied, deleted, or of no use: what is there stays, whole, and the agent stays well.
+#[test]
+fn whatever_the_service_says_what_is_there_stays() {
+    let task = Task::new();
+    let agent = task.start();
+    let looks = || task.aws.asked(Operation::DescribeSecret) + task.aws.asked(Operation::GetSecretValue);
+    // Who is throttled does not hurry when it is asked to: that one comes last.
+    for fault in [
+        Action::Status(500, None),
+        Action::Error(400, "AccessDeniedException", "scripted"),
+        Action::Error(400, "ResourceNotFoundException", "scripted"),
+        Action::Throttle,
+    ] {
+        for operation in [Operation::DescribeSecret, Operation::GetSecretValue] {
+            task.aws.always(operation, fault.clone());
+        }
+        let before = looks();
+        let _ = task.refresh();
+        until(SOON, || format!("a look: {fault:?}"), || looks() > before);
+        task.is_whole(1);
+        assert_eq!(agent.get("/healthz").0, 200);
+    }
+    for operation in [Operation::DescribeSecret, Operation::GetSecretValue] {
+        task.aws.heal(operation);
+    }
+    end(agent);
+
+    // A version without the member that a file shows: the one before stays, of all files.
+    let agent = task.start();
+    task.aws.change_secret(DB, |secret| {
+        let text = "{\"username\":\"canary-new\"}".to_owned();
+        secret.put("bad", Content::Text(text), "AWSCURRENT");
+    });
+    let _ = task.refresh();
+    until(SOON, || "an error that says so".to_owned(), || agent.log().contains("cannot be shown"));
+    task.is_whole(1);
+    task.rotate(3);
+    assert_eq!(task.refresh(), 200);
+    task.is_whole(3);
+    end(agent);
+}
+
+/// What is on the volume is there at once after a restart, without the service, and is not written again.
+#[test]
+fn a_restart_takes_over_what_is_on_the_volume() {
+    let task = Task::new();
+    end(task.start());
+    let generation = fs::read_link(task.folder().join("..data")).unwrap();
+    let inode = fs::metadata(task.folder().join("db.json")).unwrap().ino();
+    for operation in [Operation::DescribeSecret, Operation::GetSecretValue, Operation::GetParameters] {
+        task.aws.always(operation, Action::Status(503, None));
+    }
+    let agent = task.start();
+    task.is_whole(1);
+    for operation in [Operation::DescribeSecret, Operation::GetSecretValue, Operation::GetParameters] {
+        task.aws.heal(operation);
+    }
+    until(SOON, || "a look".to_owned(), || task.aws.asked(Operation::GetSecretValue) > 1);
+    assert_eq!(fs::read_link(task.folder().join("..data")).unwrap(), generation);
+    assert_eq!(fs::metadata(task.folder().join("db.json")).unwrap().ino(), inode);
+    task.rotate(2);
+    until(SOON, || "the rotation".to_owned(), || task.refresh() == 200 && task.file("db.json") == value(2));
+    end(agent);
+}
+
+/// An init container writes everything and ends; without the service it ends with an error that says which, and nothing is
+/// half there.
+#[test]
+fn an_init_container_writes_all_or_says_what_is_missing() {
+    let task = Task::new();
+    let once = |task: &Task, timeout: &str| {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("pillion.yaml");
+        let config = task.setup().config.replace("startup_timeout: 20s", &format!("startup_timeout: {timeout}"));
+        fs::write(&file, config).unwrap();
+        let output = Command::new(binary().unwrap())
+            .args(["secrets", "--once", "--config"])
+            .arg(&file)
+            .env_clear()
+            .envs([
+                ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+                ("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"),
+            ])
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    task.aws.always(Operation::GetSecretValue, Action::Error(400, "AccessDeniedException", "scripted"));
+    let (code, said) = once(&task, "1s");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("not written within 1 s: db") && said.contains("secretsmanager:GetSecretValue"), "{said}");
+    assert!(!task.folder().join("flag").exists() && !task.folder().join("db.json").exists());
+    task.aws.heal(Operation::GetSecretValue);
+    let (code, said) = once(&task, "20s");
+    assert_eq!(code, Some(0), "{said}");
+    task.is_whole(1);
+    assert!(!said.contains("canary"), "{said}");
+    // The sidecar that comes after it takes over.
+    let agent = task.start();
+    task.is_whole(1);
+    end(agent);
+}
+
+/// The app is told of each generation until it has heard, also of one that came while it did not listen, and also by the next
+/// agent.
+#[test]
+fn the_app_is_told_until_it_has_heard() {
+    let mut task = Task::new();
+    let address = free_address().unwrap();
+    task.more = format!("  tell: [{{webhook: {{url: 'http://{address}/reload'}}}}]\n");
+    let agent = task.start();
+    until(
+        SOON,
+        || "an attempt in vain".to_owned(),
+        || agent.metrics().sum("pillion_secrets_tells_total", &[("outcome", "unheard")]) > 0.0,
+    );
+    end(agent);
+    let agent = task.start();
+    let listener = TcpListener::bind(address).unwrap();
+    let told = |listener: &TcpListener| {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut bytes = vec![0; 8_192];
+        let mut have = 0;
+        loop {
+            have += stream.read(&mut bytes[have..]).unwrap();
+            let text = String::from_utf8_lossy(&bytes[..have]).into_owned();
+            if let Some((_, body)) = text.split_once("\r\n\r\n")
+                && let Ok(body) = serde_json::from_str::<serde_json::Value>(body)
+            {
+                stream.write_all(b"HTTP/1.1 204 Yes\r\nConnection: close\r\n\r\n").unwrap();
+                return body;
+            }
+        }
+    };
+    let body = told(&listener);
+    assert_eq!(body["versions"]["db"], "v1", "{body}");
+    let heard = thread::spawn(move || told(&listener));
+    task.rotate(2);
+    assert_eq!(task.refresh(), 200);
+    let body = heard.join().unwrap();
+    assert_eq!((&body["versions"]["db"], body["generation"].as_u64()), (&serde_json::json!("v2"), Some(2)), "{body}");
+    assert!(!body.to_string().contains("canary"));
+    until(SOON, || "that is noted".to_owned(), || agent.metrics().sum("pillion_secrets_heard_generation", &[]) >= 2.0);
+    end(agent);
+}
+
+/// The API of AWS's agent: the token, the answer, what is not there.
+#[test]
+fn the_local_api_answers_as_the_agent_of_aws_does() {
+    let task = Task::new();
+    let agent = task.start();
+    let (status, body) = task.ask("GET", &format!("/secretsmanager/get?secretId={DB}"));
+    assert_eq!(status, 200, "{body}");
+    let answer: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((&answer["SecretString"], &answer["Name"]), (&value(1).into(), &DB.into()));
+    assert_eq!((&answer["VersionId"], &answer["VersionStages"][0]), (&"v1".into(), &"AWSCURRENT".into()));
+    let asked = task.aws.asked(Operation::GetSecretValue);
+    assert_eq!(task.ask("GET", &format!("/v1/{DB}")).0, 200);
+    assert_eq!(task.aws.asked(Operation::GetSecretValue), asked, "from memory");
+    let (status, body) = task.ask("GET", "/secretsmanager/get?secretId=nobody");
+    assert!(status == 400 && body.contains("ResourceNotFoundException"), "{status} {body}");
+    let (status, body) = task.ask("GET", "/systemsmanager/parameters/get?name=%2Forders%2Fflag");
+    assert!(status == 200 && body.contains("\"Value\":\"one\""), "{status} {body}");
+    assert_eq!(task.ask("GET", "/ping"), (200, "healthy".to_owned()));
+    assert_eq!(task.ask_with("nobody", "GET", "/v1/prod/orders/db"), (403, "Bad Token".to_owned()));
+    end(agent);
+}
