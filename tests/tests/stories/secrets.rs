@@ -99,12 +99,16 @@ impl Task {
     }
 
     fn ask_with(&self, token: &str, method: &str, path: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.api).unwrap();
-        let head = format!(
+        self.say(&format!(
             "{method} {path} HTTP/1.1\r\nHost: localhost\r\nX-Aws-Parameters-Secrets-Token: {token}\r\n\
              Content-Length: 0\r\nConnection: close\r\n\r\n"
-        );
-        stream.write_all(head.as_bytes()).unwrap();
+        ))
+    }
+
+    /// The status and the body of what is answered to these bytes.
+    fn say(&self, request: &str) -> (u16, String) {
+        let Ok(mut stream) = TcpStream::connect(self.api) else { return (0, String::new()) };
+        stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
@@ -320,5 +324,69 @@ fn the_local_api_answers_as_the_agent_of_aws_does() {
     assert!(status == 200 && body.contains("\"Value\":\"one\""), "{status} {body}");
     assert_eq!(task.ask("GET", "/ping"), (200, "healthy".to_owned()));
     assert_eq!(task.ask_with("nobody", "GET", "/v1/prod/orders/db"), (403, "Bad Token".to_owned()));
+    end(agent);
+}
+
+/// Who may not ask is told so in the original's order: a request that came through a proxy, then a page that was lured here,
+/// then the token, then the method, then the path. None of them learns anything, and none harms who comes next.
+#[test]
+fn the_local_api_lets_nobody_through_who_may_not_ask() {
+    let task = Task::new();
+    let agent = task.start();
+    let token = task.token();
+    let get = format!("/secretsmanager/get?secretId={DB}");
+    let good = format!("X-Aws-Parameters-Secrets-Token: {token}");
+    let vault = format!("X-Vault-Token: {token}");
+    for (head, status, body) in [
+        (format!("GET {get} HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 10.0.0.1"), 400, "Forwarded"),
+        (format!("GET {get} HTTP/1.1\r\nHost: localhost\r\nForwarded: for=x\r\n{good}"), 400, "Forwarded"),
+        (format!("GET {get} HTTP/1.1\r\nHost: localhost\r\nVia: 1.1 x\r\n{good}"), 400, "Forwarded"),
+        (format!("GET {get} HTTP/1.1\r\nHost: evil.example\r\n{good}"), 403, "Bad Host"),
+        (format!("GET {get} HTTP/1.1\r\nHost: evil@localhost\r\n{good}"), 403, "Bad Host"),
+        (format!("GET {get} HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\n{good}"), 403, "Bad Origin"),
+        (format!("GET {get} HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: cross-site\r\n{good}"), 403, "Bad Origin"),
+        (format!("GET {get} HTTP/1.1\r\nHost: localhost"), 403, "Bad Token"),
+        (format!("GET {get} HTTP/1.1\r\nHost: localhost\r\nX-Vault-Token: {}", &token[1..]), 403, "Bad Token"),
+        (format!("GET {get} HTTP/1.1\r\nHost: localhost\r\nX-Vault-Token: "), 403, "Bad Token"),
+        (format!("POST {get} HTTP/1.1\r\nHost: localhost\r\nX-Vault-Token: x"), 403, "Bad Token"),
+        (format!("POST {get} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n{good}"), 405, "Not allowed"),
+        (format!("GET {get} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n{good}\r\n\r\nx"), 400, "Bad Request"),
+        (format!("GET /nowhere HTTP/1.1\r\nHost: localhost\r\n{good}"), 404, "Not found"),
+        (format!("GET http://localhost{get} HTTP/1.1\r\nHost: localhost\r\n{good}"), 400, "Bad Request"),
+        (format!("GET {get} HTTP/1.1\r\nHost: 127.0.0.1:2773\r\n{vault}"), 200, ""),
+        (format!("GET {get} HTTP/1.1\r\nHost: [::1]\r\n{good}"), 200, ""),
+        ("GET /ping HTTP/1.1\r\nHost: localhost".to_owned(), 200, "healthy"),
+    ] {
+        let (said, answer) = task.say(&format!("{head}\r\nConnection: close\r\n\r\n"));
+        let shown = head.replace(&token, "TOKEN");
+        assert_eq!(said, status, "{shown}");
+        assert_eq!(answer.contains("canary"), status == 200 && body.is_empty(), "{shown}");
+        assert!(answer.contains(body), "{shown}: {answer}");
+    }
+    end(agent);
+}
+
+/// What is known is answered at once, whatever the service says, and a hundred who ask for the same are one question.
+#[test]
+fn the_local_api_answers_from_memory_while_the_service_is_down() {
+    let mut task = Task::new();
+    task.more = "    ttl: 0s\n".to_owned();
+    // With a time to live of nothing each request has the agent look.
+    let setup = task.setup();
+    let config = setup.config.replace("region: us-east-1}\n    ttl: 0s\n", "region: us-east-1, ttl: 0s}\n");
+    let agent = Agent::start(&Setup { config, ..setup }).unwrap();
+    until(SOON, || agent.log(), || agent.get("/readyz").0 == 200 && !task.token().is_empty());
+    until(SOON, || "the API".to_owned(), || task.ask("GET", "/ping").0 == 200);
+    let get = format!("/secretsmanager/get?secretId={DB}");
+    assert_eq!(task.ask("GET", &get).0, 200);
+    for operation in [Operation::DescribeSecret, Operation::GetSecretValue] {
+        task.aws.always(operation, Action::Throttle);
+    }
+    for _ in 0..20 {
+        let (status, body) = task.ask("GET", &get);
+        assert!(status == 200 && body.contains("canary-1"), "stale is better than nothing: {status}");
+    }
+    let (status, _) = task.ask("GET", "/secretsmanager/get?secretId=never-seen");
+    assert_eq!(status, 400, "what is not known cannot be answered");
     end(agent);
 }
