@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::{
     sync::{Notify, watch},
     time::{sleep, timeout},
@@ -107,6 +108,7 @@ impl Job {
         if !secrets.is_wanted() {
             return None;
         }
+        leave_no_core();
         let standing = Standing(Arc::default());
         standing.state().waiting = required(secrets);
         let (ready, is_ready) = watch::channel(secrets.items.is_empty());
@@ -138,6 +140,14 @@ impl Job {
             Ok(Ok(_)) => Ok(()),
             _ => Err(self.standing.waiting().unwrap_or_default()),
         }
+    }
+}
+
+/// A core file would hold every value.
+fn leave_no_core() {
+    let nothing = Rlimit { current: Some(0), maximum: Some(0) };
+    if let Err(why) = setrlimit(Resource::Core, nothing) {
+        warn!(%why, "the kernel may write core files, which would hold secrets");
     }
 }
 

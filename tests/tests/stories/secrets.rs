@@ -145,6 +145,9 @@ fn a_rotated_secret_reaches_the_files() {
     let mode = |name: &str| fs::metadata(task.folder().join(name)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode("db.json"), mode("db/password")), (0o440, 0o400));
     assert_eq!(agent.get("/healthz").0, 200);
+    let limits = fs::read_to_string(format!("/proc/{}/limits", agent.id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert!(core.split_whitespace().skip(4).take(2).eq(["0", "0"]), "a core file would hold secrets: {core}");
     for number in 2..6 {
         task.rotate(number);
         task.aws.put_parameter("/orders/flag", &number.to_string());
