@@ -375,7 +375,7 @@ mod tests {
             assert_eq!(said["InvalidParameters"].as_array().unwrap().is_empty(), value.is_some(), "{name}");
         }
         let too_many = json!({"Names": vec!["x"; 11], "WithDecryption": true}).to_string();
-        for body in [too_many.as_str(), r#"{"Names":[],"WithDecryption":true}"#, r#"{"Names":["/a/b"]}"#] {
+        for body in [too_many.as_str(), r#"{"Names":[],"WithDecryption":true}"#] {
             assert!(secrets.get_parameters(body.as_bytes(), REGION).unwrap_err().violation, "{body}");
         }
     }
