@@ -39,8 +39,8 @@ pub(super) struct Item {
     pub(super) settings: settings::Item,
     watch: Mutex<Watch>,
     nudge: Notify,
-    /// How often it came to rest: nothing is left to be asked until later.
-    rests: watch::Sender<u64>,
+    /// How many looks had begun when it last came to rest: nothing is left to be asked until later.
+    rested: watch::Sender<u64>,
     confirmed: IntGauge,
     answers: IntCounterVec,
     warned: RateLimited,
@@ -66,7 +66,7 @@ impl Item {
             settings,
             watch: Mutex::new(Watch::new(law, Instant::now())),
             nudge: Notify::new(),
-            rests: watch::Sender::new(0),
+            rested: watch::Sender::new(0),
             confirmed,
             answers,
             warned: RateLimited::new(WARN_EVERY),
@@ -94,12 +94,17 @@ impl Item {
         self.nudge.notify_one();
     }
 
-    /// Looks soon: someone has reason to think that there is something new. Returns what tells when it was done.
-    pub(super) fn look_soon(&self) -> watch::Receiver<u64> {
-        let rests = self.rests.subscribe();
-        self.watch().nudged(Instant::now());
+    /// Looks soon: someone has reason to think that there is something new. Ends when what that look brought is held. At once
+    /// if nobody may be hurried.
+    pub(super) fn look_soon(&self) -> impl Future<Output = ()> + use<> {
+        let look = self.watch().nudged(Instant::now());
+        let mut rested = self.rested.subscribe();
         self.nudge.notify_one();
-        rests
+        async move {
+            let Some(look) = look else { return };
+            // The sender is the item's; without it there is nothing to wait for.
+            let _ = rested.wait_for(|&looks| looks >= look).await;
+        }
     }
 
     /// Asks `source` for as long as it lives, and calls `changed` when other versions are held than before.
@@ -123,14 +128,14 @@ impl Item {
                     self.note(moment);
                 }
                 Next::At(time) => {
-                    self.rests.send_modify(|rests| *rests += 1);
+                    self.rest();
                     tokio::select! {
                         () = sleep_until(time) => {}
                         () = self.nudge.notified() => {}
                     }
                 }
                 Next::Never => {
-                    self.rests.send_modify(|rests| *rests += 1);
+                    self.rest();
                     self.nudge.notified().await;
                 }
             }
@@ -140,6 +145,10 @@ impl Item {
                 changed();
             }
         }
+    }
+
+    fn rest(&self) {
+        self.rested.send_replace(self.watch().looks());
     }
 
     fn state(&self) -> (u64, bool) {
@@ -186,4 +195,65 @@ async fn within<T>(question: impl Future<Output = Result<T, SourceFault>>) -> Re
 fn moment() -> Moment {
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     Moment { at: Instant::now(), unix: i64::try_from(unix).unwrap_or(i64::MAX), random: fastrand::f64() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, sync::atomic::AtomicU64, sync::atomic::Ordering};
+
+    use super::*;
+    use crate::{
+        life::Life,
+        secrets::{
+            source::{CURRENT, Seen, Wanted},
+            value::{Content, Value, Version},
+        },
+        tell::counters::Counters,
+    };
+
+    /// A secret whose version changes when the test says so. Each answer takes a while.
+    #[derive(Default)]
+    struct Scripted(AtomicU64);
+
+    impl Source for Scripted {
+        async fn look(&self) -> Result<Seen, SourceFault> {
+            let versions = BTreeMap::from([(self.0.load(Ordering::Relaxed).to_string(), vec![CURRENT.to_owned()])]);
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            Ok(Seen { versions, ..Seen::default() })
+        }
+
+        async fn fetch(&self, wanted: &Wanted) -> Result<Version, SourceFault> {
+            let Wanted::Id(id) = wanted else { panic!("by version") };
+            let content = Content::Text(Value::new(Vec::new()));
+            Ok(Version { id: id.clone(), stages: Vec::new(), created: None, content })
+        }
+    }
+
+    /// An app whose password was refused twice within a second was told "done" the second time before the look that it had
+    /// asked for began: the item had come to rest in between, until that look was due. It then read the old password again.
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_gets_what_was_there_when_it_asked_however_often_it_asks() {
+        let (life, counters) = (Life::default(), Counters::new());
+        let settings = settings::Item {
+            name: "db".to_owned(),
+            from: settings::From::File("unused".into()),
+            required: true,
+            when_gone: settings::WhenGone::default(),
+            files: Vec::new(),
+        };
+        let confirmed = counters.secrets.confirmed.with_label_values(&["db"]);
+        let followed = Followed::Stage(CURRENT.to_owned());
+        let item = Arc::new(Item::new(settings, followed, confirmed, counters.secrets.answers.clone()));
+        let source = Arc::new(Scripted::default());
+        life.spawn("item", Arc::clone(&item).run(Arc::clone(&source), || {}));
+        let begun = Instant::now();
+        for rotation in 1..200 {
+            // Also in the middle of a look, and in the middle of the rest behind it.
+            tokio::time::sleep(Duration::from_millis(rotation * 7 % 1_100)).await;
+            source.0.store(rotation, Ordering::Relaxed);
+            item.look_soon().await;
+            let held = item.held().expect("looked at").current.id;
+            assert_eq!(held, rotation.to_string(), "after {:?}", begun.elapsed());
+        }
+    }
 }

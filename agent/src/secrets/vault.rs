@@ -111,10 +111,8 @@ impl Vault for JobVault {
         let looks: Vec<_> = meant.iter().map(|item| item.look_soon()).collect();
         let mut passes = self.passes.clone();
         let all = async {
-            for mut rests in looks {
-                // Once for the rest that it was in, at most, and once for the look.
-                let before = *rests.borrow_and_update();
-                let _ = rests.wait_for(|rests| *rests > before).await;
+            for look in looks {
+                look.await;
             }
             passes.mark_unchanged();
             self.changed.notify_one();

@@ -87,8 +87,9 @@ pub struct Watch {
     retries: BTreeMap<String, Retry>,
     /// `None` if it is never looked at.
     look_at: Option<Instant>,
-    /// When the last look began.
+    /// When the last look began, and how many did.
     began: Option<Instant>,
+    looks: u64,
     is_looking: bool,
     is_nudged: bool,
     rhythm: Rhythm,
@@ -129,6 +130,7 @@ impl Watch {
             unusable: BTreeSet::new(),
             retries: BTreeMap::new(),
             began: None,
+            looks: 0,
             is_looking: false,
             is_nudged: false,
             rhythm: Rhythm::new(law.every),
@@ -163,6 +165,7 @@ impl Watch {
     pub fn next(&mut self, now: Instant) -> Next {
         if self.look_at.is_some_and(|at| at <= now) {
             (self.began, self.is_looking) = (Some(now), true);
+            self.looks += 1;
             return Next::Look;
         }
         let mut at = self.look_at;
@@ -175,12 +178,17 @@ impl Watch {
         at.map_or(Next::Never, Next::At)
     }
 
-    /// Someone has reason to think that there is something new. Means nothing for a version that is fixed, and does not hurry a
-    /// service that throttles.
-    pub fn nudged(&mut self, now: Instant) {
-        let Some(look_at) = self.look_at else { return };
+    /// How many looks have begun.
+    pub fn looks(&self) -> u64 {
+        self.looks
+    }
+
+    /// Someone has reason to think that there is something new. Returns the number of the first look that cannot be older than
+    /// the reason. There is none for a version that is fixed, nor for a service that throttles, which is not hurried.
+    pub fn nudged(&mut self, now: Instant) -> Option<u64> {
+        let look_at = self.look_at?;
         if self.look_fault.as_ref().is_some_and(|fault| fault.kind == SourceFaultKind::Throttled) {
-            return;
+            return None;
         }
         if self.is_looking {
             // What that look sees may be older than the reason.
@@ -188,6 +196,7 @@ impl Watch {
         }
         let earliest = self.began.map_or(now, |began| now.max(began + NUDGED));
         self.look_at = Some(look_at.min(earliest));
+        Some(self.looks + 1)
     }
 
     /// A look has ended.

@@ -345,14 +345,14 @@ fn who_asks_is_heard_at_once_but_no_more_than_once_a_second() {
     life.now += Duration::from_secs(5);
     life.watch.nudged(life.now);
     assert_eq!(life.watch.next(life.now), Next::Look);
-    life.watch.nudged(life.now);
+    assert_eq!(life.watch.nudged(life.now), Some(life.watch.looks() + 1));
     life.watch.looked(life.moment(), Ok(seen("v1 CURRENT")));
     assert_eq!(life.watch.next(life.now), Next::At(life.now + NUDGED));
 
     // A service that throttles is not hurried.
     life.look(Err(fault(SourceFaultKind::Throttled)));
     let before = life.watch.next(life.now);
-    life.watch.nudged(life.now);
+    assert_eq!(life.watch.nudged(life.now), None);
     assert_eq!(life.watch.next(life.now), before);
 }
 
