@@ -231,108 +231,108 @@ mod tests {
         }
     }
 
+    const URIS: &[&str] = &[
+        "/ping",
+        "/secretsmanager/get?secretId=MyTest",
+        "/secretsmanager/get?secretId=a%2Fb+c",
+        "/secretsmanager/get?secretId=a%2Fb&versionId=v&versionStage=AWSPENDING&refreshNow=TRUE",
+        "/secretsmanager/get?secretId=a&secretId=b&refreshNow=0",
+        "/secretsmanager/get?secretId=a&roleArn=arn:aws:iam::123456789012:role/path/r",
+        "/secretsmanager/get?secretId=a&roleArn=arn:aws:iam::12345678901:role/r",
+        "/secretsmanager/get?secretId=a&refreshNow=yes&x=1",
+        "/secretsmanager/get?secretId=a&x=1&refreshNow=yes",
+        "/secretsmanager/get",
+        "/secretsmanager/get?secretId=",
+        "/secretsmanager/get/?secretId=a",
+        "/v1/",
+        "/v1/My/Test?versionStage=AWSPREVIOUS",
+        "/v1/My%2FTest",
+        "/v1/My%20Test",
+        "/v1/My%2",
+        "/v1/a/./b/../c",
+        "/v1/a/%2e%2E/c",
+        "/v1/../ping",
+        "/v1/a?secretId=b",
+        "/v1/agent/refresh",
+        "/v1/agent/events?since=7",
+        "/v1/agent/events?since=-7",
+        "/v1/agent/other",
+        "/systemsmanager/parameters/get/?name=%2Fa%2Fb&version=3&label=prod&withDecryption=true",
+        "/systemsmanager/parameters/get?name=a&label=prod",
+        "/systemsmanager/parameters/get?version=3",
+        "/systemsmanager/parameters/get?name=a&withDecryption=1",
+        "/",
+        "/etc/passwd",
+    ];
+
     /// The original's parameters, in its order of complaints, and ours.
     #[test]
-    #[expect(clippy::too_many_lines, reason = "a table")]
     fn every_way_to_ask() {
-        let uris = [
-            "/ping",
-            "/secretsmanager/get?secretId=MyTest",
-            "/secretsmanager/get?secretId=a%2Fb+c",
-            "/secretsmanager/get?secretId=a%2Fb&versionId=v&versionStage=AWSPENDING&refreshNow=TRUE",
-            "/secretsmanager/get?secretId=a&secretId=b&refreshNow=0",
-            "/secretsmanager/get?secretId=a&roleArn=arn:aws:iam::123456789012:role/path/r",
-            "/secretsmanager/get?secretId=a&roleArn=arn:aws:iam::12345678901:role/r",
-            "/secretsmanager/get?secretId=a&refreshNow=yes&x=1",
-            "/secretsmanager/get?secretId=a&x=1&refreshNow=yes",
-            "/secretsmanager/get",
-            "/secretsmanager/get?secretId=",
-            "/secretsmanager/get/?secretId=a",
-            "/v1/",
-            "/v1/My/Test?versionStage=AWSPREVIOUS",
-            "/v1/My%2FTest",
-            "/v1/My%20Test",
-            "/v1/My%2",
-            "/v1/a/./b/../c",
-            "/v1/a/%2e%2E/c",
-            "/v1/../ping",
-            "/v1/a?secretId=b",
-            "/v1/agent/refresh",
-            "/v1/agent/events?since=7",
-            "/v1/agent/events?since=-7",
-            "/v1/agent/other",
-            "/systemsmanager/parameters/get/?name=%2Fa%2Fb&version=3&label=prod&withDecryption=true",
-            "/systemsmanager/parameters/get?name=a&label=prod",
-            "/systemsmanager/parameters/get?version=3",
-            "/systemsmanager/parameters/get?name=a&withDecryption=1",
-            "/",
-            "/etc/passwd",
-        ];
-        let table = uris.map(|uri| format!("{uri}\n    {}", said(uri))).join("\n");
-        assert_snapshot!(table, @r#"
-        /ping
-            Ok(Ping)
-        /secretsmanager/get?secretId=MyTest
-            Secret MyTest - - - Cached
-        /secretsmanager/get?secretId=a%2Fb+c
-            Err(Name)
-        /secretsmanager/get?secretId=a%2Fb&versionId=v&versionStage=AWSPENDING&refreshNow=TRUE
-            Secret a/b v AWSPENDING - Now
-        /secretsmanager/get?secretId=a&secretId=b&refreshNow=0
-            Secret b - - - Cached
-        /secretsmanager/get?secretId=a&roleArn=arn:aws:iam::123456789012:role/path/r
-            Secret a - - arn:aws:iam::123456789012:role/path/r Cached
-        /secretsmanager/get?secretId=a&roleArn=arn:aws:iam::12345678901:role/r
-            Err(Text(400, "invalid roleArn format, expected arn:<partition>:iam::<account>:role/<name>"))
-        /secretsmanager/get?secretId=a&refreshNow=yes&x=1
-            Err(Text(400, "invalid refreshNow value"))
-        /secretsmanager/get?secretId=a&x=1&refreshNow=yes
-            Err(Text(400, "unknown parameter: x"))
-        /secretsmanager/get
-            Err(Text(400, "missing parameter secretId"))
-        /secretsmanager/get?secretId=
-            Err(Text(400, "missing parameter secretId"))
-        /secretsmanager/get/?secretId=a
-            Err(Text(404, "Not found"))
-        /v1/
-            Err(Text(400, "missing secret ID"))
-        /v1/My/Test?versionStage=AWSPREVIOUS
-            Secret My/Test - AWSPREVIOUS - Cached
-        /v1/My%2FTest
-            Secret My/Test - - - Cached
-        /v1/My%20Test
-            Err(Name)
-        /v1/My%2
-            Err(Name)
-        /v1/a/./b/../c
-            Secret a/c - - - Cached
-        /v1/a/%2e%2E/c
-            Secret c - - - Cached
-        /v1/../ping
-            Err(Text(404, "Not found"))
-        /v1/a?secretId=b
-            Err(Text(400, "unknown parameter: secretId"))
-        /v1/agent/refresh
-            Ok(Refresh)
-        /v1/agent/events?since=7
-            Ok(Events(Some(7)))
-        /v1/agent/events?since=-7
-            Err(Text(400, "invalid since value"))
-        /v1/agent/other
-            Secret agent/other - - - Cached
-        /systemsmanager/parameters/get/?name=%2Fa%2Fb&version=3&label=prod&withDecryption=true
-            Parameter /a/b 3 - - Cached
-        /systemsmanager/parameters/get?name=a&label=prod
-            SealedParameter a - prod - Cached
-        /systemsmanager/parameters/get?version=3
-            Err(Text(400, "missing parameter name"))
-        /systemsmanager/parameters/get?name=a&withDecryption=1
-            Err(Text(400, "invalid withDecryption value"))
-        /
-            Err(Text(404, "Not found"))
-        /etc/passwd
-            Err(Text(404, "Not found"))
-        "#);
+        let table: Vec<_> = URIS.iter().map(|uri| format!("{uri}\n    {}", said(uri))).collect();
+        assert_snapshot!(table.join("\n"), @r#"
+/ping
+    Ok(Ping)
+/secretsmanager/get?secretId=MyTest
+    Secret MyTest - - - Cached
+/secretsmanager/get?secretId=a%2Fb+c
+    Err(Name)
+/secretsmanager/get?secretId=a%2Fb&versionId=v&versionStage=AWSPENDING&refreshNow=TRUE
+    Secret a/b v AWSPENDING - Now
+/secretsmanager/get?secretId=a&secretId=b&refreshNow=0
+    Secret b - - - Cached
+/secretsmanager/get?secretId=a&roleArn=arn:aws:iam::123456789012:role/path/r
+    Secret a - - arn:aws:iam::123456789012:role/path/r Cached
+/secretsmanager/get?secretId=a&roleArn=arn:aws:iam::12345678901:role/r
+    Err(Text(400, "invalid roleArn format, expected arn:<partition>:iam::<account>:role/<name>"))
+/secretsmanager/get?secretId=a&refreshNow=yes&x=1
+    Err(Text(400, "invalid refreshNow value"))
+/secretsmanager/get?secretId=a&x=1&refreshNow=yes
+    Err(Text(400, "unknown parameter: x"))
+/secretsmanager/get
+    Err(Text(400, "missing parameter secretId"))
+/secretsmanager/get?secretId=
+    Err(Text(400, "missing parameter secretId"))
+/secretsmanager/get/?secretId=a
+    Err(Text(404, "Not found"))
+/v1/
+    Err(Text(400, "missing secret ID"))
+/v1/My/Test?versionStage=AWSPREVIOUS
+    Secret My/Test - AWSPREVIOUS - Cached
+/v1/My%2FTest
+    Secret My/Test - - - Cached
+/v1/My%20Test
+    Err(Name)
+/v1/My%2
+    Err(Name)
+/v1/a/./b/../c
+    Secret a/c - - - Cached
+/v1/a/%2e%2E/c
+    Secret c - - - Cached
+/v1/../ping
+    Err(Text(404, "Not found"))
+/v1/a?secretId=b
+    Err(Text(400, "unknown parameter: secretId"))
+/v1/agent/refresh
+    Ok(Refresh)
+/v1/agent/events?since=7
+    Ok(Events(Some(7)))
+/v1/agent/events?since=-7
+    Err(Text(400, "invalid since value"))
+/v1/agent/other
+    Secret agent/other - - - Cached
+/systemsmanager/parameters/get/?name=%2Fa%2Fb&version=3&label=prod&withDecryption=true
+    Parameter /a/b 3 - - Cached
+/systemsmanager/parameters/get?name=a&label=prod
+    SealedParameter a - prod - Cached
+/systemsmanager/parameters/get?version=3
+    Err(Text(400, "missing parameter name"))
+/systemsmanager/parameters/get?name=a&withDecryption=1
+    Err(Text(400, "invalid withDecryption value"))
+/
+    Err(Text(404, "Not found"))
+/etc/passwd
+    Err(Text(404, "Not found"))
+"#);
     }
 
     proptest! {

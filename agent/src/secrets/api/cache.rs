@@ -211,12 +211,17 @@ impl<S> Table<S> {
         self.spelled.retain(|_, entry| !Arc::ptr_eq(entry, &gone));
     }
 
+    /// What is known of the entry for `ask`.
+    fn known(&self, ask: &Ask) -> Option<Known> {
+        self.spelled.get(ask)?.state().known.clone()
+    }
+
     /// Has all spellings of `entry` lead to the one entry of the secret `id`.
     fn unite(&mut self, entry: &Arc<Entry<S>>, id: &str) {
         if !self.entries.iter().any(|other| Arc::ptr_eq(other, entry)) {
             return;
         }
-        let canonical = Ask { id: id.to_owned(), ..entry.ask.clone() };
+        let canonical = entry.canonical(id);
         let Some(first) = self.spelled.get(&canonical).cloned() else {
             // A secret that was made anew under its name has another ARN: the old one must not lead here.
             self.spelled.retain(|ask, other| !Arc::ptr_eq(other, entry) || *ask == entry.ask);
@@ -234,6 +239,11 @@ impl<S> Table<S> {
 impl<S> Entry<S> {
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
+    }
+
+    /// What is asked, by what the service calls the secret.
+    fn canonical(&self, id: &str) -> Ask {
+        Ask { id: id.to_owned(), ..self.ask.clone() }
     }
 
     fn knows(&self, id: &str) -> bool {
@@ -258,7 +268,7 @@ impl<S: Source> Entry<S> {
     /// One look, and a fetch if there is something new.
     async fn look(self: &Arc<Self>, table: &Mutex<Table<S>>, ttl: Duration) {
         let known = self.state().known.clone();
-        let outcome = match timeout(LOOK_TIMEOUT, self.renew(known.as_ref())).await {
+        let outcome = match timeout(LOOK_TIMEOUT, self.renew(known.as_ref(), table)).await {
             Ok(outcome) => outcome,
             Err(_) => Err((SourceFaultKind::Transient, Refusal::late())),
         };
@@ -276,7 +286,7 @@ impl<S: Source> Entry<S> {
         }
     }
 
-    async fn renew(&self, known: Option<&Known>) -> Result<Known, (SourceFaultKind, Refusal)> {
+    async fn renew(&self, known: Option<&Known>, table: &Mutex<Table<S>>) -> Result<Known, (SourceFaultKind, Refusal)> {
         let mut seen = self.source.look().await.map_err(told)?;
         let mut wanted = self.wanted(&seen)?;
         if known.is_some_and(|known| known.id == seen.id && known.replaced.as_ref() == Some(&wanted)) {
@@ -286,7 +296,9 @@ impl<S: Source> Entry<S> {
             wanted = self.wanted(&seen)?;
         }
         let now = Instant::now();
-        let same = known.filter(|known| known.id == seen.id);
+        // Another spelling may have led to it before.
+        let other = if known.is_none() { lock(table).known(&self.canonical(&seen.id)) } else { None };
+        let same = known.or(other.as_ref()).filter(|known| known.id == seen.id);
         if let Some(known) = same.filter(|known| known.version == wanted) {
             return Ok(Known { looked: now, ..known.clone() });
         }
@@ -374,3 +386,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What the locks guard is replaced as a whole, so that a panic elsewhere cannot have left it half-written.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+#[path = "cache_tests.rs"]
+mod tests;

@@ -72,14 +72,11 @@ struct Next {
 
 /// `None` when there will be no more.
 async fn next(mut news: watch::Receiver<Arc<Generation>>, since: Option<u64>) -> Option<Next> {
-    let changed = timeout(WAIT, news.wait_for(|generation| Some(generation.number) != since)).await;
-    let changed = changed.map(|changed| changed.map(|generation| Arc::clone(&generation)));
-    let newest = match changed {
-        Ok(Ok(generation)) => generation,
-        Ok(Err(_)) => return None,
-        // A comment, so that both sides notice when the other is gone.
-        Err(_) => return Some(Next { bytes: Bytes::from_static(b":\n\n"), news, since }),
-    };
+    let waited = timeout(WAIT, news.wait_for(|generation| Some(generation.number) != since)).await;
+    let newest = waited.map(|waited| waited.map(|generation| Arc::clone(&generation)));
+    // Time is over: a comment, so that both sides notice when the other is gone.
+    let Ok(newest) = newest else { return Some(Next { bytes: Bytes::from_static(b":\n\n"), news, since }) };
+    let newest = newest.ok()?;
     let data = serde_json::to_string(&*newest).ok()?;
     let number = newest.number;
     let bytes = format!("id: {number}\nevent: generation\ndata: {data}\n\n").into();

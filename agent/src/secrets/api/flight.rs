@@ -171,7 +171,6 @@ mod tests {
         for _ in 0..100 {
             assert_eq!(flights.next(), Ticket { number: 2, drive: false });
         }
-        flights.wait(1).await;
         flights.wait(2).await;
         driver.await.expect("not cancelled").expect("no panic");
         assert_eq!(runs.load(Ordering::Relaxed), 2);
@@ -199,7 +198,8 @@ mod tests {
         let ticket = flights.next();
         let driven = Arc::clone(&flights);
         let driver = life.spawn("driver", async move { driven.drive(|| async { panic!("no value here") }).await });
-        flights.wait(ticket.number).await;
+        let woken = tokio::time::timeout(Duration::from_secs(3600), flights.wait(ticket.number)).await;
+        woken.expect("woken, not left waiting");
         driver.await.expect("not cancelled");
         assert_eq!((life.panics(), flights.next()), (1, Ticket { number: 2, drive: true }));
     }

@@ -42,16 +42,18 @@ pub(super) fn check<B: Body>(request: &Request<B>, settings: &ApiSettings, addre
     if path != PING {
         forwarded(request)?;
         foreign(request, address)?;
-        let offered = settings.token_headers.iter().flat_map(|name| request.headers().get_all(name));
-        let offered: Vec<&[u8]> = offered.map(HeaderValue::as_bytes).collect();
-        if !settings.token.is_among(offered.iter().copied()) {
+        let headers = request.headers();
+        let offered =
+            || settings.token_headers.iter().flat_map(|name| headers.get_all(name)).map(HeaderValue::as_bytes);
+        if !settings.token.is_among(offered) {
             return Err((StatusCode::FORBIDDEN, "Bad Token"));
         }
     }
     if !allows(path, request.method()) {
         return Err((StatusCode::METHOD_NOT_ALLOWED, "Not allowed"));
     }
-    if !(request.body().is_end_stream() || path == REFRESH && request.method() == Method::POST) {
+    let takes_body = path == REFRESH && request.method() == Method::POST;
+    if !takes_body && !request.body().is_end_stream() {
         return Err((StatusCode::BAD_REQUEST, "Bad Request"));
     }
     let query = request.uri().query().unwrap_or_default();

@@ -43,7 +43,6 @@ use super::{
 };
 use crate::{
     life::Life,
-    limits::CONNECTIONS_MAX,
     net::listen::{self, Listener, Polled},
     tell::chain,
 };
@@ -57,6 +56,8 @@ const HEADERS_MAX: usize = 64;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
 /// The same for a connection over the limit.
 const HEAD_TIMEOUT_OVER: Duration = Duration::from_secs(5);
+/// Connections over the limit that are told so. The next ones wait in the kernel.
+const OVER_MAX: usize = 64;
 /// Connections over the limit on which `/ping` is answered, as the original has it.
 const PINGS_OVER: usize = 2;
 /// Whether a connection stays on this host. A router lowers it before it looks, so that no packet gets further.
@@ -108,7 +109,8 @@ pub async fn serve<V: Vault>(
         refreshes: Arc::default(),
     });
     let close = closing.clone();
-    listen::serve(listener, CONNECTIONS_MAX, life, "secrets api connection", life.stopping(), closing, move |socket| {
+    let most = shared.settings.connections_max + OVER_MAX;
+    listen::serve(listener, most, life, "secrets api connection", life.stopping(), closing, move |socket| {
         let number = shared.open.fetch_add(1, Ordering::Relaxed) + 1;
         let place = Place { shared: Arc::clone(&shared), number };
         let close = close.clone();
@@ -209,3 +211,7 @@ impl<V: Vault> Place<V> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "serve_tests.rs"]
+mod tests;

@@ -94,18 +94,18 @@ impl Token {
     }
 
     /// True if one of these is the token.
-    pub(super) fn is_among<'a>(&self, offered: impl Iterator<Item = &'a [u8]> + Clone) -> bool {
+    pub(super) fn is_among<'a, I: Iterator<Item = &'a [u8]>>(&self, offered: impl Fn() -> I) -> bool {
         // A new state replaces the old one in one assignment per member; half of it would only be read again.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if now.saturating_duration_since(state.looked) >= LOOK_EVERY {
             state.look(&self.path, now);
         }
-        if state.has(offered.clone()) {
+        if state.has(offered()) {
             return true;
         }
         // Whoever offers nothing does not even make us look at the file.
-        offered.clone().next().is_some() && state.look(&self.path, now) && state.has(offered)
+        offered().next().is_some() && state.look(&self.path, now) && state.has(offered())
     }
 }
 
@@ -191,7 +191,7 @@ mod tests {
     use super::*;
 
     fn takes(token: &Token, offered: &[&[u8]]) -> bool {
-        token.is_among(offered.iter().copied())
+        token.is_among(|| offered.iter().copied())
     }
 
     #[test]
