@@ -20,6 +20,7 @@ mod memory;
 mod network;
 mod overload;
 mod secrets;
+mod secrets_task;
 mod soak;
 mod spool;
 mod stop;
