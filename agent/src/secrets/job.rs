@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use tokio::{
     sync::{Notify, watch},
     time::{sleep, timeout},
@@ -108,7 +108,7 @@ impl Job {
         if !secrets.is_wanted() {
             return None;
         }
-        leave_no_core();
+        shut_memory();
         let standing = Standing(Arc::default());
         standing.state().waiting = required(secrets);
         let (ready, is_ready) = watch::channel(secrets.items.is_empty());
@@ -143,11 +143,15 @@ impl Job {
     }
 }
 
-/// A core file would hold every value.
-fn leave_no_core() {
+/// A core file would hold every value, and so would `/proc/PID/mem` for a program of the same user, which also finds our
+/// credentials in `/proc/PID/environ`. What we ourselves read below `/proc` stays readable.
+fn shut_memory() {
     let nothing = Rlimit { current: Some(0), maximum: Some(0) };
     if let Err(why) = setrlimit(Resource::Core, nothing) {
         warn!(%why, "the kernel may write core files, which would hold secrets");
+    }
+    if let Err(why) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        warn!(%why, "programs of the same user may read the memory of the agent, which holds secrets");
     }
 }
 

@@ -15,7 +15,7 @@ use std::{
 
 use tempfile::TempDir;
 use tests::{
-    agent::{Agent, Setup, binary, free_address},
+    agent::{Agent, PILLION, Setup, binary, free_address},
     fake_aws::{Action, Content, Operation},
     wait::until,
 };
@@ -51,6 +51,32 @@ fn a_rotated_secret_reaches_the_files() {
     assert_eq!(task.aws.asked(Operation::GetSecretValue), fetched, "a version is fetched once");
     task.aws.assert_no_violations();
     end(agent);
+}
+
+/// In a task with a shared PID namespace the app may run as the agent's own user. It can read neither the agent's memory nor
+/// its environment, where credentials are. Without secrets there is nothing to hide: that such an agent can be read is what
+/// shows that the question is put right.
+#[test]
+fn a_program_of_the_same_user_cannot_read_the_memory_of_the_agent() {
+    let task = Task::new();
+    let script = "chown 65532:65532 \"$1\" && shift && exec setpriv --reuid=65532 --regid=65532 --clear-groups \"$@\"";
+    let as_nobody = ["/bin/sh", "-c", script, "sh", "{folder}", PILLION];
+    let can_read = |agent: &Agent, name: &str| {
+        let mut reader = Command::new("setpriv");
+        reader.args(["--reuid=65532", "--regid=65532", "--clear-groups", "head", "-c1"]);
+        let read = reader.arg(format!("/proc/{}/{name}", agent.id())).output().unwrap();
+        assert_eq!(read.status.success(), !read.stdout.is_empty(), "{read:?}");
+        read.status.success()
+    };
+    let mut setup = task.setup();
+    let with_secrets = Agent::start(&setup.clone().by(&as_nobody)).unwrap();
+    until(SOON, || with_secrets.log(), || with_secrets.get("/readyz").0 == 503);
+    assert!(!can_read(&with_secrets, "environ") && !can_read(&with_secrets, "maps"));
+    end(with_secrets);
+    setup.config.truncate(setup.config.find("secrets:\n").unwrap());
+    let without = Agent::start(&setup.by(&as_nobody)).unwrap();
+    assert!(can_read(&without, "environ") && can_read(&without, "maps"));
+    end(without);
 }
 
 /// Throttled, denied, deleted, or of no use: what is there stays, whole, and the agent stays well.

@@ -7,7 +7,7 @@ use std::{
     ffi::CStr,
     mem::MaybeUninit,
     os::{
-        fd::OwnedFd,
+        fd::{AsFd, OwnedFd},
         unix::fs::{MetadataExt, PermissionsExt},
     },
     process::Command,
@@ -19,23 +19,38 @@ use rustix::fs::{CWD, Mode, OFlags, inotify, openat};
 
 use super::*;
 
-const GENERATIONS: usize = 400;
+/// Generations of each layout. Between two of them every reader reads, so that each swap has readers under way.
+const GENERATIONS: usize = 1_000;
+/// What is read of each layout until all generations are there: a million in all. A pair counts once.
+const SINGLES_SWAPPED: usize = 300_000;
+const PAIRS_SWAPPED: usize = 300_000;
+const SINGLES_PLAIN: usize = 400_000;
+/// Readers of each kind that read at a time.
+const READERS: usize = 2;
 
-fn read_at(folder: &OwnedFd, name: &str) -> String {
-    let file = openat(folder, name, OFlags::RDONLY, Mode::empty()).expect("a kept generation has its files");
-    std::io::read_to_string(fs::File::from(file)).expect("it is text")
-}
-
-/// The number that a file of generation `number` repeats, so that a torn one shows.
+/// What a file of generation `number` holds: its number in four digits, again and again, so that a torn one shows.
 fn text(number: usize) -> String {
-    format!("{number}\n").repeat(500)
+    format!("{number:04}\n").repeat(500)
 }
 
-fn number(text: &str) -> usize {
-    let number: usize = text.lines().next().and_then(|line| line.parse().ok()).expect("never empty or torn");
-    assert_eq!(text.lines().count(), 500, "torn");
-    assert!(text.lines().all(|line| line == number.to_string()), "torn or mixed");
+/// The number of the generation that a file is of.
+fn number(text: &[u8], texts: &[String]) -> usize {
+    let number = text.get(..4).and_then(|digits| std::str::from_utf8(digits).ok()?.parse::<usize>().ok());
+    let number = number.expect("never empty or torn");
+    assert!(texts[number].as_bytes() == text, "torn or mixed: generation {number} and {} bytes", text.len());
     number
+}
+
+/// Reads a whole file into `buffer`, as a program does: open, read until nothing comes, close.
+fn read_at(folder: impl AsFd, name: impl rustix::path::Arg, buffer: &mut [u8; 4096]) -> &[u8] {
+    let file = openat(folder, name, OFlags::RDONLY, Mode::empty()).expect("a kept generation has its files");
+    let mut length = 0;
+    loop {
+        match rustix::io::read(&file, &mut buffer[length..]).expect("it is read") {
+            0 => return &buffer[..length],
+            count => length += count,
+        }
+    }
 }
 
 /// Tells everybody to end when one ends, by a panic too.
@@ -48,7 +63,7 @@ impl Drop for Ends<'_> {
 }
 
 /// Reads again and again until somebody ends; what `read` gives never goes back to an older generation.
-fn read_on(done: &AtomicBool, reads: &AtomicUsize, read: impl Fn() -> usize) {
+fn read_on(done: &AtomicBool, reads: &AtomicUsize, mut read: impl FnMut() -> usize) {
     let _ends = Ends(done);
     let mut last = 0;
     while !done.load(Ordering::Relaxed) {
@@ -59,52 +74,56 @@ fn read_on(done: &AtomicBool, reads: &AtomicUsize, read: impl Fn() -> usize) {
     }
 }
 
-#[test]
-fn readers_beside_a_writer_see_whole_generations_in_order() {
-    for layout in LAYOUTS {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path();
-        let (mut place, _) = open(path, layout);
-        let files = |number| {
-            set(&["json", "password", "user"]
-                .map(|name| (name, text(number)))
-                .iter()
-                .map(|(name, text)| (*name, text.as_str()))
-                .collect::<Vec<_>>())
-        };
-        published(&mut place, &files(0), "0");
-        let single = || number(&fs::read_to_string(path.join("json")).expect("never missing"));
-        let pair = || {
-            let data = openat(CWD, path.join("..data"), OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty());
-            let data = data.expect("there is a generation at any time");
-            let (user, password) = (number(&read_at(&data, "user")), number(&read_at(&data, "password")));
-            assert_eq!(user, password, "mixed");
-            user
-        };
-        let done = AtomicBool::new(false);
-        let (done, counts) = (&done, [AtomicUsize::new(0), AtomicUsize::new(0)]);
-        thread::scope(|scope| {
-            let _ends = Ends(done);
-            let readers = if layout == Layout::Swapped { 2 } else { 1 };
+/// Publishes all generations beside readers: of one file by its name, and of a pair through one open folder. Each kind reads
+/// its share before the next generation, however busy the machine is.
+fn read_beside_a_writer(layout: Layout, singles: usize, pairs: usize) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path();
+    let (mut place, _) = open(path, layout);
+    let texts: Vec<String> = (0..=GENERATIONS).map(text).collect();
+    let files = |number: usize| set(&["json", "password", "user"].map(|name| (name, texts[number].as_str())));
+    published(&mut place, &files(0), "0");
+    let (json, data) = (path.join("json"), path.join("..data"));
+    let single = || {
+        let mut buffer = [0; 4096];
+        number(read_at(CWD, &json, &mut buffer), &texts)
+    };
+    let pair = || {
+        let data = openat(CWD, &data, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty());
+        let data = data.expect("there is a generation at any time");
+        let (mut user, mut password) = ([0; 4096], [0; 4096]);
+        let (user, password) = (read_at(&data, "user", &mut user), read_at(&data, "password", &mut password));
+        assert!(user == password, "mixed");
+        number(user, &texts)
+    };
+    let done = AtomicBool::new(false);
+    let (done, counts) = (&done, [AtomicUsize::new(0), AtomicUsize::new(0)]);
+    thread::scope(|scope| {
+        let _ends = Ends(done);
+        for _ in 0..READERS {
             scope.spawn(|| read_on(done, &counts[0], single));
-            if readers == 2 {
+            if pairs > 0 {
                 scope.spawn(|| read_on(done, &counts[1], pair));
             }
-            let mut before = [0; 2];
-            for number in 1..=GENERATIONS {
-                published(&mut place, &files(number), &number.to_string());
-                // However busy the machine is, no reader falls behind by more generations than are kept.
-                if number % 50 == 0 {
-                    for (count, before) in counts.iter().zip(&mut before).take(readers) {
-                        while count.load(Ordering::Relaxed) < *before + 2 && !done.load(Ordering::Relaxed) {
-                            thread::yield_now();
-                        }
-                        *before = count.load(Ordering::Relaxed);
-                    }
+        }
+        for number in 1..=GENERATIONS {
+            published(&mut place, &files(number), &number.to_string());
+            for (count, all) in counts.iter().zip([singles, pairs]) {
+                while count.load(Ordering::Relaxed) < all * number / GENERATIONS && !done.load(Ordering::Relaxed) {
+                    thread::yield_now();
                 }
             }
-        });
-    }
+        }
+    });
+    let counts = counts.map(AtomicUsize::into_inner);
+    assert!(counts[0] >= singles && counts[1] >= pairs, "a reader ended early: {counts:?}");
+}
+
+/// A million reads while a thousand generations come: no file torn, empty or missing, no pair mixed, none older than the last.
+#[test]
+fn a_million_reads_beside_a_writer_see_whole_generations_in_order() {
+    read_beside_a_writer(Layout::Swapped, SINGLES_SWAPPED, PAIRS_SWAPPED);
+    read_beside_a_writer(Layout::Plain, SINGLES_PLAIN, 0);
 }
 
 /// The names of the events of a watched folder since the last look.
