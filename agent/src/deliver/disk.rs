@@ -100,6 +100,10 @@ struct Desk {
     orders: Mutex<Vec<Order>>,
     ordered: Condvar,
     events: Mutex<Vec<Event>>,
+    /// What is written and not yet synced. It survives the process, but perhaps not the machine.
+    written: Mutex<Vec<(u64, Id)>>,
+    /// Nothing more is to be written.
+    ends: AtomicBool,
     /// Tells the engine to look.
     wake: Box<dyn Fn() + Send + Sync>,
     used: AtomicU64,
@@ -178,6 +182,8 @@ impl Disk {
             orders: Mutex::default(),
             ordered: Condvar::new(),
             events: Mutex::default(),
+            written: Mutex::default(),
+            ends: AtomicBool::new(false),
             wake: Box::new(wake),
             used: AtomicU64::new(store.used()),
             degraded: AtomicBool::new(store.is_degraded()),
@@ -205,12 +211,19 @@ impl Disk {
         Arc::new(Stored { id, desk: Arc::clone(&self.0), keep: AtomicBool::new(false) })
     }
 
+    /// The end does not wait for the disk any longer: no other batch is written from now on. Gives what is written and was not
+    /// reported, since the next process finds it. If the thread is within a write, that one batch may be found besides.
+    pub(super) fn give_up(&self) -> Vec<(u64, Id)> {
+        self.0.ends.store(true, Ordering::SeqCst);
+        lock(&self.0.written).clone()
+    }
+
     /// Bytes on disk.
     pub(super) fn used(&self) -> u64 {
         self.0.used.load(Ordering::Relaxed)
     }
 
-    /// True if the disk refused what was to be written last.
+    /// True if the disk refused what was to be written last, or nobody writes any more.
     pub(super) fn is_degraded(&self) -> bool {
         self.0.degraded.load(Ordering::Relaxed)
     }
@@ -220,6 +233,9 @@ struct Closing(Arc<Desk>);
 
 impl Drop for Closing {
     fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.degraded.store(true, Ordering::Relaxed);
+        }
         self.0.tell(vec![Event::Closed]);
     }
 }
@@ -276,11 +292,15 @@ impl Keeper {
         for order in self.desk.take(if self.to_note { NOTE_EVERY } else { IDLE }) {
             self.to_note |= matches!(order, Order::Save { .. } | Order::Settle(_));
             match order {
+                Order::Save { ticket, .. } if self.desk.ends.load(Ordering::SeqCst) => {
+                    events.push(Event::NotSaved { ticket, why: "the agent ends".to_owned() });
+                }
                 Order::Save { ticket, records, head, body } => {
                     match self.append(records, &[&head, &body], &mut saved, &mut events) {
                         Ok(id) => saved.push((ticket, id)),
                         Err(error) => events.push(Event::NotSaved { ticket, why: error.to_string() }),
                     }
+                    lock(&self.desk.written).clone_from(&saved);
                 }
                 Order::Load { ticket, id } => events.push(match self.store.read(id) {
                     Ok(bytes) => Event::Loaded { ticket, bytes },
@@ -303,6 +323,7 @@ impl Keeper {
             let tell = |(ticket, _): (u64, Id)| Event::NotSaved { ticket, why: source.to_string() };
             events.extend(<Vec<(u64, Id)>>::into_iter(lost).map(tell));
         }
+        lock(&self.desk.written).clear();
         events.extend(saved.into_iter().map(|(ticket, id)| Event::Saved { ticket, id }));
         if !closes && self.to_note && self.noted.elapsed() >= NOTE_EVERY {
             // Also if nothing was settled: what vanishes from the end after this leaves no trace. If it fails, the next time

@@ -6,6 +6,8 @@
 //! Promises: every test ends by comparing what the service took with what was appended, and by balancing the books.
 //! Never: proves what the disk promises; the spool's own tests do.
 
+mod faults;
+
 use std::{
     fs,
     path::Path,
@@ -30,7 +32,10 @@ use super::{
     deliver,
     disk::WhenFull,
     lane::Output,
-    spool::{self, Root, files::Real},
+    spool::{
+        self, Root,
+        files::{Files, Real},
+    },
 };
 use crate::{life::Life, tell::counters::Counters};
 
@@ -122,10 +127,14 @@ impl Rig {
     }
 
     fn with(folder: &Path, bytes_max: u64, when_full: WhenFull, at_once: bool) -> Self {
+        Self::over(Arc::new(Real), folder, bytes_max, when_full, at_once)
+    }
+
+    fn over(files: Arc<dyn Files>, folder: &Path, bytes_max: u64, when_full: WhenFull, at_once: bool) -> Self {
         let (books, budget) = (Books::default(), Budget::new(MEMORY, 1));
         let service = Arc::new(Service::default());
         let (output, engine) = deliver("out", Arc::clone(&service), Rules::default(), &budget, &Counters::new());
-        let mut root = Root::open(Arc::new(Real), folder).expect("nobody else has it");
+        let mut root = Root::open(files, folder).expect("nobody else has it");
         let (store, found) = root.store("out", spool::Limits::new(bytes_max)).expect("opens");
         let engine = engine.with_spool(store, found, when_full, at_once, books.clone());
         let standing = engine.standing();

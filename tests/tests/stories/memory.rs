@@ -15,7 +15,7 @@ use tests::{
 
 use crate::{
     spool::{arrived, wait},
-    story::{SOON, WEB, last_number, line},
+    story::{SOON, WEB, is_long_run, last_number, line},
 };
 
 const PUT: Operation = Operation::PutLogEvents;
@@ -106,10 +106,10 @@ fn assert_exact(aws: &FakeAws, total: &Account, sent: usize) {
     aws.assert_no_violations();
 }
 
-/// 72 MiB for the container, so 36 MiB for records; twice that is sent while no service takes anything, bombs fly, and
-/// as many peers as are let in have stopped in the middle of a message.
+/// 72 MiB for the container, so 36 MiB for records; twice that (in a long run forty times) is sent while no service takes
+/// anything, bombs fly, and as many peers as are let in have stopped in the middle of a message.
 fn keep_the_limit(spool: Option<&Path>) {
-    const LINES: usize = 18_000;
+    let lines: usize = if is_long_run() { 360_000 } else { 18_000 };
     let (group, aws) = (MemoryGroup::new(72 * MIB), FakeAws::start());
     let agent = tests::agent::Agent::start(&setup(&group, &aws, spool)).unwrap();
     assert_eq!(agent.status()["memory"]["limit_bytes"], 36 * MIB, "half of the limit: {}", agent.status());
@@ -125,7 +125,7 @@ fn keep_the_limit(spool: Option<&Path>) {
     let socket = agent.socket();
     let thrower = thread::spawn(move || throw(&socket, &stopped));
     let faults = faults();
-    for (number, first) in (0..LINES).step_by(100).enumerate() {
+    for (number, first) in (0..lines).step_by(100).enumerate() {
         if number % 24 == 0 {
             aws.always(PUT, faults[number / 24 % faults.len()].clone());
         }
@@ -133,15 +133,15 @@ fn keep_the_limit(spool: Option<&Path>) {
     }
     stop.send(()).unwrap();
     assert!(thrower.join().unwrap() >= 4, "each bomb was thrown");
-    let total = wait(&agent, "all lines", |total| total.accepted == LINES as u64);
-    assert!(total.lost.values().sum::<u64>() > LINES as u64 / 10, "{total:?}");
+    let total = wait(&agent, "all lines", |total| total.accepted == lines as u64);
+    assert!(total.lost.values().sum::<u64>() > lines as u64 / 10, "{total:?}");
     aws.heal(PUT);
     aws.release();
-    send(&mut client, LINES..LINES + 1_000);
+    send(&mut client, lines..lines + 1_000);
     let total = wait(&agent, "all to be settled", |total| {
-        total.accepted == LINES as u64 + 1_000 && total.in_flight + total.spooled == 0
+        total.accepted == lines as u64 + 1_000 && total.in_flight + total.spooled == 0
     });
-    assert_exact(&aws, &total, LINES + 1_000);
+    assert_exact(&aws, &total, lines + 1_000);
     drop(half_said);
     let ended = agent.stop(SOON);
     ended.assert_clean();

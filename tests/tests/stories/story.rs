@@ -16,6 +16,12 @@ use tests::{
 
 /// Longer than anything takes, also on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
+/// Whether this is `tests/run long`: what takes seconds every day takes minutes then.
+pub(crate) fn is_long_run() -> bool {
+    #[expect(clippy::disallowed_methods, reason = "a test reads how long it may take")]
+    std::env::var_os("PILLION_TEST_LONG").is_some()
+}
+
 /// The tag of ECS' container `web`.
 pub(crate) const WEB: &str = "web-firelens-0123456789abcdef0123456789abcdef";
 /// Where [`Setup::cloudwatch`] puts its records.

@@ -97,7 +97,7 @@ impl<D: Destination> Engine<D> {
         Some(self.keeping.as_ref()?.books.account(&holder))
     }
 
-    fn saved(&mut self, ticket: u64, id: Id) {
+    pub(super) fn saved(&mut self, ticket: u64, id: Id) {
         let Some(keeping) = &mut self.keeping else { return };
         let Some((key, age, _)) = keeping.writing.remove(&ticket) else { return };
         // If nobody takes it, the batch was settled meanwhile, and the entry is settled when this is dropped.

@@ -279,6 +279,10 @@ impl<D: Destination> Engine<D> {
         self.save(|_| true, u64::MAX);
         let written = |engine: &Self| engine.keeping.as_ref().is_none_or(|keeping| keeping.writing.is_empty());
         self.until_disk(written, LAST_COPIES_MAX).await;
+        let unreported = self.keeping.as_ref().map(|keeping| keeping.disk.give_up());
+        for (ticket, id) in unreported.unwrap_or_default() {
+            self.saved(ticket, id);
+        }
     }
 
     pub(super) fn take_loading(&mut self) -> Vec<Pending<D::Key>> {
