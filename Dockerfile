@@ -12,8 +12,14 @@ LABEL pillion.stage="build"
 WORKDIR /src
 
 # Static, position independent. The target is named so that build scripts and macros stay dynamic, which they must.
-ENV RUSTFLAGS="-C target-feature=+crt-static" CARGO_TERM_COLOR=never
-RUN rustc -vV | sed -n 's/^host: //p' > /target-triple
+# Relocations are packed, and functions that are the same become one, which only the linker of x86_64 (lld) can do: 1.26 of
+# 16.25 MB.
+ENV CARGO_TERM_COLOR=never
+RUN rustc -vV | sed -n 's/^host: //p' > /target-triple \
+    && case "$(cat /target-triple)" in x86_64-*) icf=', "-Clink-arg=-Wl,--icf=all"' ;; esac \
+    && mkdir /src/.cargo \
+    && printf '[target.%s]\nrustflags = ["-Ctarget-feature=+crt-static", "-Clink-arg=-Wl,-z,pack-relative-relocs"%s]\n' \
+        "$(cat /target-triple)" "${icf:-}" > /src/.cargo/config.toml
 
 # First the dependencies alone, against empty sources: this layer is kept until a Cargo.toml or Cargo.lock change. Targets
 # that a manifest names one by one ([[bench]], [[test]], ..) are taken out of it: their files are not here.
