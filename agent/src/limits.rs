@@ -47,6 +47,10 @@ pub const SECRET_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of an answer with secrets that are read. A secret has at most 64 KiB and ten parameters 80 KiB, of which JSON makes six
 /// times as much at worst.
 pub const SECRET_ANSWER_BYTES_MAX: usize = 1024 * 1024;
+/// Parameters below one path. A look at that many is 50 requests, more than an account's quota for a second.
+pub const PARAMETERS_BELOW_MAX: usize = 500;
+/// Pages of parameters that are read. There may be empty ones; so many full ones hold twice of what is taken.
+pub const PARAMETER_PAGES_MAX: usize = 100;
 /// Time to connect, TLS included: aws-sdk's own default is 3.1 s.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time for one request from the first byte out to the last byte in.
@@ -89,10 +93,10 @@ pub const TEMPLATE_TAG_BYTES_MAX: usize = 1_024;
 pub const TEMPLATE_STEPS_MAX: u64 = 50_000;
 /// Bytes of a line that MySQL's clients read of an option file: a buffer of 4,096 with its end and a line feed.
 pub const OPTION_LINE_BYTES_MAX: usize = 4_094;
-/// Bytes of one name in a path, and of a path: Linux' `NAME_MAX` and `PATH_MAX`.
+/// Bytes of one name in a path: Linux' `NAME_MAX`.
 pub const NAME_BYTES_MAX: usize = 255;
-/// See [`NAME_BYTES_MAX`].
-pub const PATH_BYTES_MAX: usize = 4_096;
+/// Bytes of the path of a secret's file: a quarter of Linux' `PATH_MAX`, since the folder comes before it.
+pub const SECRET_PATH_BYTES_MAX: usize = 1_024;
 /// Generations of secrets that are kept beside the newest, however young: one for each half second (the shortest wait between
 /// changes, unless set otherwise) of the minute for which each is kept.
 pub const SECRET_GENERATIONS_MAX: usize = 120;

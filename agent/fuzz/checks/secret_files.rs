@@ -14,10 +14,16 @@ use pillion::{
     },
 };
 
+/// Where each member has a file. Patterns that begin so are left out.
+const FOLDER: &str = "each member";
+
 /// The first line is a path, a member, a URL and a template, all at once; the rest is the secret.
 pub(crate) fn check(bytes: &[u8]) {
     let line = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
     let pattern = String::from_utf8_lossy(&bytes[..line]).into_owned();
+    if pattern.starts_with(FOLDER) {
+        return;
+    }
     let secret = &bytes[(line + 1).min(bytes.len())..];
     let formats = [
         Format::Raw,
@@ -32,6 +38,7 @@ pub(crate) fn check(bytes: &[u8]) {
     let file = |(at, format): (usize, Format)| File { path: at.to_string(), of: Stage::Current, format, mode: None };
     let mut files: Vec<File> = formats.into_iter().enumerate().map(file).collect();
     files.push(File { path: pattern.clone(), of: Stage::Current, format: Format::Raw, mode: None });
+    files.push(File { path: FOLDER.to_owned(), of: Stage::Current, format: Format::Each, mode: None });
     let expected = files.len() + 1;
     let item =
         Item { name: "db".to_owned(), from: From::File("db".into()), required: true, when_gone: WhenGone::Keep, files };
@@ -42,7 +49,10 @@ pub(crate) fn check(bytes: &[u8]) {
     let current = Version { id: "v1".to_owned(), stages: Vec::new(), created: None, content };
     let held = Held { id: "db".to_owned(), current, previous: None, pending: None };
     let outcome = render(&secrets, &BTreeMap::from([("db".to_owned(), held)]));
-    assert_eq!(outcome.files.len() + outcome.faults.len(), expected, "each file is made, or said why not");
+    // The files of a folder are as many as it has members.
+    let singles = outcome.files.iter().filter(|file| !file.path.starts_with(FOLDER)).count();
+    let is_made = outcome.faults.iter().all(|fault| fault.path != FOLDER);
+    assert_eq!(singles + outcome.faults.len() + usize::from(is_made), expected, "each is made, or said why not");
     assert_eq!(outcome.files[0].bytes.expose(), secret, "raw is to the byte");
     for file in &outcome.files {
         let bytes = file.bytes.expose();

@@ -10,7 +10,7 @@ use crate::{
     problem::{Problem, Problems},
     secrets::{
         render,
-        settings::{Tell, Webhook},
+        settings::{From, Tell, Webhook},
         tell::is_signal,
     },
 };
@@ -23,6 +23,15 @@ pub(super) fn check(document: &Document, tree: &Tree, problems: &mut Problems) {
     };
     for mistake in render::mistakes(secrets) {
         error(&mistake.place, mistake.what, "");
+    }
+    for (number, item) in secrets.items.iter().enumerate() {
+        if let From::Parameters(parameters) = &item.from
+            && !parameters.path.starts_with('/')
+        {
+            let what = "does not begin with `/`".to_owned();
+            let place = format!("secrets.items[{number}].from.parameters.path");
+            error(&place, what, "write the path of a hierarchy, for example `/orders/prod`");
+        }
     }
     for (number, tell) in secrets.tell.iter().enumerate() {
         match tell {

@@ -58,6 +58,7 @@ impl Item {
         let (id, every) = match &settings.from {
             settings::From::SecretsManager(secret) => (secret.id.clone(), EVERY_SECRET),
             settings::From::Parameter(parameter) => (parameter.name.clone(), EVERY_PARAMETER),
+            settings::From::Parameters(parameters) => (parameters.path.clone(), EVERY_PARAMETER),
             settings::From::File(path) => (path.display().to_string(), EVERY_FILE),
         };
         let (previous, pending) = (shows(settings::Stage::Previous), shows(settings::Stage::Pending));
@@ -116,14 +117,14 @@ impl Item {
                 Next::Look => {
                     let result = within(source.look()).await;
                     self.count(result.as_ref().err());
-                    let moment = moment();
+                    let moment = moment(source.random());
                     self.watch().looked(moment, result);
                     self.note(moment);
                 }
                 Next::Fetch(wanted) => {
                     let result = within(source.fetch(&wanted)).await;
                     self.count(result.as_ref().err());
-                    let moment = moment();
+                    let moment = moment(source.random());
                     self.watch().fetched(moment, &wanted, result);
                     self.note(moment);
                 }
@@ -132,6 +133,12 @@ impl Item {
                     tokio::select! {
                         () = sleep_until(time) => {}
                         () = self.nudge.notified() => {}
+                        result = source.overheard() => {
+                            self.count(result.as_ref().err());
+                            let moment = moment(source.random());
+                            self.watch().overheard(moment, result);
+                            self.note(moment);
+                        }
                     }
                 }
                 Next::Never => {
@@ -192,9 +199,9 @@ async fn within<T>(question: impl Future<Output = Result<T, SourceFault>>) -> Re
     })
 }
 
-fn moment() -> Moment {
+fn moment(random: f64) -> Moment {
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    Moment { at: Instant::now(), unix: i64::try_from(unix).unwrap_or(i64::MAX), random: fastrand::f64() }
+    Moment { at: Instant::now(), unix: i64::try_from(unix).unwrap_or(i64::MAX), random }
 }
 
 #[cfg(test)]

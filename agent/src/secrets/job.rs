@@ -25,7 +25,7 @@ use super::{
     place::{Adopted, Marker, Place},
     publish::{Outcome, Publisher, generation, report},
     settings::{Api, Secrets},
-    source::AnySource,
+    source::{AnySource, Batches},
     tell::{Generation, Heard, tellers},
     vault::{JobVault, opening},
 };
@@ -213,8 +213,9 @@ struct Parts {
 impl Parts {
     fn new(secrets: &Secrets, standing: Standing, ready: watch::Sender<bool>, means: &Means<'_>) -> Self {
         let (mut items, mut sources) = (Vec::new(), Vec::new());
+        let mut batches = Batches::default();
         for settings in &secrets.items {
-            let source = match AnySource::new(&settings.from, means.access) {
+            let source = match AnySource::among(&settings.from, means.access, &mut batches) {
                 Ok(source) => Arc::new(source),
                 Err(why) => {
                     error!(secret = settings.name, %why, "a secret can never be read");

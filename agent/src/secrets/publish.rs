@@ -158,23 +158,23 @@ fn put(
     waiting: Vec<String>,
     versions: &BTreeMap<String, Vec<String>>,
 ) -> Result<Result<Published, Vec<String>>, PlaceError> {
-    let mut kept: Vec<(&Planned, Value)> = Vec::new();
+    let mut kept: Vec<(Option<Permissions>, String, Value)> = Vec::new();
     for planned in plan {
-        match place.shown(&planned.path) {
-            Some(value) => kept.push((planned, value)),
-            None if planned.stage.is_none_or(|stage| stage == Stage::Current)
-                && planned.of.iter().any(|name| waiting.contains(name)) =>
-            {
-                return Ok(Err(waiting));
-            }
-            None => {}
+        let shown = match planned.is_folder {
+            true => place.shown_below(&planned.path),
+            false => place.shown(&planned.path).map(|value| (planned.path.clone(), value)).into_iter().collect(),
+        };
+        let must_be_there = planned.stage.is_none_or(|stage| stage == Stage::Current)
+            && planned.of.iter().any(|name| waiting.contains(name));
+        if shown.is_empty() && must_be_there {
+            return Ok(Err(waiting));
         }
+        kept.extend(shown.into_iter().map(|(path, value)| (planned.mode, path, value)));
     }
     let mode = |mode: Option<Permissions>| mode.map(|mode| mode.0);
     let made =
         files.iter().map(|file| place::File { path: file.path.clone(), bytes: &file.bytes, mode: mode(file.mode) });
-    let kept =
-        kept.iter().map(|(planned, bytes)| place::File { path: planned.path.clone(), bytes, mode: mode(planned.mode) });
+    let kept = kept.iter().map(|(bits, path, bytes)| place::File { path: path.clone(), bytes, mode: mode(*bits) });
     let all: Vec<_> = made.chain(kept).collect();
     place.publish(&all, versions, Instant::now()).map(Ok)
 }

@@ -99,6 +99,9 @@ pub enum From {
     SecretsManager(SecretsManager),
     /// One parameter of the Systems Manager Parameter Store.
     Parameter(Parameter),
+    /// All parameters of the Parameter Store below a path, as one secret: a JSON object with a member for each, whose name is what
+    /// stands behind the path. Without `files` each becomes a file (`each`) in a folder with the secret's `name`.
+    Parameters(Parameters),
     /// A file, for development.
     File(PathBuf),
 }
@@ -146,6 +149,26 @@ pub struct Parameter {
     pub endpoint: Option<String>,
 }
 
+/// Parameters below a path. At most 500, and 1 MiB together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Parameters {
+    /// The path, which begins with `/`.
+    pub path: String,
+    /// With `false` only those directly below it. Default `true`.
+    #[serde(default = "yes")]
+    pub recursive: bool,
+    /// Default: that of the task.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// A role to read them as. Default: the task's own.
+    #[serde(default)]
+    pub role_arn: Option<String>,
+    /// Another address of the service, for tests and private endpoints.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+}
+
 /// A file made of one secret.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -186,6 +209,9 @@ pub enum Format {
     Raw,
     /// One member of the JSON object: text as it is, numbers as they are written.
     Key(String),
+    /// A folder: one file for each member of the JSON object that is text, a number or a boolean, called as the member is. A `/` in
+    /// a name makes a folder. If one of the names cannot be a file's, or one would be the folder of another, none is written.
+    Each,
     /// One line `NAME=value` for each member that is text, a number or a boolean, quoted where need be, so that a shell reads
     /// it back exactly. Names are written in capitals; what is not a letter, digit or `_` becomes `_`.
     Dotenv,

@@ -69,8 +69,9 @@ pub(super) fn opening(api: &settings::Api, access: Arc<Access>) -> Opening {
                 AnySource::new(&settings::From::SecretsManager(secret), &access)
             }
             Kind::Parameter => AnySource::new(&settings::From::Parameter(parameter()), &access),
-            Kind::SealedParameter => Parameter::new(&parameter(), &access)
-                .map(|parameter| AnySource::Parameter(Box::new(parameter.sealed()))),
+            Kind::SealedParameter => {
+                Parameter::sealed(&parameter(), &access).map(|parameter| AnySource::Parameter(Box::new(parameter)))
+            }
         };
         opened.map_or_else(Asked::Fault, |source| Asked::Source(Box::new(source)))
     })

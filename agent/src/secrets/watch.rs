@@ -225,6 +225,14 @@ impl Watch {
         }
     }
 
+    /// A look at another secret has told of this one, too. It counts as a look, unless one of its own is about to begin: that one
+    /// may have been asked for, and would be put off.
+    pub fn overheard(&mut self, now: Moment, result: Result<Seen, SourceFault>) {
+        if self.look_at.is_some_and(|at| at > now.at + NUDGED) {
+            self.looked(now, result);
+        }
+    }
+
     /// A fetch of `wanted` has ended.
     pub fn fetched(&mut self, now: Moment, wanted: &Wanted, result: Result<Version, SourceFault>) {
         let Wanted::Id(wanted) = wanted else { return };

@@ -280,6 +280,11 @@ impl FakeAws {
         state.secrets.parameters.entry(name.to_owned()).or_default().values.push(value.to_owned());
     }
 
+    /// Removes a parameter.
+    pub fn remove_parameter(&self, name: &str) {
+        self.state().secrets.parameters.remove(name);
+    }
+
     /// Puts a label on a version of a parameter.
     pub fn label_parameter(&self, name: &str, label: &str, version: u64) {
         let mut state = self.state();

@@ -27,6 +27,8 @@ pub enum Operation {
     GetSecretValue,
     /// The Parameter Store.
     GetParameters,
+    /// The Parameter Store.
+    GetParametersByPath,
     /// The ECS agent's credentials endpoint.
     Credentials,
     /// The ECS task metadata endpoint.
@@ -45,6 +47,7 @@ impl Operation {
             "secretsmanager.DescribeSecret" => Self::DescribeSecret,
             "secretsmanager.GetSecretValue" => Self::GetSecretValue,
             "AmazonSSM.GetParameters" => Self::GetParameters,
+            "AmazonSSM.GetParametersByPath" => Self::GetParametersByPath,
             _ => return None,
         })
     }
@@ -53,7 +56,7 @@ impl Operation {
     pub(super) fn service(self) -> &'static str {
         match self {
             Self::DescribeSecret | Self::GetSecretValue => "secretsmanager",
-            Self::GetParameters => "ssm",
+            Self::GetParameters | Self::GetParametersByPath => "ssm",
             _ => "logs",
         }
     }

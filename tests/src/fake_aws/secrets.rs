@@ -89,6 +89,18 @@ struct GetParameters {
     with_decryption: bool,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct GetParametersByPath {
+    path: String,
+    #[serde(default)]
+    recursive: bool,
+    #[serde(default)]
+    with_decryption: bool,
+    max_results: Option<usize>,
+    next_token: Option<String>,
+}
+
 impl Secret {
     /// A secret with this version, which is current.
     pub fn new(version: &str, value: &str) -> Self {
@@ -234,6 +246,32 @@ impl Secrets {
         Ok(json!({"Parameters": found, "InvalidParameters": invalid}))
     }
 
+    /// GetParametersByPath, in pages of at most ten. The token is the number of parameters before the page.
+    pub(super) fn get_parameters_by_path(&self, body: &[u8], region: &str) -> Result<Value, Refusal> {
+        let ask: GetParametersByPath = super::logs::parse(body)?;
+        let most = ask.max_results.unwrap_or(NAMES_MAX);
+        if !(1..=NAMES_MAX).contains(&most) || !ask.path.starts_with('/') || !ask.with_decryption {
+            let message = format!("{most} results below `{}`, decrypted: {}", ask.path, ask.with_decryption);
+            return Err(Refusal { code: "ValidationException", message, violation: true });
+        }
+        let is_below = |name: &&String| {
+            let rest = name.strip_prefix(ask.path.trim_end_matches('/')).and_then(|rest| rest.strip_prefix('/'));
+            rest.is_some_and(|rest| ask.recursive || !rest.contains('/'))
+        };
+        let from: usize = match ask.next_token.map(|token| token.parse()) {
+            None => 0,
+            Some(Ok(from)) => from,
+            Some(Err(_)) => return Err(refusal("InvalidNextToken", "The specified token is not valid.")),
+        };
+        let names: Vec<&String> = self.parameters.keys().filter(is_below).collect();
+        let page = names.iter().skip(from).take(most).filter_map(|name| self.parameter(name, region));
+        let mut said = json!({"Parameters": page.collect::<Vec<_>>()});
+        if from + most < names.len() {
+            said["NextToken"] = json!((from + most).to_string());
+        }
+        Ok(said)
+    }
+
     fn parameter(&self, asked: &str, region: &str) -> Option<Value> {
         let root = format!("arn:aws:ssm:{region}:{ACCOUNT}:parameter");
         let plain = asked.strip_prefix(&root).unwrap_or(asked);
@@ -374,6 +412,22 @@ mod tests {
             assert_eq!(said["Parameters"][0]["Value"].as_str(), value, "{name}");
             assert_eq!(said["InvalidParameters"].as_array().unwrap().is_empty(), value.is_some(), "{name}");
         }
+        let mut secrets = secrets;
+        for at in 0..12 {
+            let one = Parameter { values: vec!["x".to_owned()], ..Parameter::default() };
+            secrets.parameters.insert(format!("/a/deep/{at}"), one);
+        }
+        let below = |recursive: bool, token: Option<&str>| {
+            let mut body = json!({"Path": "/a", "Recursive": recursive, "WithDecryption": true});
+            if let Some(token) = token {
+                body["NextToken"] = json!(token);
+            }
+            let said = secrets.get_parameters_by_path(body.to_string().as_bytes(), REGION).unwrap();
+            (said["Parameters"].as_array().unwrap().len(), said["NextToken"].as_str().map(str::to_owned))
+        };
+        assert_eq!(below(false, None), (1, None));
+        assert_eq!(below(true, None), (10, Some("10".to_owned())));
+        assert_eq!(below(true, Some("10")), (3, None));
         let too_many = json!({"Names": vec!["x"; 11], "WithDecryption": true}).to_string();
         for body in [too_many.as_str(), r#"{"Names":[],"WithDecryption":true}"#] {
             assert!(secrets.get_parameters(body.as_bytes(), REGION).unwrap_err().violation, "{body}");

@@ -293,6 +293,7 @@ fn call(state: &mut State, operation: Operation, request: &Request, body: &[u8],
         Operation::DescribeSecret => state.secrets.describe(body, REGION),
         Operation::GetSecretValue => state.secrets.get(body, REGION),
         Operation::GetParameters => state.secrets.get_parameters(body, REGION),
+        Operation::GetParametersByPath => state.secrets.get_parameters_by_path(body, REGION),
         Operation::TagResource | Operation::Credentials | Operation::Metadata => Ok(serde_json::json!({})),
     };
     match done {

@@ -19,6 +19,7 @@ mod limits;
 mod memory;
 mod network;
 mod overload;
+mod parameters;
 mod secrets;
 mod secrets_task;
 mod soak;

@@ -89,6 +89,17 @@ impl Task {
         self.ask("POST", "/v1/agent/refresh").0
     }
 
+    /// The same for one secret.
+    pub(crate) fn refresh_only(&self, name: &str) -> u16 {
+        let (token, body) = (self.token(), format!("{{\"names\":[\"{name}\"]}}"));
+        self.say(&format!(
+            "POST /v1/agent/refresh HTTP/1.1\r\nHost: localhost\r\nX-Aws-Parameters-Secrets-Token: {token}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        ))
+        .0
+    }
+
     pub(crate) fn token(&self) -> String {
         self.file("token").trim().to_owned()
     }

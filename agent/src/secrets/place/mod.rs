@@ -180,6 +180,13 @@ impl Place {
         folder.read(&name, SECRET_FILE_BYTES_MAX).ok().flatten().map(|(value, _)| value)
     }
 
+    /// The files of the newest generation below `folder`, with their paths.
+    pub fn shown_below(&self, folder: &str) -> Vec<(String, Value)> {
+        let is_below = |path: &&String| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+        let paths = self.current.iter().flat_map(|(stored, _)| stored.files.iter().filter(is_below));
+        paths.filter_map(|path| Some((path.clone(), self.shown(path)?))).collect()
+    }
+
     /// Removes generations that nobody needs any more.
     pub fn prune(&mut self, now: Instant) -> Result<(), PlaceError> {
         self.prune_swapped(now)

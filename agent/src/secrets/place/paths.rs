@@ -6,19 +6,14 @@
 use std::collections::BTreeSet;
 
 use super::{PlaceError, TOLD, marker};
-use crate::limits::SECRET_PATH_PARTS_MAX;
-
-/// Linux's limit for one name.
-const NAME_BYTES_MAX: usize = 255;
-/// A quarter of Linux's limit for a path: the folder comes before it.
-const PATH_BYTES_MAX: usize = 1024;
+use crate::limits::{NAME_BYTES_MAX, SECRET_PATH_BYTES_MAX, SECRET_PATH_PARTS_MAX};
 
 /// Says what is wrong with a path.
 pub fn check(path: &str) -> Result<(), &'static str> {
     if path.starts_with('/') {
         return Err("it begins with `/`; write it as seen from the folder");
     }
-    if path.len() > PATH_BYTES_MAX || path.split('/').any(|part| part.len() > NAME_BYTES_MAX) {
+    if path.len() > SECRET_PATH_BYTES_MAX || path.split('/').any(|part| part.len() > NAME_BYTES_MAX) {
         return Err("it is too long; a name has 255 bytes at most, all of it 1024");
     }
     if path.split('/').count() > SECRET_PATH_PARTS_MAX {

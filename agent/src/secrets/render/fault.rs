@@ -54,6 +54,22 @@ pub enum What {
         /// Counted from 1.
         second: usize,
     },
+    /// A member's name is no path. Counted from 1 if its name may not be told.
+    #[error("member {member} of the secret cannot be a file: {}", fault.of_member())]
+    NoFile {
+        /// Which member.
+        member: String,
+        /// Why not.
+        fault: PathFault,
+    },
+    /// `a` and `a/b`.
+    #[error("member {file} of the secret would have to be a folder, too, because of member {below}")]
+    FileAndFolder {
+        /// Which member is the file.
+        file: String,
+        /// Which one would be below it.
+        below: String,
+    },
     /// See [`crate::limits::SECRET_FILE_BYTES_MAX`].
     #[error("the file would be larger than 1 MiB")]
     TooLarge,

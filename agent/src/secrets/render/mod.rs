@@ -15,6 +15,7 @@
 mod buffer;
 mod document;
 mod dotenv;
+mod each;
 mod fault;
 mod filters;
 mod my_cnf;
@@ -27,10 +28,10 @@ mod url;
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use self::{buffer::Buffer, document::Members};
+use self::{buffer::Buffer, document::Members, each::Names};
 pub use self::{fault::What, paths::PathFault};
 use super::{
-    settings::{Combined, File, Format, Item, Secrets, Stage},
+    settings::{Combined, File, Format, From, Item, Secrets, Stage},
     value::{Content, Held, Value, Version},
 };
 use crate::{limits::SECRET_FILE_BYTES_MAX, units::Permissions};
@@ -86,8 +87,14 @@ pub fn render(secrets: &Secrets, held: &BTreeMap<String, Held>) -> Outcome {
         for file in files_of(item).iter() {
             let allowed = verdicts.next().unwrap_or(Ok(()));
             let Some(version) = held.get(&item.name).and_then(|held| version_of(held, file.of)) else { continue };
+            let of = vec![item.name.clone()];
+            if file.format == Format::Each {
+                let files = allowed.and_then(|()| folder(&file.path, &version.content, names_of(item)));
+                outcome.put_all(file, of, files);
+                continue;
+            }
             let bytes = allowed.and_then(|()| write(&file.format, &version.content));
-            outcome.put(&file.path, file.mode, vec![item.name.clone()], bytes);
+            outcome.put(&file.path, file.mode, of, bytes);
         }
     }
     for combined in &secrets.files {
@@ -109,6 +116,8 @@ pub struct Planned {
     pub of: Vec<String>,
     /// Which version of its one secret it shows; `None` if it is made of several.
     pub stage: Option<Stage>,
+    /// It is a folder, and the files are below it.
+    pub is_folder: bool,
 }
 
 /// All files that the settings name.
@@ -120,11 +129,12 @@ pub fn planned(secrets: &Secrets) -> Vec<Planned> {
             mode: file.mode,
             of: vec![item.name.clone()],
             stage: Some(file.of),
+            is_folder: file.format == Format::Each,
         })
     });
     let combined = secrets.files.iter().map(|combined| {
         let of = items_of(combined, secrets);
-        Planned { path: combined.path.clone(), mode: combined.mode, of, stage: None }
+        Planned { path: combined.path.clone(), mode: combined.mode, of, stage: None, is_folder: false }
     });
     single.chain(combined).collect()
 }
@@ -152,6 +162,17 @@ pub fn mistakes(secrets: &Secrets) -> Vec<Mistake> {
 }
 
 impl Outcome {
+    /// The files of a folder, or why there are none.
+    fn put_all(&mut self, folder: &File, of: Vec<String>, files: Result<Vec<(String, Value)>, What>) {
+        match files {
+            Ok(files) => {
+                let all = files.into_iter();
+                self.files.extend(all.map(|(path, bytes)| Rendered { path, bytes, mode: folder.mode, of: of.clone() }));
+            }
+            Err(what) => self.faults.push(Fault { path: folder.path.clone(), of, what }),
+        }
+    }
+
     fn put(&mut self, path: &str, mode: Option<Permissions>, of: Vec<String>, bytes: Result<Value, What>) {
         let path = path.to_owned();
         match bytes {
@@ -161,12 +182,13 @@ impl Outcome {
     }
 }
 
-/// The files of an item: without any, one that holds the value as it is.
+/// The files of an item: without any, one that holds the value as it is, or a folder with one for each parameter.
 fn files_of(item: &Item) -> Cow<'_, [File]> {
     if !item.files.is_empty() {
         return Cow::Borrowed(&item.files);
     }
-    Cow::Owned(vec![File { path: item.name.clone(), of: Stage::Current, format: Format::Raw, mode: None }])
+    let format = if matches!(item.from, From::Parameters(_)) { Format::Each } else { Format::Raw };
+    Cow::Owned(vec![File { path: item.name.clone(), of: Stage::Current, format, mode: None }])
 }
 
 /// The version that files of `stage` show.
@@ -193,6 +215,16 @@ fn items_of(combined: &Combined, secrets: &Secrets) -> Vec<String> {
     secrets.items.iter().filter(|item| all || says(&item.name)).map(|item| item.name.clone()).collect()
 }
 
+/// Whether the names of a secret's members may be told.
+fn names_of(item: &Item) -> Names {
+    if matches!(item.from, From::Parameters(_)) { Names::Shown } else { Names::Hidden }
+}
+
+/// Writes one secret as a folder of files.
+fn folder(path: &str, content: &Content, names: Names) -> Result<Vec<(String, Value)>, What> {
+    each::write(path, &Members::parse(text_of(content)?)?, names)
+}
+
 /// Writes one secret in one format.
 fn write(format: &Format, content: &Content) -> Result<Value, What> {
     if *format == Format::Raw {
@@ -202,7 +234,8 @@ fn write(format: &Format, content: &Content) -> Result<Value, What> {
     let text = text_of(content)?;
     let mut out = Buffer::default();
     match format {
-        Format::Raw => {}
+        // One is to the byte and done; the other is not one file.
+        Format::Raw | Format::Each => {}
         Format::Key(name) => out.push(&Members::parse(text)?.wanted(name)?),
         Format::Dotenv => dotenv::write(&Members::parse(text)?, &mut out)?,
         Format::Properties => properties::write(&Members::parse(text)?, &mut out)?,

@@ -1,8 +1,8 @@
 //! Where files may stand below the folder, and how secrets may be called.
 //!
 //! ```text
-//! path    relative; names of 1 to 255 bytes between `/`, 4,096 bytes in all; no `.`, no `..`, no control characters;
-//!         does not begin with `..` (generations are kept there), nor is `.generation`
+//! path    relative; up to 16 names of 1 to 255 bytes between `/`, 1,024 bytes in all; no `.`, no `..`, no control characters;
+//!         does not begin with `..` (generations are kept there), nor with `.generation` or `.told`
 //! name    letters, digits, `-`, `_`; at most 255 bytes
 //! ```
 //!
@@ -15,12 +15,12 @@ use super::{
     super::settings::{Api, Secrets},
     Mistake, files_of,
 };
-use crate::limits::{NAME_BYTES_MAX, PATH_BYTES_MAX};
+use crate::limits::{NAME_BYTES_MAX, SECRET_PATH_BYTES_MAX, SECRET_PATH_PARTS_MAX};
 
 /// Where the local API keeps its token unless it is told otherwise.
 const TOKEN: &str = "token";
-/// The file that says which generation this is.
-const GENERATION: &str = ".generation";
+/// The files that say which generation this is, and who was told of it.
+const OWN: [&str; 2] = [".generation", ".told"];
 /// The folder unless the user sets another.
 const FOLDER: &str = "/run/secrets";
 
@@ -42,9 +42,12 @@ pub enum PathFault {
     /// NUL, a line break, another one.
     #[error("the path has a control character in it")]
     Control,
-    /// A name of more than 255 bytes, or more than 4,096 together.
-    #[error("the path is too long: 255 bytes for each name, 4096 in all")]
+    /// A name of more than 255 bytes, or more than 1,024 together.
+    #[error("the path is too long: 255 bytes for each name, 1024 in all")]
     TooLong,
+    /// More than 16 names.
+    #[error("the path has more than 16 names between its `/`")]
+    TooDeep,
     /// It is the agent's.
     #[error("`{name}` is kept for the agent's own files")]
     Reserved {
@@ -75,8 +78,11 @@ pub fn check_path(path: &str) -> Result<(), PathFault> {
     if path.starts_with('/') {
         return Err(PathFault::Absolute);
     }
-    if path.len() > PATH_BYTES_MAX || path.split('/').any(|name| name.len() > NAME_BYTES_MAX) {
+    if path.len() > SECRET_PATH_BYTES_MAX || path.split('/').any(|name| name.len() > NAME_BYTES_MAX) {
         return Err(PathFault::TooLong);
+    }
+    if path.split('/').count() > SECRET_PATH_PARTS_MAX {
+        return Err(PathFault::TooDeep);
     }
     if path.contains(char::is_control) {
         return Err(PathFault::Control);
@@ -89,7 +95,7 @@ pub fn check_path(path: &str) -> Result<(), PathFault> {
         }
     }
     let first = path.split('/').next().unwrap_or(path);
-    if first.starts_with("..") || first == GENERATION {
+    if first.starts_with("..") || OWN.contains(&first) {
         return Err(PathFault::Reserved { name: first.to_owned() });
     }
     Ok(())

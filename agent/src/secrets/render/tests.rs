@@ -640,6 +640,117 @@ fn one_file_that_cannot_be_made_holds_up_no_other() {
     assert_eq!(outcome.files.iter().find(|file| file.path == "next").unwrap().mode, Some(Permissions(0o400)));
 }
 
+fn below(path: &str) -> Item {
+    let parameters = crate::secrets::settings::Parameters { path: path.to_owned(), ..Default::default() };
+    Item { from: From::Parameters(parameters), ..item("cfg", Vec::new()) }
+}
+
+fn shown(outcome: &Outcome) -> Vec<String> {
+    let text = |file: &Rendered| file.bytes.expose_text().unwrap_or("?").to_owned();
+    let files = outcome.files.iter().map(|file| format!("{}={}", file.path, text(file)));
+    files.chain(outcome.faults.iter().map(Fault::to_string)).collect()
+}
+
+/// What one cannot do with a name, one says of all of them; the names of a secret's members are not told, those of parameters are.
+#[test]
+fn each_member_is_a_file_or_none_is() {
+    let each = || item("cfg", vec![File { mode: Some(Permissions(0o400)), ..file("sub/dir", Format::Each) }]);
+    let deep = vec!["x"; 16].join("/");
+    for (secret, public, private) in [
+        (
+            r#"{"a":"1","b/c":"2","n":5.0,"t":true,"skip":null,"o":{},"l":[]}"#,
+            "cfg/a=1|cfg/b/c=2|cfg/n=5.0|cfg/t=true",
+            "",
+        ),
+        ("{}", "", ""),
+        (r#"{"..data":"1",".generation":"2","a..b":"3"}"#, "cfg/..data=1|cfg/.generation=2|cfg/a..b=3", ""),
+        (
+            r#"{"a":"1","..":"2"}"#,
+            "`cfg` of cfg: member `..` of the secret cannot be a file: it has `.` or `..` in it",
+            "2",
+        ),
+        (
+            r#"{"a/../../../b":"1"}"#,
+            "`cfg` of cfg: member `a/../../../b` of the secret cannot be a file: it has `.` or `..` in it",
+            "1",
+        ),
+        (
+            r#"{"":"1"}"#,
+            "`cfg` of cfg: member `` of the secret cannot be a file: it has an empty name before, between or behind its `/`",
+            "1",
+        ),
+        (
+            r#"{"/etc/passwd":"1"}"#,
+            "`cfg` of cfg: member `/etc/passwd` of the secret cannot be a file: it has an empty name before, between or behind its `/`",
+            "1",
+        ),
+        (
+            r#"{"a\u0000b":"1"}"#,
+            "`cfg` of cfg: member `a\\0b` of the secret cannot be a file: it has a control character in it",
+            "1",
+        ),
+        (
+            &format!(r#"{{"{deep}":"1"}}"#),
+            &format!(
+                "`cfg` of cfg: member `{deep}` of the secret cannot be a file: it is too long, or has too many `/`"
+            ),
+            "1",
+        ),
+        (
+            r#"{"a/b":"1","x":"3","a":"2"}"#,
+            "`cfg` of cfg: member `a` of the secret would have to be a folder, too, because of member `a/b`",
+            "3 1",
+        ),
+        ("[1]", "`cfg` of cfg: the secret is not a JSON object", ""),
+    ] {
+        let held = BTreeMap::from([("cfg".to_owned(), held_as(text(secret)))]);
+        assert_eq!(shown(&render(&secrets(vec![below("/x")], Vec::new()), &held)).join("|"), public, "{secret}");
+        let outcome = render(&secrets(vec![each()], Vec::new()), &held);
+        assert!(
+            outcome.files.iter().all(|file| file.path.starts_with("sub/dir/") && file.mode == Some(Permissions(0o400)))
+        );
+        let hidden = outcome.faults.first().map(Fault::to_string).unwrap_or_default();
+        for number in private.split_whitespace() {
+            assert!(
+                hidden.contains(&format!("member {number} ")) || hidden.ends_with(&format!("member {number}")),
+                "{hidden}"
+            );
+            assert!(outcome.files.is_empty() && !hidden.contains("`a") && !hidden.contains("etc"), "{hidden}");
+        }
+    }
+}
+
+/// Nothing else may stand in the folder, for nobody knows yet what will.
+#[test]
+fn the_folder_of_each_member_is_nobody_elses() {
+    let mut secrets = secrets(vec![below("/x")], vec![("cfg/own", "")]);
+    let places: Vec<String> = mistakes(&secrets).into_iter().map(|mistake| mistake.place).collect();
+    assert_eq!(places, ["secrets.files[0].path"]);
+    secrets.files.clear();
+    assert!(planned(&secrets).iter().all(|planned| planned.is_folder && planned.path == "cfg"));
+}
+
+proptest! {
+    /// Whatever the members are called, files stay below the folder, and no two are in one place.
+    #[test]
+    fn property_any_names_stay_below_the_folder(names in proptest::collection::vec("[./a-c\0\n]{0,8}", 0..6)) {
+        let members: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "v")).collect();
+        let held = BTreeMap::from([("cfg".to_owned(), held_as(object(&members)))]);
+        let outcome = render(&secrets(vec![below("/x")], Vec::new()), &held);
+        prop_assert!(outcome.files.is_empty() || outcome.faults.is_empty());
+        let mut paths: Vec<&str> = outcome.files.iter().map(|file| file.path.as_str()).collect();
+        for path in &paths {
+            prop_assert_eq!(crate::secrets::place::check_path(path), Ok(()));
+            prop_assert!(path.starts_with("cfg/"));
+            let below = format!("{path}/");
+            prop_assert!(!paths.iter().any(|other| other.starts_with(&below)));
+        }
+        let count = paths.len();
+        paths.dedup();
+        prop_assert_eq!(paths.len(), count);
+    }
+}
+
 #[test]
 fn a_path_stays_below_the_folder() {
     for path in ["a", "a/b", "a/b/c.env", ".hidden", "a/..b", "a..b", "token", "ä/😀", "a b", &"x".repeat(255)] {
@@ -663,6 +774,8 @@ fn a_path_stays_below_the_folder() {
         ("a\u{85}b", Control),
         (&"x".repeat(256), TooLong),
         (&long, TooLong),
+        (&vec!["x"; 17].join("/"), TooDeep),
+        (".told", Reserved { name: ".told".to_owned() }),
         ("..data", Reserved { name: "..data".to_owned() }),
         ("..g12/a", Reserved { name: "..g12".to_owned() }),
         ("...", Reserved { name: "...".to_owned() }),

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{File, Followed, Manager, Parameter, Seen, Source, SourceFault, Wanted};
+use super::{Batches, ByPath, File, Followed, Manager, Parameter, Seen, Source, SourceFault, Wanted};
 use crate::{
     aws::{Access, EndpointError},
     secrets::{settings, value::Version},
@@ -15,8 +15,10 @@ use crate::{
 pub enum AnySource {
     /// AWS Secrets Manager.
     Manager(Box<Manager>),
-    /// The Parameter Store.
+    /// One parameter of the Parameter Store.
     Parameter(Box<Parameter>),
+    /// All parameters below a path.
+    ByPath(Box<ByPath>),
     /// A local file.
     File(File),
 }
@@ -33,11 +35,19 @@ pub enum SourceError {
 }
 
 impl AnySource {
-    /// The source that `from` names.
+    /// The source that `from` names, by itself.
     pub fn new(from: &settings::From, access: &Access) -> Result<Self, SourceError> {
+        Self::among(from, access, &mut Batches::default())
+    }
+
+    /// The source that `from` names. Parameters that can be asked for together are placed in `batches`.
+    pub fn among(from: &settings::From, access: &Access, batches: &mut Batches) -> Result<Self, SourceError> {
         Ok(match from {
             settings::From::SecretsManager(secret) => Self::Manager(Box::new(Manager::new(secret, access)?)),
-            settings::From::Parameter(parameter) => Self::Parameter(Box::new(Parameter::new(parameter, access)?)),
+            settings::From::Parameter(parameter) => {
+                Self::Parameter(Box::new(Parameter::among(parameter, access, batches)?))
+            }
+            settings::From::Parameters(parameters) => Self::ByPath(Box::new(ByPath::new(parameters, access)?)),
             settings::From::File(path) => Self::File(File::new(path.clone())),
         })
     }
@@ -47,7 +57,7 @@ impl AnySource {
     pub fn every(&self) -> Duration {
         match self {
             Self::Manager(_) => Duration::from_secs(900),
-            Self::Parameter(_) => Duration::from_secs(300),
+            Self::Parameter(_) | Self::ByPath(_) => Duration::from_secs(300),
             Self::File(_) => Duration::from_secs(2),
         }
     }
@@ -57,6 +67,7 @@ impl AnySource {
         match self {
             Self::Manager(manager) => manager.followed(),
             Self::Parameter(parameter) => parameter.followed(),
+            Self::ByPath(parameters) => parameters.followed(),
             Self::File(file) => file.followed(),
         }
     }
@@ -67,6 +78,7 @@ impl Source for AnySource {
         match self {
             Self::Manager(manager) => manager.look().await,
             Self::Parameter(parameter) => parameter.look().await,
+            Self::ByPath(parameters) => parameters.look().await,
             Self::File(file) => file.look().await,
         }
     }
@@ -75,7 +87,22 @@ impl Source for AnySource {
         match self {
             Self::Manager(manager) => manager.fetch(wanted).await,
             Self::Parameter(parameter) => parameter.fetch(wanted).await,
+            Self::ByPath(parameters) => parameters.fetch(wanted).await,
             Self::File(file) => file.fetch(wanted).await,
+        }
+    }
+
+    async fn overheard(&self) -> Result<Seen, SourceFault> {
+        match self {
+            Self::Parameter(parameter) => parameter.overheard().await,
+            Self::Manager(_) | Self::ByPath(_) | Self::File(_) => std::future::pending().await,
+        }
+    }
+
+    fn random(&self) -> f64 {
+        match self {
+            Self::Parameter(parameter) => parameter.random(),
+            Self::Manager(_) | Self::ByPath(_) | Self::File(_) => fastrand::f64(),
         }
     }
 }

@@ -5,13 +5,18 @@
 //! Never: caches, retries or decides when to ask: `watch` does.
 
 mod any;
+mod batch;
+mod by_path;
 mod file;
 mod manager;
 mod parameter;
+mod store;
 
 use std::{collections::BTreeMap, future::Future};
 
 pub use any::{AnySource, SourceError};
+pub use batch::Batches;
+pub use by_path::ByPath;
 pub use file::File;
 pub use manager::Manager;
 pub use parameter::Parameter;
@@ -93,6 +98,16 @@ pub trait Source: Send + Sync + 'static {
 
     /// One version with its value.
     fn fetch(&self, wanted: &Wanted) -> impl Future<Output = Result<Version, SourceFault>> + Send;
+
+    /// Ends with what a look of another secret has told of this one. Most sources know of nothing but their own.
+    fn overheard(&self) -> impl Future<Output = Result<Seen, SourceFault>> + Send {
+        std::future::pending()
+    }
+
+    /// A number in 0.0..1.0 that spreads the next wait. Secrets that are looked at together have the same.
+    fn random(&self) -> f64 {
+        fastrand::f64()
+    }
 }
 
 /// Which version of a secret is the current one.

@@ -1,93 +1,65 @@
-//! Parameters of the Systems Manager Parameter Store.
+//! One parameter of the Systems Manager Parameter Store.
 //!
-//! Promises: a look is one `GetParameters`, whose value is kept for the fetch that follows; a parameter's version number is its
-//! version's name. Nothing there says what changed without the value.
-//! Never: asks for a parameter that is not decrypted; brings in AWS's own client of it, which is larger than all of this agent.
+//! Promises: a look is one `GetParameters`, which it shares with the others of its [`batch`](super::batch), and whose value is kept
+//! for the fetch that follows; a parameter's version number is its version's name. Nothing there says what changed without the
+//! value.
+//! Never: asks for a parameter that is not decrypted, unless it is told to.
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use bytes::Bytes;
-use serde::{Deserialize, Serialize};
-
-use super::{CURRENT, Followed, Seen, Source, SourceFault, SourceFaultKind, Wanted, any::SourceError, any::region_of};
+use super::{
+    CURRENT, Followed, Seen, Source, SourceFault, SourceFaultKind, Wanted,
+    any::{SourceError, region_of},
+    batch::{Batch, Batches, Brought, Key, split},
+    store::{Operation, Said, Store},
+};
 use crate::{
-    aws::{Access, Client, Identity},
-    limits,
+    aws::Access,
     secrets::{
         settings,
-        value::{Content, Value, Version},
+        value::{Content, Version},
     },
 };
-
-const TARGET: &str = "AmazonSSM.GetParameters";
-const GET: &str = "ssm:GetParameters";
 
 /// One parameter.
 pub struct Parameter {
     /// Its name or ARN, without a selector.
     name: String,
     followed: Followed,
-    client: Client,
-    /// Whether a `SecureString` is decrypted.
-    decrypts: bool,
+    batch: Arc<Batch>,
+    member: usize,
     /// What the last look has brought.
     kept: Mutex<Option<Version>>,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Ask<'a> {
-    names: [&'a str; 1],
-    with_decryption: bool,
-}
-
-/// No `Debug`: there are values in it.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Answer {
-    #[serde(default)]
-    parameters: Vec<Said>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Said {
-    #[serde(rename = "ARN")]
-    arn: Option<String>,
-    value: String,
-    version: u64,
-    last_modified_date: Option<serde_json::Number>,
-}
-
 impl Parameter {
-    /// As `settings` say. Asks nobody.
-    pub fn new(settings: &settings::Parameter, access: &Access) -> Result<Self, SourceError> {
+    /// As `settings` say, in a batch with others. Asks nobody.
+    pub fn among(settings: &settings::Parameter, access: &Access, batches: &mut Batches) -> Result<Self, SourceError> {
         let region = region_of(&settings.name, settings.region.as_deref(), access)?;
-        let identity = Identity { role_arn: settings.role_arn.clone(), ..Identity::default() };
-        let client = access.client("ssm", &region, settings.endpoint.as_deref(), &identity)?;
-        Ok(Self::with(&settings.name, client))
-    }
-
-    fn with(name: &str, client: Client) -> Self {
-        let (name, selector) = split(name);
-        let followed = match selector {
-            None => Followed::Stage(CURRENT.to_owned()),
-            Some(version) if version.bytes().all(|digit| digit.is_ascii_digit()) => {
-                Followed::Version(version.to_owned())
-            }
-            Some(label) => Followed::Stage(label.to_owned()),
+        let key = Key {
+            region: region.clone(),
+            role_arn: settings.role_arn.clone(),
+            endpoint: settings.endpoint.clone(),
+            is_fixed: matches!(followed(&settings.name), Followed::Version(_)),
         };
-        let client = client.with_answer_bytes_max(limits::SECRET_ANSWER_BYTES_MAX);
-        Self { name: name.to_owned(), followed, client, decrypts: true, kept: Mutex::default() }
+        let open = || Store::open(&region, settings.role_arn.as_ref(), settings.endpoint.as_deref(), access);
+        let (batch, member) = batches.place(key, &settings.name, open)?;
+        Ok(Self::with(&settings.name, batch, member))
     }
 
-    /// The same, but a `SecureString` stays encrypted.
-    #[must_use]
-    pub fn sealed(self) -> Self {
-        Self { decrypts: false, ..self }
+    /// By itself, and a `SecureString` stays encrypted.
+    pub fn sealed(settings: &settings::Parameter, access: &Access) -> Result<Self, SourceError> {
+        let region = region_of(&settings.name, settings.region.as_deref(), access)?;
+        let store = Store::open(&region, settings.role_arn.as_ref(), settings.endpoint.as_deref(), access)?.sealed();
+        Ok(Self::with(&settings.name, Arc::new(Batch::of_one(&settings.name, store)), 0))
+    }
+
+    fn with(name: &str, batch: Arc<Batch>, member: usize) -> Self {
+        let followed = followed(name);
+        Self { name: split(name).0.to_owned(), followed, batch, member, kept: Mutex::default() }
     }
 
     /// Which version is the current one.
@@ -95,53 +67,51 @@ impl Parameter {
         &self.followed
     }
 
+    /// Keeps what a look has brought, and says what was seen.
+    fn keep(&self, brought: Brought) -> Result<Seen, SourceFault> {
+        let (id, version) = self.version(&self.wanted(), brought?)?;
+        let versions = BTreeMap::from([(version.id.clone(), version.stages.clone())]);
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(version);
+        Ok(Seen { id, versions, ..Seen::default() })
+    }
+
+    /// What is followed.
+    fn wanted(&self) -> Wanted {
+        match &self.followed {
+            Followed::Stage(stage) => Wanted::Stage(stage.clone()),
+            Followed::Version(id) => Wanted::Id(id.clone()),
+        }
+    }
+
     /// Its ARN or name, and the version that is asked for.
     async fn get(&self, wanted: &Wanted) -> Result<(String, Version), SourceFault> {
+        if *wanted == self.wanted() {
+            return self.version(wanted, self.batch.look(self.member).await?);
+        }
         let full = match wanted {
             Wanted::Stage(stage) if stage == CURRENT => self.name.clone(),
             Wanted::Id(selector) | Wanted::Stage(selector) => format!("{}:{selector}", self.name),
         };
-        let ask = Ask { names: [&full], with_decryption: self.decrypts };
-        let body = Bytes::from(serde_json::to_vec(&ask).expect("texts and a flag are JSON"));
-        let reply = self.client.call(TARGET, body, &[]).await;
-        let reply = reply.map_err(|fault| SourceFault::of_aws(&full, GET, &fault))?;
-        // What serde says of a wrong answer may repeat it.
-        let answer: Answer = serde_json::from_slice(&reply.body).map_err(|_| {
-            SourceFault::own(
-                SourceFaultKind::Invalid,
-                format!("`{GET}` of `{full}`: the answer is not as it should be"),
-            )
-        })?;
-        let Some(said) = answer.parameters.into_iter().next() else {
-            let what = format!("there is no parameter `{full}`; check its name, version or label, and its region");
-            return Err(SourceFault {
-                code: Some("ParameterNotFound".to_owned()),
-                ..SourceFault::own(SourceFaultKind::Missing, what)
-            });
-        };
-        let content = Content::Text(Value::new(said.value.into_bytes()));
+        let said = self.batch.store.get(&[&full]).await.map_err(|failure| failure.of(Operation::Get, &full))?;
+        self.version(wanted, said.into_iter().next().ok_or_else(|| super::batch::missing(&full))?)
+    }
+
+    fn version(&self, wanted: &Wanted, said: Said) -> Result<(String, Version), SourceFault> {
         let id = said.version.to_string();
         if matches!(wanted, Wanted::Id(wanted) if *wanted != id) {
-            let what = format!("`{GET}` of `{full}`: the answer has another version than the one that was asked for");
-            return Err(SourceFault::own(SourceFaultKind::Transient, what));
+            let what = "the answer has another version than the one that was asked for";
+            return Err(SourceFault { kind: SourceFaultKind::Transient, ..Operation::Get.nonsense(&self.name, what) });
         }
         let stage = if let Wanted::Stage(stage) = wanted { stage } else { CURRENT };
         let created = said.last_modified_date.map(|date| date.to_string());
         let name = said.arn.unwrap_or_else(|| self.name.clone());
-        Ok((name, Version { id, stages: vec![stage.to_owned()], created, content }))
+        Ok((name, Version { id, stages: vec![stage.to_owned()], created, content: Content::Text(said.value) }))
     }
 }
 
 impl Source for Parameter {
     async fn look(&self) -> Result<Seen, SourceFault> {
-        let wanted = match &self.followed {
-            Followed::Stage(stage) => Wanted::Stage(stage.clone()),
-            Followed::Version(id) => Wanted::Id(id.clone()),
-        };
-        let (id, version) = self.get(&wanted).await?;
-        let versions = BTreeMap::from([(version.id.clone(), version.stages.clone())]);
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(version);
-        Ok(Seen { id, versions, ..Seen::default() })
+        self.keep(self.batch.look(self.member).await)
     }
 
     async fn fetch(&self, wanted: &Wanted) -> Result<Version, SourceFault> {
@@ -151,15 +121,22 @@ impl Source for Parameter {
             _ => Ok(self.get(wanted).await?.1),
         }
     }
+
+    async fn overheard(&self) -> Result<Seen, SourceFault> {
+        self.keep(self.batch.overheard(self.member).await)
+    }
+
+    fn random(&self) -> f64 {
+        self.batch.random()
+    }
 }
 
-/// A name or ARN, and what follows its last colon if that is a version or a label.
-fn split(name: &str) -> (&str, Option<&str>) {
-    // `arn:aws:ssm:REGION:ACCOUNT:parameter/NAME` has five of them itself.
-    let own = if name.starts_with("arn:") { 5 } else { 0 };
-    match name.rsplit_once(':') {
-        Some((name, selector)) if name.matches(':').count() >= own && !selector.is_empty() => (name, Some(selector)),
-        _ => (name, None),
+/// Which version a name asks for.
+fn followed(name: &str) -> Followed {
+    match split(name).1 {
+        None => Followed::Stage(CURRENT.to_owned()),
+        Some(version) if version.bytes().all(|digit| digit.is_ascii_digit()) => Followed::Version(version.to_owned()),
+        Some(label) => Followed::Stage(label.to_owned()),
     }
 }
 

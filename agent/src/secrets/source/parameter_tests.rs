@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    aws::{Clock, Credentials, Endpoint},
+    aws::{Client, Clock, Credentials, Endpoint},
     net::{
         http::HttpClient,
         stub::{Stub, answer},
@@ -25,7 +25,8 @@ fn parameter(name: &str, stub: &Stub) -> Parameter {
     let endpoint = Endpoint::parse(&stub.url(), None, "eu-central-1").expect("an endpoint");
     let keys = Credentials::from_provider(Keys::new("AKID", "SECRET", None, None, "test"), Clock::system());
     let http = HttpClient::new(&Tls::new(None), &Counters::new());
-    Parameter::with(name, Client::new("ssm", endpoint, keys, http))
+    let store = Store::with(Client::new("ssm", endpoint, keys, http));
+    Parameter::with(name, Arc::new(Batch::of_one(name, store)), 0)
 }
 
 fn ok(body: &serde_json::Value) -> String {
@@ -83,6 +84,19 @@ async fn a_selector_is_part_of_what_is_asked_for() {
     ] {
         assert_eq!(split(name), parts, "{name}");
     }
+}
+
+/// A version that never changes is fetched once, with the others of its batch.
+#[tokio::test]
+async fn a_fixed_version_is_fetched_as_it_is_written() {
+    let stub = Stub::answering([ok(&given(3)), ok(&given(4))]);
+    let parameter = parameter("/app/db:3", &stub);
+    let version = parameter.fetch(&Wanted::Id("3".to_owned())).await.expect("there");
+    assert_eq!(version.content.value().expose_text(), Some(CANARY));
+    let fault = parameter.fetch(&Wanted::Id("3".to_owned())).await.expect_err("another version came");
+    assert_eq!(fault.kind, SourceFaultKind::Transient);
+    let body: serde_json::Value = serde_json::from_slice(&stub.seen()[0].body).expect("JSON");
+    assert_eq!(body["Names"], json!(["/app/db:3"]));
 }
 
 #[tokio::test]

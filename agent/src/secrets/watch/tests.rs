@@ -136,6 +136,34 @@ fn a_rotation_goes_through_all_stages_and_each_version_is_fetched_once() {
     assert_eq!((held.id.as_str(), &held.current.stages[..]), ("arn", &["AWSCURRENT".to_owned()][..]));
 }
 
+/// What another look has told counts, but it does not put off a look that somebody asked for, nor hurries the next one.
+#[test]
+fn what_is_overheard_counts_as_a_look_and_puts_off_none() {
+    let mut life = Life::new(law());
+    life.look(Ok(seen("v1 CURRENT")));
+    let due = life.watch.look_at.expect("due");
+    life.now += Duration::from_secs(60);
+    let moment = life.moment();
+    life.watch.overheard(moment, Ok(seen("v2 CURRENT, v1 PREVIOUS")));
+    assert!(life.watch.look_at.expect("due") > due, "it was looked at just now");
+    while matches!(life.watch.next(life.now), Next::Fetch(_)) {
+        life.step(|| panic!("a look"), |id| Ok(version(id)));
+    }
+    assert_eq!((life.held().as_str(), life.looks.len()), ("v2 v1 -", 1));
+    let number = life.watch.nudged(life.now).expect("it is looked at");
+    let asked_for = life.watch.look_at;
+    let moment = life.moment();
+    life.watch.overheard(moment, Ok(seen("v2 CURRENT, v1 PREVIOUS")));
+    assert_eq!(life.watch.look_at, asked_for);
+    life.look(Ok(seen("v2 CURRENT, v1 PREVIOUS")));
+    assert_eq!((life.looks.len() as u64, life.watch.looks()), (number, number));
+    // Trouble that is overheard is trouble.
+    let moment = life.moment();
+    life.watch.overheard(moment, Err(fault(SourceFaultKind::Throttled)));
+    assert_eq!(life.watch.trouble().map(|fault| fault.kind), Some(SourceFaultKind::Throttled));
+    assert_eq!(life.held(), "v2 v1 -");
+}
+
 #[test]
 fn versions_that_no_file_shows_are_not_fetched() {
     let mut life = Life::new(Law { previous: false, pending: false, ..law() });
