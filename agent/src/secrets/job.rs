@@ -13,7 +13,7 @@ use std::{
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use tokio::{
-    sync::{Notify, watch},
+    sync::watch,
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -22,6 +22,7 @@ use tracing::{error, warn};
 use super::{
     api::{self, ApiSettings, cache::Cache},
     item::Item,
+    passes::Passes,
     place::{Adopted, Marker, Place},
     publish::{Outcome, Publisher, generation, report},
     settings::{Api, Secrets},
@@ -116,13 +117,13 @@ impl Job {
         let job = Self { standing: standing.clone(), ready: is_ready };
         let parts = Parts::new(secrets, standing, ready, means);
         let generations = parts.generations.subscribe();
-        let (changed, passes, items) = (Arc::clone(&parts.changed), parts.passes.subscribe(), parts.items.clone());
+        let (passes, items) = (Arc::clone(&parts.passes), parts.items.clone());
         parts.start(means);
         if let Some(settings) = &secrets.api {
             let (ttl, size) = settings.cache();
             let open = opening(settings, Arc::clone(means.access));
             let cache = Cache::new(open, ttl, size, means.life.clone());
-            let vault = JobVault { cache, items, changed, passes, generations };
+            let vault = JobVault { cache, items, passes, generations };
             serve(settings, secrets, bound, vault, means.life);
         }
         Some(job)
@@ -204,8 +205,7 @@ struct Parts {
     ready: watch::Sender<bool>,
     items: Vec<Arc<Item>>,
     sources: Vec<Arc<AnySource>>,
-    changed: Arc<Notify>,
-    passes: watch::Sender<u64>,
+    passes: Arc<Passes>,
     generations: watch::Sender<Arc<Generation>>,
     counters: Counters,
 }
@@ -233,8 +233,7 @@ impl Parts {
             ready,
             items,
             sources,
-            changed: Arc::default(),
-            passes: watch::Sender::new(0),
+            passes: Arc::default(),
             generations: watch::Sender::new(Arc::default()),
             counters: means.counters.clone(),
         }
@@ -242,10 +241,10 @@ impl Parts {
 
     fn start(self, means: &Means<'_>) {
         for (item, source) in self.items.iter().zip(&self.sources) {
-            let (item, source, changed) = (Arc::clone(item), Arc::clone(source), Arc::clone(&self.changed));
+            let (item, source, passes) = (Arc::clone(item), Arc::clone(source), Arc::clone(&self.passes));
             means.life.keep("secret", move || {
-                let changed = Arc::clone(&changed);
-                Arc::clone(&item).run(Arc::clone(&source), move || changed.notify_one())
+                let passes = Arc::clone(&passes);
+                Arc::clone(&item).run(Arc::clone(&source), move || passes.want())
             });
         }
         if self.settings.items.is_empty() {
@@ -312,12 +311,13 @@ impl Parts {
     async fn publish(&self, publisher: &Publisher, place: &Arc<Mutex<Place>>, stopping: CancellationToken) {
         let wait = self.settings.wait();
         loop {
+            self.passes.begin();
             let outcome = publisher.publish().await;
             let refused = matches!(outcome, Outcome::Refused(_));
             self.note(outcome);
-            self.passes.send_modify(|passes| *passes += 1);
+            self.passes.end();
             tokio::select! {
-                () = self.changed.notified() => {
+                () = self.passes.wanted() => {
                     // Others may come with it. Until the app has anything at all, nobody waits.
                     if *self.ready.borrow() {
                         sleep(wait).await;

@@ -16,6 +16,7 @@ pub mod api;
 mod defaults;
 mod item;
 pub mod job;
+mod passes;
 pub mod place;
 mod publish;
 pub mod render;

@@ -5,14 +5,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    sync::{Notify, watch},
-    time::timeout,
-};
+use tokio::{sync::watch, time::timeout};
 
 use super::{
     api::{Ask, Freshness, Generation, Given, Kind, Refusal, Vault, cache::Cache},
     item::Item,
+    passes::Passes,
     settings,
     source::{AnySource, Parameter, Seen, Source, SourceError, SourceFault, SourceFaultKind, Wanted},
     value::Version,
@@ -30,9 +28,7 @@ pub(super) struct JobVault {
     pub(super) cache: Cache<Opening, Asked>,
     pub(super) items: Vec<Arc<Item>>,
     /// Has the files written.
-    pub(super) changed: Arc<Notify>,
-    /// How often they were.
-    pub(super) passes: watch::Receiver<u64>,
+    pub(super) passes: Arc<Passes>,
     pub(super) generations: watch::Receiver<Arc<Generation>>,
 }
 
@@ -110,14 +106,11 @@ impl Vault for JobVault {
         let is_meant = |item: &&Arc<Item>| names.is_empty() || names.contains(&item.settings.name);
         let meant: Vec<&Arc<Item>> = self.items.iter().filter(is_meant).collect();
         let looks: Vec<_> = meant.iter().map(|item| item.look_soon()).collect();
-        let mut passes = self.passes.clone();
         let all = async {
             for look in looks {
                 look.await;
             }
-            passes.mark_unchanged();
-            self.changed.notify_one();
-            let _ = passes.changed().await;
+            self.passes.one_more().await;
         };
         if timeout(REFRESH_MAX, all).await.is_err() {
             return Err(Refusal::new(504, "TimeoutError", "Timeout"));
