@@ -71,6 +71,13 @@ pub struct Version {
     pub content: Content,
 }
 
+impl Version {
+    /// When it was made, in seconds since 1970. One that does not say it compares as no older and no newer than any.
+    pub fn made(&self) -> f64 {
+        self.created.as_deref().and_then(|created| created.parse().ok()).unwrap_or(f64::NAN)
+    }
+}
+
 /// The versions of one secret that files may show. The current one is there.
 #[derive(Clone, Debug)]
 pub struct Held {

@@ -184,11 +184,12 @@ impl Watch {
     }
 
     /// Someone has reason to think that there is something new. Returns the number of the first look that cannot be older than
-    /// the reason. There is none for a version that is fixed, nor for a service that throttles, which is not hurried.
+    /// the reason. There is none for a version that is fixed. A service that throttles is not hurried: who asks waits for the
+    /// look that is due.
     pub fn nudged(&mut self, now: Instant) -> Option<u64> {
         let look_at = self.look_at?;
-        if self.look_fault.as_ref().is_some_and(|fault| fault.kind == SourceFaultKind::Throttled) {
-            return None;
+        if self.look_fault.as_ref().is_some_and(|fault| fault.kind == SourceFaultKind::Throttled) && !self.is_looking {
+            return Some(self.looks + 1);
         }
         if self.is_looking {
             // What that look sees may be older than the reason.
@@ -272,8 +273,9 @@ impl Watch {
         if !is(held.map(|held| &held.current), &belief.current) {
             missing.push(belief.current.clone());
         }
-        // Without a current version there is nothing to put them beside.
-        if let Some(held) = held {
+        // Without the current version there is nothing to put them beside.
+        let is_current_wanted = missing.iter().any(|id| !self.unusable.contains(id));
+        if let Some(held) = held.filter(|_| !is_current_wanted) {
             let pending = belief.pending.iter().filter(|id| self.law.pending && !is(held.pending.as_ref(), id));
             let previous = belief.previous.iter().filter(|id| self.law.previous && !is(held.previous.as_ref(), id));
             missing.extend(pending.chain(previous).cloned());
@@ -306,7 +308,7 @@ impl Watch {
                 let id = self.law.id.clone();
                 *held = Some(Held { id, current: version, previous: None, pending: None });
             }
-            Some(held) if is_current && !is_proved && made(&version) < made(&held.current) => {
+            Some(held) if is_current && !is_proved && version.made() < held.current.made() => {
                 // The answer that named it may have been an old one.
                 self.doubt.begin(&version.id);
                 self.belief = Some(Belief { current: held.current.id.clone(), ..belief.clone() });
@@ -336,6 +338,10 @@ impl Watch {
             if let Some(version) = held.pending.take_if(is_it).or_else(|| held.previous.take_if(is_it)) {
                 self.fallback = Some(std::mem::replace(&mut held.current, version));
             }
+        }
+        if held.current.id != belief.current && is_usable {
+            // What is held is one generation, whole, until the new current version is there.
+            return;
         }
         let known = [Some(&held.current), self.fallback.as_ref()];
         let find = |id: &String| known.into_iter().flatten().find(|version| version.id == *id).cloned();
@@ -375,11 +381,6 @@ impl Watch {
             self.fetch_fault = Some(fault);
         }
     }
-}
-
-/// When a version was made, in seconds since 1970. One that does not say it is as new as any.
-fn made(version: &Version) -> f64 {
-    version.created.as_deref().and_then(|created| created.parse().ok()).unwrap_or(f64::NAN)
 }
 
 fn ids(held: &Held) -> [Option<String>; 3] {

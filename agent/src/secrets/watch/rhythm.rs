@@ -35,6 +35,9 @@ pub(super) struct Rhythm {
     every: Duration,
     has_phase: bool,
     failures: u32,
+    /// How many of them were throttled. Those alone decide how long a throttled look waits: nobody may hurry it, so an outage
+    /// before it must not have made it late.
+    throttles: u32,
     slowdown: u32,
     pending_since: Option<(String, Instant)>,
     window: Option<Window>,
@@ -52,7 +55,7 @@ struct Window {
 
 impl Rhythm {
     pub(super) fn new(every: Duration) -> Self {
-        Self { every, has_phase: false, failures: 0, slowdown: 1, pending_since: None, window: None }
+        Self { every, has_phase: false, failures: 0, throttles: 0, slowdown: 1, pending_since: None, window: None }
     }
 
     /// What a look has told: the next rotation and its length, the version that is pending, and whether the current one moved.
@@ -79,7 +82,7 @@ impl Rhythm {
 
     /// The wait after a look that succeeded: sooner, if what it said must be confirmed.
     pub(super) fn succeeded(&mut self, now: Moment, is_believed: bool) -> Duration {
-        self.failures = 0;
+        (self.failures, self.throttles) = (0, 0);
         let wait = if is_believed { self.wait(now) } else { spread(CONFIRM, now.random) };
         self.slowdown = (self.slowdown / 2).max(1);
         wait
@@ -89,6 +92,10 @@ impl Rhythm {
     pub(super) fn failed(&mut self, now: Moment, fault: &SourceFault) -> Duration {
         self.failures += 1;
         self.slow_down(fault);
+        if fault.kind == SourceFaultKind::Throttled {
+            self.throttles += 1;
+            return backoff(self.throttles, now.random);
+        }
         backoff(self.failures, now.random)
     }
 

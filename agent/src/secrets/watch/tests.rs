@@ -377,11 +377,49 @@ fn who_asks_is_heard_at_once_but_no_more_than_once_a_second() {
     life.watch.looked(life.moment(), Ok(seen("v1 CURRENT")));
     assert_eq!(life.watch.next(life.now), Next::At(life.now + NUDGED));
 
-    // A service that throttles is not hurried.
+    // A service that throttles is not hurried. Who asks waits for the look that is due anyway.
     life.look(Err(fault(SourceFaultKind::Throttled)));
     let before = life.watch.next(life.now);
-    assert_eq!(life.watch.nudged(life.now), None);
+    assert_eq!(life.watch.nudged(life.now), Some(life.watch.looks() + 1));
     assert_eq!(life.watch.next(life.now), before);
+}
+
+/// Between the look that saw a rotation and the fetch of its version there was a generation in which the old version was both
+/// the current and the one before: who waited for the next generation got that one.
+#[test]
+fn what_is_held_stays_whole_until_the_new_current_version_is_there() {
+    let mut life = Life::new(law());
+    life.look(Ok(seen("v1 CURRENT, v2 PENDING")));
+    assert_eq!(life.held(), "v1 - v2");
+    let (generation, rotated) = (life.watch.generation(), seen("v3 CURRENT, v1 PREVIOUS"));
+    life.watch.nudged(life.now);
+    while life.fetches.last().is_none_or(|id| id != "v3") || life.now < life.start + Duration::from_secs(60) {
+        life.step(|| Ok(rotated.clone()), |_| Err(fault(SourceFaultKind::Transient)));
+        assert_eq!((life.held().as_str(), life.watch.generation()), ("v1 - v2", generation));
+    }
+    life.live(Duration::from_secs(60), &rotated);
+    assert_eq!((life.held().as_str(), life.watch.generation() > generation), ("v3 v1 -", true));
+}
+
+/// While AWS was down an app had reported a refused password every second. The first answer after that was one that throttles,
+/// and because of all the failures before it the next look was 50 seconds off, which no report could change.
+#[test]
+fn a_throttled_look_waits_for_what_was_throttled_and_not_for_an_outage_before_it() {
+    let mut life = Life::new(law());
+    life.random = 1.0;
+    life.look(Ok(seen("v1 CURRENT")));
+    for _ in 0..10 {
+        life.watch.nudged(life.now);
+        life.look(Err(fault(SourceFaultKind::Transient)));
+        life.now += NUDGED;
+    }
+    for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
+        life.look(Err(fault(SourceFaultKind::Throttled)));
+        assert_eq!(life.watch.next(life.now), Next::At(life.now + Duration::from_secs(seconds)));
+    }
+    life.look(Ok(seen("v1 CURRENT")));
+    life.look(Err(fault(SourceFaultKind::Throttled)));
+    assert_eq!(life.watch.next(life.now), Next::At(life.now + Duration::from_secs(1)));
 }
 
 #[test]
