@@ -1,16 +1,19 @@
 //! The real binary, driven as ECS drives it: a configuration file, an environment, signals.
 //!
 //! Promises: a folder of its own for every agent, no fixed port, an environment without anything of ours; it has bound
-//! its socket when [`Agent::start`] returns; it is killed, by its id, when the handle goes.
+//! its socket when [`Agent::start`] returns; it is killed, by its id, when the handle goes, and what it wrote is left to be
+//! searched for secrets ([`leaks`]).
 //! Never: restarts an agent, or looks inside it.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     os::unix::{net::UnixStream, process::ExitStatusExt},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -20,6 +23,7 @@ use tempfile::TempDir;
 
 use crate::{
     fake_aws::{ACCESS_KEY, REGION, SECRET_KEY},
+    leaks,
     metrics::{Books, Metrics},
     wait,
 };
@@ -132,6 +136,10 @@ pub struct Agent {
     id: u32,
     folder: TempDir,
     admin: SocketAddr,
+    /// What the test wrote in the folder, where spools are, and each page as it was last.
+    written: Vec<String>,
+    spools: Vec<PathBuf>,
+    pages: Mutex<BTreeMap<String, String>>,
     /// From exec to the first accepted connection.
     pub start_to_bound: Duration,
 }
@@ -207,7 +215,9 @@ impl Agent {
         }
         let begun = Instant::now();
         let child = command.spawn().context("cannot start the agent")?;
-        let mut agent = Self { id: child.id(), child, folder, admin, start_to_bound: Duration::ZERO };
+        let written = setup.files.iter().map(|(name, _)| name.clone()).chain([setup.file.to_owned()]).collect();
+        let (spools, pages, start_to_bound) = (spools(&fill(&setup.config)), Mutex::default(), Duration::ZERO);
+        let mut agent = Self { id: child.id(), child, folder, admin, written, spools, pages, start_to_bound };
         if setup.command.first().is_some_and(|first| first == UNSHARE) {
             wait::until(BOUND_MAX, || "a child of unshare".to_owned(), || agent.find_own_id());
         }
@@ -249,7 +259,9 @@ impl Agent {
                 answer.is_ok()
             },
         );
-        answer.expect("waited for it")
+        let (status, page) = answer.expect("waited for it");
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), page.clone());
+        (status, page)
     }
 
     /// The page `/metrics`.
@@ -366,7 +378,16 @@ impl Drop for Agent {
         // Both fail only if it is gone already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let pages: Vec<_> = self.pages.lock().unwrap_or_else(PoisonError::into_inner).clone().into_iter().collect();
+        let (folder, but, others) = (self.folder.path(), self.written.as_slice(), self.spools.as_slice());
+        leaks::keep(&leaks::Left { folder, but, others, pages: &pages });
     }
+}
+
+/// The folders of spools that a configuration of ours names.
+fn spools(config: &str) -> Vec<PathBuf> {
+    let paths = config.split("spool: {path: ").skip(1);
+    paths.filter_map(|rest| rest.split([',', '}']).next()).map(|path| PathBuf::from(path.trim())).collect()
 }
 
 /// The binary under test: what `PILLION_BIN` names, or the one that was built beside the running test.

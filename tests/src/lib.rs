@@ -16,6 +16,7 @@ pub mod false_clock;
 pub mod fleet;
 pub mod forward_client;
 pub mod http;
+pub mod leaks;
 pub mod metrics;
 pub mod network;
 pub mod tidy;

@@ -1,0 +1,87 @@
+//! A program beside the agent that is spoken to in lines of JSON: the one who rotates, and the apps.
+//!
+//! Promises: an answer or a panic with what the program said last; it is gone when the handle goes.
+//! Never: waits for ever.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    path::Path,
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::mpsc::{Receiver, sync_channel},
+    thread,
+};
+
+use serde_json::Value;
+use tempfile::NamedTempFile;
+
+use crate::{SOON, environment};
+
+/// A running program.
+pub(crate) struct Program {
+    name: String,
+    child: Child,
+    input: Option<ChildStdin>,
+    lines: Receiver<String>,
+    errors: NamedTempFile,
+}
+
+impl Program {
+    /// A script of `tests/python`.
+    pub(crate) fn python(script: &str, arguments: &[&str]) -> Self {
+        let mut command = Command::new(environment("PILLION_PYTHON"));
+        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(script)).args(arguments);
+        Self::start(format!("{script} {}", arguments.first().unwrap_or(&"")), command)
+    }
+
+    /// A script of `tests/node`.
+    pub(crate) fn node(script: &str, arguments: &[&str]) -> Self {
+        let mut command = Command::new("node");
+        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("node").join(script)).args(arguments);
+        command.env("NODE_PATH", environment("PILLION_NODE_MODULES"));
+        Self::start(script.to_owned(), command)
+    }
+
+    fn start(name: String, mut command: Command) -> Self {
+        let errors = NamedTempFile::new().unwrap();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors.reopen().unwrap());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));
+        // It says one line for each of ours.
+        let (said, lines) = sync_channel(4);
+        let output = BufReader::new(child.stdout.take().unwrap());
+        thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| said.send(line)));
+        let input = child.stdin.take();
+        Self { name, child, input, lines, errors }
+    }
+
+    /// Says a line, and gives the line that is answered.
+    #[track_caller]
+    pub(crate) fn ask(&mut self, line: &str) -> Value {
+        let input = self.input.as_mut().unwrap();
+        let sent = writeln!(input, "{line}").and_then(|()| input.flush());
+        let answer = self.lines.recv_timeout(SOON);
+        let answer = sent.ok().and(answer.ok());
+        let answer = answer.unwrap_or_else(|| panic!("no answer of {}:\n{}", self.name, self.errors()));
+        serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{}: {error}: {answer}", self.name))
+    }
+
+    /// Ends it, as it should end.
+    #[track_caller]
+    pub(crate) fn end(mut self) {
+        self.input.take();
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "{} ended with {status}:\n{}", self.name, self.errors());
+    }
+
+    fn errors(&self) -> String {
+        fs::read_to_string(self.errors.path()).unwrap_or_default()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // Both fail only if it is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
