@@ -162,14 +162,16 @@ impl World {
     }
 
     /// Kills the agent again and again, each time behind a request to the service that was drawn, until `is_done`. Gives the
-    /// number of kills.
+    /// number of kills. There is one for each round of rotations at most: who is killed at every start brings nothing about.
     pub(crate) fn kill_at_random(&self, seed: u64, is_done: &AtomicBool) -> usize {
         let mut random = fastrand::Rng::with_seed(seed);
+        let done = || is_done.load(Ordering::Relaxed);
         for kills in 0.. {
-            // So many that a start comes to its end: each secret is described and fetched.
-            let at = self.service.read() + 2 * self.names.len() + random.usize(1..5);
+            let rotations = self.rotations() + self.names.len();
+            until(SOON, || "a rotation".to_owned(), || done() || self.rotations() >= rotations);
+            // Each secret is described and fetched, in this order.
+            let at = self.service.read() + random.usize(1..=2 * self.names.len());
             let wait = KILL_WAIT_MAX.mul_f64(random.f64());
-            let done = || is_done.load(Ordering::Relaxed);
             until(SOON, || "a request".to_owned(), || done() || self.service.read() >= at);
             if done() {
                 return kills;
