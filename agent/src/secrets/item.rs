@@ -79,6 +79,11 @@ impl Item {
         self.watch().held().cloned()
     }
 
+    /// False while a version that files show has not come yet.
+    pub(super) fn is_whole(&self) -> bool {
+        self.watch().is_whole()
+    }
+
     /// True if it is denied or deleted, and its files shall go.
     pub(super) fn is_removed(&self) -> bool {
         self.settings.when_gone == settings::WhenGone::Remove && self.watch().is_gone()

@@ -69,7 +69,7 @@ impl Publisher {
         let mut plan = self.planned.clone();
         // What belongs to a removed secret goes; what is made, or has no such version any more, is not carried over.
         plan.retain(|planned| {
-            let lacks = planned.of.iter().any(|name| !held.contains_key(name));
+            let lacks = planned.of.iter().any(|name| self.is_coming(name, held.get(name)));
             let gone = planned.of.iter().any(|name| removed.contains(name.as_str()));
             !gone && (lacks || planned.stage.is_none()) && !files.iter().any(|file| file.path == planned.path)
         });
@@ -99,6 +99,15 @@ impl Publisher {
             Ok(Err(error)) => Outcome::Refused(error),
             Err(_) => Outcome::Waiting(vec!["a writer of files that panicked; this is a bug in pillion".to_owned()]),
         }
+    }
+
+    /// True if something of the secret has not come yet to this process, and what is on the volume fits to what has.
+    fn is_coming(&self, name: &str, held: Option<&Held>) -> bool {
+        let Some(held) = held else { return true };
+        let item = self.items.iter().find(|item| item.settings.name == name);
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_shown = shown.get(name).and_then(|ids| ids.first()) == Some(&held.current.id);
+        is_shown && item.is_some_and(|item| !item.is_whole())
     }
 
     /// All files that can be made. A version of which one cannot is given up for the one before.

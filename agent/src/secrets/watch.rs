@@ -14,6 +14,7 @@
 //! [`Next::Fetch`] does, and says what came of it before it asks for the next.
 
 mod doubt;
+mod faults;
 mod rhythm;
 
 use std::{
@@ -25,6 +26,7 @@ use tokio::time::Instant;
 
 use self::{
     doubt::{ANSWERS, CONFIRM, Doubt},
+    faults::{another_version, no_version},
     rhythm::{Rhythm, backoff, spread},
 };
 use super::{
@@ -146,6 +148,11 @@ impl Watch {
         self.held.as_ref()
     }
 
+    /// False while a version that is to be shown has not come yet.
+    pub fn is_whole(&self) -> bool {
+        self.missing().is_empty()
+    }
+
     /// Grows whenever other versions are held than before.
     pub fn generation(&self) -> u64 {
         self.generation
@@ -176,6 +183,11 @@ impl Watch {
             }
         }
         at.map_or(Next::Never, Next::At)
+    }
+
+    /// When the last look began, and when the next one is due.
+    pub fn times(&self) -> (Option<Instant>, Option<Instant>) {
+        (self.began, self.look_at)
     }
 
     /// How many looks have begun.
@@ -385,16 +397,6 @@ impl Watch {
 
 fn ids(held: &Held) -> [Option<String>; 3] {
     [Some(&held.current), held.previous.as_ref(), held.pending.as_ref()].map(|version| Some(version?.id.clone()))
-}
-
-fn no_version(secret: &str, stage: &str) -> SourceFault {
-    let what = format!("`{secret}` has no version with the stage `{stage}`; has it a value yet?");
-    SourceFault { kind: SourceFaultKind::Missing, what, code: None, status: None }
-}
-
-fn another_version(secret: &str) -> SourceFault {
-    let what = format!("`{secret}`: another version came than the one that was asked for");
-    SourceFault { kind: SourceFaultKind::Transient, what, code: None, status: None }
 }
 
 #[cfg(test)]

@@ -164,6 +164,33 @@ fn what_is_overheard_counts_as_a_look_and_puts_off_none() {
     assert_eq!(life.held(), "v2 v1 -");
 }
 
+/// A rotation was two generations, and two calls of each webhook: between the look and the fetch the version that was current
+/// became its own previous one.
+#[test]
+fn a_rotation_changes_what_is_held_once() {
+    let mut life = Life::new(Law { pending: false, ..law() });
+    life.look(Ok(seen("v1 CURRENT")));
+    for (number, said) in
+        [(1, "v2 CURRENT, v1 PREVIOUS"), (2, "v3 CURRENT, v2 PREVIOUS"), (3, "v5 CURRENT, v4 PREVIOUS")]
+    {
+        life.now += Duration::from_secs(1_000);
+        let before = life.watch.generation();
+        assert_eq!(life.watch.next(life.now), Next::Look);
+        life.watch.looked(life.moment(), Ok(seen(said)));
+        assert_eq!(life.watch.generation(), before, "{said}: nothing new is held yet");
+        assert_eq!(life.held(), ["v1 - -", "v2 v1 -", "v3 v2 -"][number - 1]);
+        let Next::Fetch(Wanted::Id(id)) = life.watch.next(life.now) else { panic!("the current one first") };
+        life.watch.fetched(life.moment(), &Wanted::Id(id.clone()), Ok(version(&id)));
+        assert!(life.watch.generation() > before && life.held().starts_with(&id), "{said}");
+        // The one before that was never current here has to be fetched, too.
+        while let Next::Fetch(wanted) = life.watch.next(life.now) {
+            let Wanted::Id(id) = &wanted else { panic!("by version") };
+            life.watch.fetched(life.moment(), &wanted, Ok(version(id)));
+        }
+    }
+    assert_eq!(life.held(), "v5 v4 -");
+}
+
 #[test]
 fn versions_that_no_file_shows_are_not_fetched() {
     let mut life = Life::new(Law { previous: false, pending: false, ..law() });
