@@ -37,7 +37,7 @@ const BINARY: &str = "PILLION_BIN";
 /// The word of [`Setup::command`] that stands for the binary.
 pub const PILLION: &str = "{pillion}";
 /// Runs what follows in namespaces of its own (util-linux).
-const UNSHARE: &str = "unshare";
+pub const UNSHARE: &str = "unshare";
 
 /// How an agent is started.
 #[derive(Clone, Debug)]

@@ -25,7 +25,7 @@ use crate::{
         collect::Ledger,
     },
     life::Life,
-    secrets::job::Standing,
+    secrets::standing::Standing,
     tell::{admin::Report, counters::Counters},
 };
 
@@ -88,6 +88,9 @@ impl Report for Page {
         let panics = self.life.panics();
         let told = self.panics_told.swap(panics, Ordering::Relaxed);
         self.counters.life_panics.inc_by(panics.saturating_sub(told));
+        if let Some(secrets) = &self.secrets {
+            secrets.measure();
+        }
         self.counters.render()
     }
 
@@ -134,11 +137,7 @@ impl Report for Page {
             "stopping": self.life.stopping().is_cancelled(),
             "memory": {"used_bytes": used, "limit_bytes": limit},
             "spool": self.spool,
-            "secrets": self.secrets.as_ref().map(|secrets| json!({
-                "waiting": secrets.waiting().unwrap_or_default(),
-                "generation": secrets.generation().number,
-                "versions": secrets.generation().versions,
-            })),
+            "secrets": self.secrets.as_ref().map(Standing::status),
             "books": books(&totals),
             "accounts": accounts,
             "outputs": outputs,

@@ -46,6 +46,18 @@ pub(super) struct Item {
     warned: RateLimited,
 }
 
+/// How it stands, for a page.
+#[derive(Clone, Debug)]
+pub(super) struct Standing {
+    /// When it was looked at last, and when it will be next.
+    pub(super) looked: Option<Instant>,
+    pub(super) next_look: Option<Instant>,
+    /// When the service made the current version, in seconds since 1970.
+    pub(super) created: Option<i64>,
+    /// Why it is not known or had.
+    pub(super) trouble: Option<String>,
+}
+
 impl Item {
     /// A secret whose current version is `followed`.
     pub(super) fn new(
@@ -82,6 +94,21 @@ impl Item {
     /// False while a version that files show has not come yet.
     pub(super) fn is_whole(&self) -> bool {
         self.watch().is_whole()
+    }
+
+    /// What the service calls it, once that is known.
+    pub(super) fn id(&self) -> Option<String> {
+        self.watch().held().map(|held| held.id.clone())
+    }
+
+    /// How it stands.
+    pub(super) fn standing(&self) -> Standing {
+        let watch = self.watch();
+        let (looked, next_look) = watch.times();
+        let created = watch.held().and_then(|held| held.current.created.as_ref());
+        // `1569534789.046`: whole seconds will do.
+        let created = created.and_then(|created| created.split('.').next()?.parse().ok());
+        Standing { looked, next_look, created, trouble: watch.trouble().map(ToString::to_string) }
     }
 
     /// True if it is denied or deleted, and its files shall go.

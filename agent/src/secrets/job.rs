@@ -7,7 +7,7 @@
 use std::{
     net::TcpListener,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -24,9 +24,11 @@ use super::{
     item::Item,
     passes::Passes,
     place::{Adopted, Marker, Place},
+    proof::Proof,
     publish::{Outcome, Publisher, generation, report},
     settings::{Api, Secrets},
     source::{AnySource, Batches},
+    standing::Standing,
     tell::{Generation, Heard, tellers},
     vault::{JobVault, opening},
 };
@@ -56,45 +58,10 @@ pub struct Means<'a> {
     pub access: &'a Arc<Access>,
 }
 
-/// How the job stands.
-#[derive(Clone, Debug)]
-pub struct Standing(Arc<Mutex<State>>);
-
-#[derive(Debug, Default)]
-struct State {
-    /// Nothing is waited for any more.
-    ready: bool,
-    waiting: Vec<String>,
-    degraded: Option<String>,
-    generation: Generation,
-}
-
 /// The running job.
 pub struct Job {
     standing: Standing,
     ready: watch::Receiver<bool>,
-}
-
-impl Standing {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The required secrets that are not there yet, if any is waited for.
-    pub fn waiting(&self) -> Option<Vec<String>> {
-        let state = self.state();
-        (!state.ready).then(|| state.waiting.clone())
-    }
-
-    /// What does not work, for a person.
-    pub fn degraded(&self) -> Option<String> {
-        self.state().degraded.clone()
-    }
-
-    /// The newest generation.
-    pub fn generation(&self) -> Generation {
-        self.state().generation.clone()
-    }
 }
 
 /// Binds the API's listener, if there is to be one.
@@ -110,12 +77,14 @@ impl Job {
             return None;
         }
         shut_memory();
-        let standing = Standing(Arc::default());
+        let (items, sources) = followed(secrets, means);
+        let proof = Proof::new(&items, !secrets.tell.is_empty(), means.counters);
+        let standing = Standing::new(proof.clone());
         standing.state().waiting = required(secrets);
         let (ready, is_ready) = watch::channel(secrets.items.is_empty());
         standing.state().ready = secrets.items.is_empty();
         let job = Self { standing: standing.clone(), ready: is_ready };
-        let parts = Parts::new(secrets, standing, ready, means);
+        let parts = Parts::new(secrets, (items, sources), standing, ready, means);
         let generations = parts.generations.subscribe();
         let (passes, items) = (Arc::clone(&parts.passes), parts.items.clone());
         parts.start(means);
@@ -123,7 +92,7 @@ impl Job {
             let (ttl, size) = settings.cache();
             let open = opening(settings, Arc::clone(means.access));
             let cache = Cache::new(open, ttl, size, means.life.clone());
-            let vault = JobVault { cache, items, passes, generations };
+            let vault = JobVault { cache, items, passes, generations, proof };
             serve(settings, secrets, bound, vault, means.life);
         }
         Some(job)
@@ -198,6 +167,28 @@ async fn usable(settings: &Api, folder: &Path, has_items: bool) -> ApiSettings {
     }
 }
 
+/// Secrets that can be read, and what each is read from.
+type Followed = (Vec<Arc<Item>>, Vec<Arc<AnySource>>);
+
+fn followed(secrets: &Secrets, means: &Means<'_>) -> Followed {
+    let (mut items, mut sources) = (Vec::new(), Vec::new());
+    let mut batches = Batches::default();
+    for settings in &secrets.items {
+        let source = match AnySource::among(&settings.from, means.access, &mut batches) {
+            Ok(source) => Arc::new(source),
+            Err(why) => {
+                error!(secret = settings.name, %why, "a secret can never be read");
+                continue;
+            }
+        };
+        let confirmed = means.counters.secrets.confirmed.with_label_values(&[&settings.name]);
+        let answers = means.counters.secrets.answers.clone();
+        items.push(Arc::new(Item::new(settings.clone(), source.followed().clone(), confirmed, answers)));
+        sources.push(source);
+    }
+    (items, sources)
+}
+
 /// What the publishing task has.
 struct Parts {
     settings: Arc<Secrets>,
@@ -211,22 +202,13 @@ struct Parts {
 }
 
 impl Parts {
-    fn new(secrets: &Secrets, standing: Standing, ready: watch::Sender<bool>, means: &Means<'_>) -> Self {
-        let (mut items, mut sources) = (Vec::new(), Vec::new());
-        let mut batches = Batches::default();
-        for settings in &secrets.items {
-            let source = match AnySource::among(&settings.from, means.access, &mut batches) {
-                Ok(source) => Arc::new(source),
-                Err(why) => {
-                    error!(secret = settings.name, %why, "a secret can never be read");
-                    continue;
-                }
-            };
-            let confirmed = means.counters.secrets.confirmed.with_label_values(&[&settings.name]);
-            let answers = means.counters.secrets.answers.clone();
-            items.push(Arc::new(Item::new(settings.clone(), source.followed().clone(), confirmed, answers)));
-            sources.push(source);
-        }
+    fn new(
+        secrets: &Secrets,
+        (items, sources): Followed,
+        standing: Standing,
+        ready: watch::Sender<bool>,
+        means: &Means<'_>,
+    ) -> Self {
         Self {
             settings: Arc::new(secrets.clone()),
             standing,
@@ -240,11 +222,16 @@ impl Parts {
     }
 
     fn start(self, means: &Means<'_>) {
-        for (item, source) in self.items.iter().zip(&self.sources) {
+        for (number, (item, source)) in self.items.iter().zip(&self.sources).enumerate() {
             let (item, source, passes) = (Arc::clone(item), Arc::clone(source), Arc::clone(&self.passes));
+            let proof = self.standing.proof().clone();
             means.life.keep("secret", move || {
-                let passes = Arc::clone(&passes);
-                Arc::clone(&item).run(Arc::clone(&source), move || passes.want())
+                let (passes, proof, of) = (Arc::clone(&passes), proof.clone(), Arc::clone(&item));
+                let changed = move || {
+                    of.id().into_iter().for_each(|id| proof.is_called(number, &id));
+                    passes.want();
+                };
+                Arc::clone(&item).run(Arc::clone(&source), changed)
             });
         }
         if self.settings.items.is_empty() {
@@ -254,6 +241,7 @@ impl Parts {
         means.life.spawn("secrets", async move {
             let Some((place, adopted)) = self.open().await else { return };
             let place = Arc::new(Mutex::new(place));
+            self.standing.proof().adopted(&adopted);
             self.generations.send_replace(Arc::new(generation(adopted.marker.number, &adopted.marker.versions)));
             self.start_tellers(&life, &http, adopted.told, &place);
             let shown = adopted.marker.versions;
@@ -290,7 +278,9 @@ impl Parts {
         let heard = Arc::new(Heard::new(tellers.len(), told));
         for (who, teller) in tellers.into_iter().enumerate() {
             let (place, all, gauge) = (Arc::clone(place), Arc::clone(&heard), self.counters.secrets.heard.clone());
-            let has_heard = move || {
+            let (proof, way) = (self.standing.proof().clone(), teller.way());
+            let has_heard = move |number| {
+                proof.acknowledged(way, number);
                 let Some(number) = all.by_all() else { return };
                 gauge.set(i64::try_from(number).unwrap_or(i64::MAX));
                 let place = Arc::clone(&place);
@@ -324,6 +314,7 @@ impl Parts {
                     }
                 }
                 () = sleep(if refused { TIDY_EVERY / 6 } else { TIDY_EVERY }) => {
+                    self.standing.proof().tell_overdue();
                     let place = Arc::clone(place);
                     let tidying = tokio::task::spawn_blocking(move || {
                         place.lock().unwrap_or_else(PoisonError::into_inner).prune(Instant::now())
@@ -354,6 +345,7 @@ impl Parts {
             report(&outcome);
         }
         if let Outcome::Placed(generation, _) = outcome {
+            self.standing.proof().placed(&generation);
             self.counters.secrets.generation.set(i64::try_from(generation.number).unwrap_or(i64::MAX));
             self.generations.send_replace(Arc::new(generation));
             self.ready.send_replace(true);

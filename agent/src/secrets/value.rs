@@ -91,6 +91,14 @@ pub struct Held {
     pub pending: Option<Version>,
 }
 
+impl Held {
+    /// The ids of all that is held.
+    pub fn ids(&self) -> [Option<String>; 3] {
+        let all = [Some(&self.current), self.previous.as_ref(), self.pending.as_ref()];
+        all.map(|version| Some(version?.id.clone()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

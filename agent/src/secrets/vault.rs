@@ -8,9 +8,10 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, time::timeout};
 
 use super::{
-    api::{Ask, Freshness, Generation, Given, Kind, Refusal, Vault, cache::Cache},
+    api::{Ask, Freshness, Generation, Given, Kind, Refusal, Vault, Way, cache::Cache},
     item::Item,
     passes::Passes,
+    proof::Proof,
     settings,
     source::{AnySource, Parameter, Seen, Source, SourceError, SourceFault, SourceFaultKind, Wanted},
     value::Version,
@@ -30,6 +31,7 @@ pub(super) struct JobVault {
     /// Has the files written.
     pub(super) passes: Arc<Passes>,
     pub(super) generations: watch::Receiver<Arc<Generation>>,
+    pub(super) proof: Proof,
 }
 
 /// A source, or why there is none.
@@ -95,7 +97,10 @@ fn fault(error: &SourceError) -> SourceFault {
 
 impl Vault for JobVault {
     async fn get(&self, ask: &Ask, freshness: Freshness) -> Result<Given, Refusal> {
-        self.cache.get(ask, freshness).await
+        let given = self.cache.get(ask, freshness).await?;
+        let (id, version) = given.answer.of();
+        self.proof.read(id, version);
+        Ok(given)
     }
 
     fn knows(&self, name: &str) -> bool {
@@ -126,5 +131,9 @@ impl Vault for JobVault {
 
     fn generations(&self) -> watch::Receiver<Arc<Generation>> {
         self.generations.clone()
+    }
+
+    fn acknowledged(&self, way: Way, number: u64) -> bool {
+        self.proof.acknowledged(way, number)
     }
 }

@@ -342,7 +342,7 @@ impl Watch {
     /// Puts what is held where we believe that it belongs: what was pending is current now, what was current is previous.
     fn arrange(&mut self) {
         let (Some(belief), Some(held)) = (&self.belief, &mut self.held) else { return };
-        let before = ids(held);
+        let before = held.ids();
         held.id.clone_from(&self.law.id);
         let is_usable = !self.unusable.contains(&belief.current);
         if held.current.id != belief.current && is_usable {
@@ -370,7 +370,7 @@ impl Watch {
         if self.fetch_fault.is_some() && held.current.id == belief.current {
             self.fetch_fault = None;
         }
-        self.generation += u64::from(before != ids(held));
+        self.generation += u64::from(before != held.ids());
     }
 
     fn look_failed(&mut self, now: Moment, fault: SourceFault) -> Duration {
@@ -393,10 +393,6 @@ impl Watch {
             self.fetch_fault = Some(fault);
         }
     }
-}
-
-fn ids(held: &Held) -> [Option<String>; 3] {
-    [Some(&held.current), held.previous.as_ref(), held.pending.as_ref()].map(|version| Some(version?.id.clone()))
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@
 //! The books (what became of every record) are not counters of their own: `deliver` registers a
 //! [`Collector`] that reads them when the page is asked for, so that the page always balances.
 
+mod secrets;
+
 use std::{fmt::Write, ops::Deref, sync::Arc};
 
 use prometheus::{
@@ -15,6 +17,8 @@ use prometheus::{
 };
 use std::sync::{Mutex, PoisonError};
 use tracing::error;
+
+pub use secrets::Secrets;
 
 /// Upper bounds of [`Set::deliver_request_seconds`], in seconds. A request to a service in the same region takes 5 to
 /// 50 ms; the last bound is [`REQUEST_TIMEOUT`](crate::limits::REQUEST_TIMEOUT).
@@ -66,21 +70,6 @@ pub struct Set {
     pub life_panics: IntCounter,
 }
 
-/// The counters of the secrets job.
-#[derive(Debug)]
-pub struct Secrets {
-    /// Answers of the sources of secrets, by `secret` and `answer`.
-    pub answers: IntCounterVec,
-    /// When a secret was last found to be as it is shown, by `secret`, in seconds since 1970.
-    pub confirmed: IntGaugeVec,
-    /// The newest generation of secret files.
-    pub generation: IntGauge,
-    /// Attempts to tell of a new generation, by `who` and `outcome`.
-    pub tells: IntCounterVec,
-    /// The last generation that everybody has heard of.
-    pub heard: IntGauge,
-}
-
 /// One line of `docs/metrics.md`.
 #[derive(Clone, Debug)]
 struct Described {
@@ -101,33 +90,6 @@ impl Deref for Counters {
 
     fn deref(&self) -> &Set {
         &self.0
-    }
-}
-
-impl Secrets {
-    fn new(to: &Registering) -> Self {
-        Self {
-            answers: to.counters(
-                "pillion_secrets_answers_total",
-                &["secret", "answer"],
-                "Answers of the sources of secrets: `current`, or why there was none.",
-            ),
-            confirmed: to.gauges(
-                "pillion_secrets_confirmed_timestamp_seconds",
-                &["secret"],
-                "When the secret was last found to be as it is shown. What is long ago is stale.",
-            ),
-            generation: to.gauge("pillion_secrets_generation", "The newest generation of secret files."),
-            tells: to.counters(
-                "pillion_secrets_tells_total",
-                &["who", "outcome"],
-                "Attempts to tell of a new generation of secrets: `heard` or `unheard`.",
-            ),
-            heard: to.gauge(
-                "pillion_secrets_heard_generation",
-                "The last generation of secrets that everybody who is told has heard of.",
-            ),
-        }
     }
 }
 

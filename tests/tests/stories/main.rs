@@ -22,6 +22,7 @@ mod overload;
 mod parameters;
 mod secrets;
 mod secrets_task;
+mod secrets_told;
 mod soak;
 mod spool;
 mod stop;

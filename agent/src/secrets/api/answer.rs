@@ -31,6 +31,8 @@ pub(super) type Body = Either<Full<Bytes>, EventStream>;
 /// The answer for one version of a secret.
 pub struct Answer {
     body: Bytes,
+    /// What the service calls it, and the version.
+    of: (Box<str>, Box<str>),
     version: Option<HeaderValue>,
     tag: Option<HeaderValue>,
 }
@@ -110,9 +112,15 @@ impl Answer {
         let header = |text: &str| HeaderValue::from_str(text).ok().filter(|_| quotable);
         Ok(Self {
             body: Bytes::from_owner(body),
+            of: (id.into(), version.id.as_str().into()),
             version: header(&version.id),
             tag: header(&format!("\"{}\"", version.id)),
         })
+    }
+
+    /// What the service calls it, and the version.
+    pub fn of(&self) -> (&str, &str) {
+        (&self.of.0, &self.of.1)
     }
 
     /// What is sent.

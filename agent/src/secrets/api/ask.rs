@@ -14,6 +14,8 @@ use super::{Ask, Freshness, Kind};
 pub(super) const PING: &str = "/ping";
 /// Our own: look now.
 pub(super) const REFRESH: &str = "/v1/agent/refresh";
+/// Our own: an app has taken a generation up.
+const ACK: &str = "/v1/agent/ack";
 /// Our own: what generation there is.
 const EVENTS: &str = "/v1/agent/events";
 /// The original's query style.
@@ -32,6 +34,8 @@ pub(super) enum Route {
     Refresh,
     /// The generation, once it is not this one.
     Events(Option<u64>),
+    /// This generation was taken up.
+    Ack(u64),
 }
 
 /// Why nothing can be asked for.
@@ -49,7 +53,7 @@ fn bad(what: impl Into<Cow<'static, str>>) -> Wrong {
 
 /// True if the method may be used on this path.
 pub(super) fn allows(path: &str, method: &Method) -> bool {
-    if path == REFRESH { method == Method::POST } else { method == Method::GET }
+    if path == REFRESH || path == ACK { method == Method::POST } else { method == Method::GET }
 }
 
 /// Reads path and query. Our own paths win over secrets that are called like them.
@@ -57,7 +61,8 @@ pub(super) fn route(path: &str, query: &str, prefix: &str) -> Result<Route, Wron
     match path {
         PING => Ok(Route::Ping),
         REFRESH => Ok(Route::Refresh),
-        EVENTS => events(query),
+        EVENTS => Ok(Route::Events(number(query, "since")?)),
+        ACK => number(query, "generation")?.map(Route::Ack).ok_or_else(|| bad("missing parameter generation")),
         GET => secret(None, query),
         _ if path.strip_suffix('/').unwrap_or(path) == PARAMETER => parameter(query),
         _ => match path.strip_prefix(prefix) {
@@ -140,15 +145,16 @@ fn parameter(query: &str) -> Result<Route, Wrong> {
     checked(ask, Freshness::Cached)
 }
 
-fn events(query: &str) -> Result<Route, Wrong> {
-    let mut since = None;
+/// The number of a generation, the only parameter.
+fn number(query: &str, name: &str) -> Result<Option<u64>, Wrong> {
+    let mut number = None;
     for (key, value) in pairs(query) {
-        match key.as_str() {
-            "since" => since = Some(value.parse().map_err(|_| bad("invalid since value"))?),
-            _ => return Err(bad(format!("unknown parameter: {key}"))),
+        if key != name {
+            return Err(bad(format!("unknown parameter: {key}")));
         }
+        number = Some(value.parse().map_err(|_| bad(format!("invalid {name} value")))?);
     }
-    Ok(Route::Events(since))
+    Ok(number)
 }
 
 fn checked(ask: Ask, freshness: Freshness) -> Result<Route, Wrong> {
@@ -256,6 +262,8 @@ mod tests {
         "/v1/agent/refresh",
         "/v1/agent/events?since=7",
         "/v1/agent/events?since=-7",
+        "/v1/agent/ack?generation=7",
+        "/v1/agent/ack?generation=18446744073709551616",
         "/v1/agent/other",
         "/systemsmanager/parameters/get/?name=%2Fa%2Fb&version=3&label=prod&withDecryption=true",
         "/systemsmanager/parameters/get?name=a&label=prod",
@@ -318,6 +326,10 @@ mod tests {
     Ok(Events(Some(7)))
 /v1/agent/events?since=-7
     Err(Text(400, "invalid since value"))
+/v1/agent/ack?generation=7
+    Ok(Ack(7))
+/v1/agent/ack?generation=18446744073709551616
+    Err(Text(400, "invalid generation value"))
 /v1/agent/other
     Secret agent/other - - - Cached
 /systemsmanager/parameters/get/?name=%2Fa%2Fb&version=3&label=prod&withDecryption=true

@@ -1,7 +1,7 @@
 //! News of the files: which generation there is, by one answer that waits or by a stream of them.
 //!
 //! Promises: an answer names numbers and version ids; a caller who is behind is answered at once, also when its number comes
-//! from before a restart.
+//! from before a restart; nobody is told of a generation before it is known which one is on the volume.
 //! Never: holds a value; keeps a caller for longer than [`WAIT`] without a word.
 
 use std::{
@@ -35,6 +35,11 @@ pub(super) const WAITING_MAX: usize = 64;
 /// The longest wait for news. Clients give up after 60 s, most of them.
 pub(super) const WAIT: Duration = Duration::from_secs(30);
 
+/// The number of the last event that a stream had before it broke.
+pub(super) fn last_event(headers: &HeaderMap) -> Option<u64> {
+    headers.get("last-event-id")?.to_str().ok()?.parse().ok()
+}
+
 /// True if a stream is wanted.
 pub(super) fn wants_stream(headers: &HeaderMap) -> bool {
     let names = |list: &HeaderValue| list.to_str().is_ok_and(|list| list.contains("text/event-stream"));
@@ -44,7 +49,7 @@ pub(super) fn wants_stream(headers: &HeaderMap) -> bool {
 /// The newest generation, as soon as it is not number `since`, or after a while in any case.
 pub(super) async fn answer(mut news: watch::Receiver<Arc<Generation>>, since: Option<u64>) -> Response<Body> {
     // Time over or no more news: the answer is the generation that there is.
-    let _ = timeout(WAIT, news.wait_for(|generation| Some(generation.number) != since)).await;
+    let _ = timeout(WAIT, news.wait_for(|generation| is_news(generation, since))).await;
     let newest = Arc::clone(&news.borrow());
     json(StatusCode::OK, &*newest)
 }
@@ -63,6 +68,11 @@ pub(super) fn stream(
     response
 }
 
+/// Number 0 is none: after a start it is the one before the volume was looked at.
+fn is_news(generation: &Generation, since: Option<u64>) -> bool {
+    generation.number != 0 && Some(generation.number) != since
+}
+
 /// What comes next, and with what to go on.
 struct Next {
     bytes: Bytes,
@@ -72,7 +82,7 @@ struct Next {
 
 /// `None` when there will be no more.
 async fn next(mut news: watch::Receiver<Arc<Generation>>, since: Option<u64>) -> Option<Next> {
-    let waited = timeout(WAIT, news.wait_for(|generation| Some(generation.number) != since)).await;
+    let waited = timeout(WAIT, news.wait_for(|generation| is_news(generation, since))).await;
     let newest = waited.map(|waited| waited.map(|generation| Arc::clone(&generation)));
     // Time is over: a comment, so that both sides notice when the other is gone.
     let Ok(newest) = newest else { return Some(Next { bytes: Bytes::from_static(b":\n\n"), news, since }) };
@@ -99,3 +109,7 @@ impl hyper::body::Body for EventStream {
         Poll::Ready(Some(Ok(Frame::data(bytes))))
     }
 }
+
+#[cfg(test)]
+#[path = "events_tests.rs"]
+mod tests;

@@ -33,7 +33,7 @@ pub use answer::{Answer, Refusal};
 pub use serve::serve;
 pub use token::{Token, TokenError};
 
-pub use super::tell::Generation;
+pub use super::{proof::Way, tell::Generation};
 
 /// Which service has it, and how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -94,6 +94,9 @@ pub trait Vault: Send + Sync + 'static {
 
     /// The newest generation, and each that follows.
     fn generations(&self) -> watch::Receiver<Arc<Generation>>;
+
+    /// Somebody has taken up all generations up to this one. False if there has been none of this number.
+    fn acknowledged(&self, way: Way, number: u64) -> bool;
 }
 
 /// What the API needs to know, checked.

@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::{
-    ApiSettings, Vault,
+    ApiSettings, Vault, Way,
     answer::{Body, json, refusal, secret, text},
     ask::{PING, Route, Wrong, route},
     events::{self, WAITING_MAX},
@@ -179,6 +179,7 @@ impl<V: Vault> Place<V> {
                 Err(error) => refusal(&error),
             },
             Ok(Route::Events(since)) => self.events(&request, since).await,
+            Ok(Route::Ack(number)) => self.acknowledged(number),
             Ok(Route::Refresh) => self.refresh(request.into_body()).await,
             Err(Wrong::Text(status, what)) => match what {
                 std::borrow::Cow::Borrowed(what) => text(status, what),
@@ -196,11 +197,23 @@ impl<V: Vault> Place<V> {
         let Ok(place) = Arc::clone(&self.shared.waiting).try_acquire_owned() else {
             return text(StatusCode::TOO_MANY_REQUESTS, "Connection limit exceeded");
         };
+        let since = since.or_else(|| events::last_event(request.headers()));
+        if let Some(number) = since {
+            // Whoever comes back with a number has what it stands for.
+            self.shared.vault.acknowledged(Way::Events, number);
+        }
         let news = self.shared.vault.generations();
         if events::wants_stream(request.headers()) {
             return events::stream(news, since, place);
         }
         events::answer(news, since).await
+    }
+
+    fn acknowledged(&self, number: u64) -> Response<Body> {
+        match self.shared.vault.acknowledged(Way::Ack, number) {
+            true => text(StatusCode::OK, "OK"),
+            false => text(StatusCode::CONFLICT, "there is no such generation"),
+        }
     }
 
     async fn refresh(&self, body: Incoming) -> Response<Body> {

@@ -62,6 +62,11 @@ impl Vault for Table {
     fn generations(&self) -> watch::Receiver<Arc<Generation>> {
         self.news.subscribe()
     }
+
+    fn acknowledged(&self, way: Way, number: u64) -> bool {
+        self.asked.lock().unwrap().push(format!("{} {number}", way.label()));
+        number <= self.news.borrow().number
+    }
 }
 
 fn table() -> Arc<Table> {
@@ -165,6 +170,7 @@ const CHECKED: &[&str] = &[
     "DELETE /v1/db\nRIGHT",
     "GET /v1/agent/refresh\nRIGHT",
     "POST /v1/agent/events\nRIGHT",
+    "GET /v1/agent/ack?generation=7\nRIGHT",
     "GET /nowhere\nRIGHT\nContent-Length: 1",
     "GET /LONG\nRIGHT",
     "GET /nowhere\nRIGHT",
@@ -186,6 +192,9 @@ const ASKED: &[&str] = &[
     "GET /v1/db\nHost: [::1]\nRIGHT",
     "GET /secretsmanager/get?secretId=db\nx-aws-parameters-secrets-token: TOKEN\nX-Vault-Token: wrong",
     "GET /systemsmanager/parameters/get?name=db\nRIGHT",
+    "POST /v1/agent/ack\nRIGHT",
+    "POST /v1/agent/ack?generation=8\nRIGHT",
+    "POST /v1/agent/ack?generation=7\nRIGHT",
     "GET /ping",
     "GET /ping\nX-Forwarded-For: 1.2.3.4\nHost: evil.example",
     "POST /ping",
@@ -244,6 +253,8 @@ GET /v1/agent/refresh | RIGHT
     405 Not allowed
 POST /v1/agent/events | RIGHT
     405 Not allowed
+GET /v1/agent/ack?generation=7 | RIGHT
+    405 Not allowed
 GET /nowhere | RIGHT | Content-Length: 1
     400 Bad Request
 GET /LONG | RIGHT
@@ -284,6 +295,12 @@ GET /secretsmanager/get?secretId=db | x-aws-parameters-secrets-token: TOKEN | X-
     200 {"ARN":"arn:aws:secretsmanager:r:1:secret:db-abcdef","Name":"db","VersionId":"v-1","SecretString":"c4nary","VersionStages":["AWSCURRENT"],"CreatedDate":"7"}
 GET /systemsmanager/parameters/get?name=db | RIGHT
     200 {"Parameter":{"ARN":"arn:aws:secretsmanager:r:1:secret:db-abcdef","LastModifiedDate":"7","Name":"arn:aws:secretsmanager:r:1:secret:db-abcdef","Value":"c4nary","Version":"v-1"}}
+POST /v1/agent/ack | RIGHT
+    400 missing parameter generation
+POST /v1/agent/ack?generation=8 | RIGHT
+    409 there is no such generation
+POST /v1/agent/ack?generation=7 | RIGHT
+    200 OK
 GET /ping
     200 healthy
 GET /ping | X-Forwarded-For: 1.2.3.4 | Host: evil.example
@@ -420,6 +437,29 @@ fn events_are_told_by_answer_and_by_stream() {
     read_until(&mut stream, "id: 7\nevent: generation\ndata: {\"generation\":7,\"versions\":{\"db\":\"v-1\"}}\n\n");
     rig.vault.news.send_modify(|generation| Arc::make_mut(generation).number = 8);
     read_until(&mut stream, "id: 8\nevent: generation\n");
+    // A browser's own EventSource, and all that are like it, come back so.
+    let mut again = rig.connect();
+    write!(again, "GET /v1/agent/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\nLast-Event-ID: 8\r\nX-Vault-Token: {TOKEN}\r\n\r\n").unwrap();
+    until_acknowledged(&rig, "events 8");
+    rig.vault.news.send_modify(|generation| Arc::make_mut(generation).number = 9);
+    let mut first = String::new();
+    while !first.contains("id: ") {
+        let mut buffer = [0; 1024];
+        let read = again.read(&mut buffer).unwrap();
+        assert!(read > 0, "{first}");
+        first.push_str(&String::from_utf8_lossy(&buffer[..read]));
+    }
+    assert!(first.contains("id: 9\n"), "{first}");
+    assert_eq!(*rig.vault.asked.lock().unwrap(), ["events 6", "events 900", "events 8"]);
+}
+
+/// Until the vault was told so. The request that says it is answered only when there is news.
+fn until_acknowledged(rig: &Rig, what: &str) {
+    let begun = std::time::Instant::now();
+    while !rig.vault.asked.lock().unwrap().iter().any(|asked| asked == what) {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{what}");
+        std::thread::yield_now();
+    }
 }
 
 /// One connection over memory, so that the clock can stand still.

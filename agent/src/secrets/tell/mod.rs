@@ -18,7 +18,7 @@ use serde::Serialize;
 use tokio::{sync::watch, time::sleep};
 use tracing::{debug, warn};
 
-use super::settings;
+use super::{proof, settings};
 use crate::net::http::HttpClient;
 use signal::Signaller;
 use webhook::Caller;
@@ -104,6 +104,14 @@ pub fn tellers(settings: &[settings::Tell], http: &HttpClient) -> Vec<Teller> {
 }
 
 impl Teller {
+    /// How it proves that it was told.
+    pub(super) fn way(&self) -> proof::Way {
+        match self.way {
+            Way::Webhook(_) => proof::Way::Webhook,
+            Way::Signal(_) => proof::Way::Signal,
+        }
+    }
+
     /// Tells of every generation that comes, the `who`-th of all who are told. Ends when no more can come.
     pub async fn run(
         self,
@@ -111,7 +119,7 @@ impl Teller {
         mut generations: watch::Receiver<Arc<Generation>>,
         heard: Arc<Heard>,
         tells: IntCounterVec,
-        mut has_heard: impl FnMut(),
+        mut has_heard: impl FnMut(u64),
     ) {
         loop {
             let generation = Arc::clone(&generations.borrow_and_update());
@@ -120,7 +128,7 @@ impl Teller {
                     continue;
                 }
                 heard.note(who, generation.number);
-                has_heard();
+                has_heard(generation.number);
             }
             if generations.changed().await.is_err() {
                 return;

@@ -84,7 +84,7 @@ impl Rig {
         let (heard, noted) = (Arc::new(Heard::new(1, told)), Arc::new(AtomicUsize::new(0)));
         let note = Arc::clone(&noted);
         let tells = counters.secrets.tells.clone();
-        tokio::spawn(teller.run(0, receive, Arc::clone(&heard), tells, move || {
+        tokio::spawn(teller.run(0, receive, Arc::clone(&heard), tells, move |_| {
             note.fetch_add(1, Ordering::Relaxed);
         }));
         Self { send, heard, noted }
