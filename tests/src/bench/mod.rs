@@ -23,6 +23,7 @@ pub mod plan;
 pub mod process;
 pub mod records;
 pub mod scan;
+pub mod secrets;
 pub mod sender;
 pub mod sink;
 pub mod spool;

@@ -54,18 +54,27 @@ impl Process {
     /// Starts `command` (words separated by spaces) and waits until it accepts on the socket. What it prints goes to
     /// `log`.
     pub fn start(command: &str, places: &Places<'_>, log: &Path) -> anyhow::Result<Self> {
-        let fill = |word: &str| {
-            word.replace("{config}", &places.config.to_string_lossy())
-                .replace("{socket}", &places.socket.to_string_lossy())
-                .replace("{port}", &places.port.to_string())
-        };
+        let filled = command
+            .replace("{config}", &places.config.to_string_lossy())
+            .replace("{socket}", &places.socket.to_string_lossy())
+            .replace("{port}", &places.port.to_string());
+        Self::launch(&filled, &[], log, &|| UnixStream::connect(places.socket).is_ok())
+    }
+
+    /// Starts `command` with these variables besides, and waits until `accepts` says so.
+    pub fn launch(
+        command: &str,
+        variables: &[(&str, String)],
+        log: &Path,
+        accepts: &dyn Fn() -> bool,
+    ) -> anyhow::Result<Self> {
         let mut words = command.split_whitespace();
-        let program = fill(words.next().context("the command is empty")?);
+        let program = words.next().context("the command is empty")?.to_owned();
         let output = fs::File::create(log).with_context(|| format!("cannot create `{}`", log.display()))?;
         let mut prepared = Command::new(&program);
         let admin = free_address()?;
         prepared
-            .args(words.map(fill))
+            .args(words)
             .env_clear()
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .env("PILLION__ADMIN__LISTEN", admin.to_string())
@@ -75,18 +84,19 @@ impl Process {
                 ("AWS_REGION", REGION),
                 ("AWS_EC2_METADATA_DISABLED", "true"),
             ])
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output);
         let begun = Instant::now();
         let child = prepared.spawn().with_context(|| format!("cannot start `{program}`"))?;
         let mut process = Self { child, threads: BTreeMap::new(), admin, start_to_bound: Duration::ZERO };
-        while UnixStream::connect(places.socket).is_err() {
+        while !accepts() {
             if let Some(status) = process.child.try_wait()? {
                 bail!("`{program}` ended before it accepted ({status}):\n{}", tail(log));
             }
             if begun.elapsed() > BOUND_MAX {
-                bail!("`{program}` does not accept on `{}`:\n{}", places.socket.display(), tail(log));
+                bail!("`{program}` does not accept:\n{}", tail(log));
             }
             thread::sleep(BOUND_POLL);
         }

@@ -8,7 +8,7 @@ use std::{
     path::Path,
 };
 
-use tests::bench::{bare, isolation, options, outage, plan, spool};
+use tests::bench::{bare, isolation, options, outage, plan, secrets, spool};
 
 fn main() -> anyhow::Result<()> {
     let bench = std::env::current_exe()?;
@@ -16,8 +16,11 @@ fn main() -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["bare-reader", socket] => Ok(bare::read_for_ever(Path::new(socket))?),
-        [] | ["--help" | "-h"] => Ok(out.write_all([options::HELP, outage::HELP, spool::HELP].concat().as_bytes())?),
+        [] | ["--help" | "-h"] => {
+            Ok(out.write_all([options::HELP, outage::HELP, spool::HELP, secrets::HELP].concat().as_bytes())?)
+        }
         ["outage", ..] => outage::run(&words, &bench, &mut out),
+        ["secrets", ..] => secrets::run(&words, &bench, &mut out),
         ["spool", ..] => spool::run(&words, &bench, &mut out),
         ["isolation", ..] => isolation::run(&words[1..], &bench, &mut out),
         _ => plan::run(&options::Options::parse(&words)?, &bench, &mut out),

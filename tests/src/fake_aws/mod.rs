@@ -274,6 +274,11 @@ impl FakeAws {
         self.state().secrets.answer_stale(count);
     }
 
+    /// Answers whoever names no version of a secret with the current one. Clients that are not ours do that.
+    pub fn take_unversioned(&self) {
+        self.state().secrets.takes_unversioned = true;
+    }
+
     /// Puts the next version of a parameter.
     pub fn put_parameter(&self, name: &str, value: &str) {
         let mut state = self.state();

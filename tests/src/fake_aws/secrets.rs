@@ -62,6 +62,8 @@ pub struct Parameter {
 pub(super) struct Secrets {
     pub(super) secrets: BTreeMap<String, Secret>,
     pub(super) parameters: BTreeMap<String, Parameter>,
+    /// A request that says no version gets the current one. Clients of others do that.
+    pub(super) takes_unversioned: bool,
     /// As all was before the last change, and for how many answers.
     before: BTreeMap<String, Secret>,
     stale_answers: u32,
@@ -201,6 +203,7 @@ impl Secrets {
             return Err(refusal("InvalidRequestException", message));
         }
         let version = match (&ask.version_id, &ask.version_stage) {
+            (None, None) if self.takes_unversioned => secret.stages.get("AWSCURRENT").cloned().unwrap_or_default(),
             (None, None) => {
                 let message = "neither VersionId nor VersionStage: what comes is what someone put last".to_owned();
                 return Err(Refusal { code: "InvalidParameterException", message, violation: true });
