@@ -127,7 +127,7 @@ pub async fn write_secrets(config: &Config) -> Result<(), Vec<String>> {
     let access = Arc::new(Access::new(&settings, &counters));
     let means = secrets::Means { life: &life, counters: &counters, access: &access };
     let mut wanted = config.secrets.clone();
-    (wanted.api, wanted.tell) = (None, Vec::new());
+    (wanted.api, wanted.hints, wanted.tell) = (None, None, Vec::new());
     match secrets::Job::start(&wanted, secrets::Bound::default(), &means) {
         Some(mut job) => job.is_written(wanted.startup()).await,
         None => Ok(()),

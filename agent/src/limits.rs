@@ -51,6 +51,11 @@ pub const SECRET_ANSWER_BYTES_MAX: usize = 1024 * 1024;
 pub const PARAMETERS_BELOW_MAX: usize = 500;
 /// Pages of parameters that are read. There may be empty ones; so many full ones hold twice of what is taken.
 pub const PARAMETER_PAGES_MAX: usize = 100;
+/// Bytes of a message that can be a hint: the most that EventBridge sends.
+pub const EVENT_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of an answer with messages that are read. SQS' own bound is 1 MiB for all messages of an answer, of which JSON makes
+/// a little more; text of nothing but control characters would be six times that.
+pub const EVENTS_ANSWER_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Time to connect, TLS included: aws-sdk's own default is 3.1 s.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time for one request from the first byte out to the last byte in.

@@ -13,6 +13,8 @@ mod handshake;
 mod inflate;
 #[path = "../fuzz/checks/json_input.rs"]
 mod json_input;
+#[path = "../fuzz/checks/secret_event.rs"]
+mod secret_event;
 #[path = "../fuzz/checks/secret_files.rs"]
 mod secret_files;
 #[path = "../fuzz/checks/spool_segment.rs"]
@@ -64,4 +66,9 @@ fn the_corpus_of_segments_is_opened_and_read_or_counted() {
 #[test]
 fn the_corpus_of_secrets_becomes_files_or_faults() {
     replay(&["fuzz/corpus/secret_files"], 25, secret_files::check);
+}
+
+#[test]
+fn the_corpus_of_events_is_read_as_hints_or_as_nothing() {
+    replay(&["fuzz/corpus/secret_event"], 11, secret_event::check);
 }

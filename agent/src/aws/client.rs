@@ -1,4 +1,4 @@
-//! Calls one service of AWS that speaks JSON 1.1: `X-Amz-Target` says the operation, the body is ready.
+//! Calls one service of AWS that speaks JSON 1.1, or 1.0: `X-Amz-Target` says the operation, the body is ready.
 //!
 //! Promises: each sending is signed for its own moment. A wrong clock is learned from the answer, and new credentials are
 //! fetched when the old ones are refused; each leads to one immediate resend of a request that the service did not take.
@@ -39,6 +39,7 @@ pub struct Client {
     credentials: Credentials,
     http: HttpClient,
     user_agent: HeaderValue,
+    content_type: HeaderValue,
     bounds: Bounds,
 }
 
@@ -63,7 +64,14 @@ impl Client {
     /// A client of the service that is signed for as `service` (`logs`). It uses the clock of `credentials`.
     pub fn new(service: &'static str, endpoint: Endpoint, credentials: Credentials, http: HttpClient) -> Self {
         let user_agent = HeaderValue::from_static(concat!("pillion/", env!("CARGO_PKG_VERSION")));
-        Self { service, endpoint, credentials, http, user_agent, bounds: BOUNDS }
+        let content_type = HeaderValue::from_static("application/x-amz-json-1.1");
+        Self { service, endpoint, credentials, http, user_agent, content_type, bounds: BOUNDS }
+    }
+
+    /// Speaks JSON 1.0, as SQS does. The difference is in the errors, all of which are read.
+    pub fn with_json_1_0(mut self) -> Self {
+        self.content_type = HeaderValue::from_static("application/x-amz-json-1.0");
+        self
     }
 
     /// Adds a text to the user agent. Characters that have no place in a header are left out.
@@ -143,7 +151,7 @@ impl Client {
             .uri(self.endpoint.uri())
             .header(HOST, self.endpoint.host())
             .header(USER_AGENT, &self.user_agent)
-            .header(CONTENT_TYPE, "application/x-amz-json-1.1")
+            .header(CONTENT_TYPE, &self.content_type)
             .header("x-amz-target", call.target)
             .body(call.body.clone())
             .map_err(|error| unusable(&error))?;

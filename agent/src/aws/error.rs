@@ -144,7 +144,7 @@ impl FaultKind {
 
 impl Fault {
     /// A fault that the service did not tell us itself. `code` is ours, in lower case.
-    pub(super) fn own(kind: FaultKind, code: &str, message: &str) -> Self {
+    pub(crate) fn own(kind: FaultKind, code: &str, message: &str) -> Self {
         Self { kind, code: code.to_owned(), message: one_line(message), retry_after: None, status: None }
     }
 

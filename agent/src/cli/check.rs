@@ -16,6 +16,7 @@ use crate::{
         settings::{Destination, Filter, Forward, Input, Output},
     },
     problem::{Problem, Severity},
+    secrets::cost::Cost,
 };
 
 pub(super) fn check(file: Option<PathBuf>) -> ExitCode {
@@ -27,6 +28,7 @@ pub(super) fn check(file: Option<PathBuf>) -> ExitCode {
                 complain(format_args!("memory, at most:\n{}", bounds.table()));
                 return ExitCode::from(CONFIG);
             }
+            let warnings = [warnings, Cost::of(&config.secrets).warnings()].concat();
             if !warnings.is_empty() {
                 complain(run::listed(&warnings));
             }
@@ -78,6 +80,18 @@ fn summary(config: &Config, bounds: &Bounds) -> String {
         line(&mut text, "spool", &format!("{}{must}", path.display()));
         for (name, bytes) in agent::shares(config) {
             line(&mut text, "", &format!("{name}: {bytes}"));
+        }
+    }
+    if config.secrets.is_wanted() {
+        let names: Vec<&str> = config.secrets.items.iter().map(|item| item.name.as_str()).collect();
+        line(&mut text, "secrets", &format!("{} in {}", names.join(", "), config.secrets.folder().display()));
+        if let Some(api) = &config.secrets.api {
+            line(&mut text, "", &format!("local API: http://{}", api.address()));
+        }
+        let table = Cost::of(&config.secrets).table();
+        if !table.is_empty() {
+            line(&mut text, "", "looking costs:");
+            text.push_str(&table);
         }
     }
     match config.admin {
@@ -161,5 +175,18 @@ mod tests {
         assert!(listed.starts_with("error: f.conf:3 [OUTPUT] splunk: output `splunk` is not supported"), "{listed}");
         let good = judge(&format!("{input}[OUTPUT]\n Name null\n Match *\n")).expect("good");
         assert!(good.ends_with("the agent would start\n"), "{good}");
+    }
+
+    /// What looking costs is shown before it is paid, with the quotas that all tasks of an account share.
+    #[test]
+    fn what_looking_costs_is_shown() {
+        let files = InMemory::one("f.yaml", "secrets: {items: [{name: db, from: {secrets_manager: {id: db}}}]}\n");
+        let environment: Environment = std::iter::empty::<(&str, &str)>().collect();
+        let sources = Sources { file: Some("f.yaml".into()), environment, files: &files };
+        let (config, _) = config::load(&sources).expect("good");
+        let text = summary(&config, &Bounds::of(&config, None));
+        let shown: Vec<&str> = text.lines().filter(|line| line.contains("db in") || line.contains("10,000 ")).collect();
+        assert_eq!(shown[0], "  secrets       db in /run/secrets");
+        assert_eq!(shown[1].split_whitespace().collect::<Vec<_>>()[..3], ["10,000", "28,800,000", "144.00"], "{text}");
     }
 }

@@ -9,8 +9,9 @@ use super::{document::Document, node::Path, source::Tree};
 use crate::{
     problem::{Problem, Problems},
     secrets::{
+        hints::place_of,
         render,
-        settings::{From, Tell, Webhook},
+        settings::{Format, From, Secrets, Tell, Webhook},
         tell::is_signal,
     },
 };
@@ -33,6 +34,15 @@ pub(super) fn check(document: &Document, tree: &Tree, problems: &mut Problems) {
             error(&place, what, "write the path of a hierarchy, for example `/orders/prod`");
         }
     }
+    for (number, item) in secrets.items.iter().enumerate() {
+        if let From::SecretsManager(secret) = &item.from
+            && secret.failover_endpoints.len() > secret.failover_regions.len()
+        {
+            let what = "has more addresses than there are `failover_regions`".to_owned();
+            let place = format!("secrets.items[{number}].from.secrets_manager.failover_endpoints");
+            error(&place, what, "name the region of each, in the same order");
+        }
+    }
     for (number, tell) in secrets.tell.iter().enumerate() {
         match tell {
             Tell::Webhook(webhook) if !is_near(webhook) => {
@@ -47,11 +57,31 @@ pub(super) fn check(document: &Document, tree: &Tree, problems: &mut Problems) {
             _ => {}
         }
     }
+    if let Some(Err(why)) = secrets.hints.as_ref().map(|hints| place_of(&hints.sqs)) {
+        error("secrets.hints.sqs", format!("cannot be asked: {why}"), "");
+    }
     if let Some(address) = secrets.api.as_ref().map(crate::secrets::settings::Api::address)
         && !address.ip().is_loopback()
     {
         let what = format!("`{address}` is not a loopback address");
         error("secrets.api.listen", what, "secrets are not for other hosts; write `127.0.0.1:2773`");
+    }
+    passed_over(secrets, tree, problems);
+}
+
+/// Files that PostgreSQL's clients would pass over, since others than their owner may read them (libpq, `passwordFromFile`).
+fn passed_over(secrets: &Secrets, tree: &Tree, problems: &mut Problems) {
+    for (number, item) in secrets.items.iter().enumerate() {
+        for (at, file) in item.files.iter().enumerate().filter(|(_, file)| file.format == Format::Pgpass) {
+            let mode = secrets.mode_of(file);
+            if mode & 0o077 != 0 {
+                let place = tree.place(&Path::of_items(&format!("secrets.items[{number}].files[{at}].mode")));
+                let what =
+                    format!("PostgreSQL's clients ignore a password file that others may read, as with {mode:04o}");
+                let hint = "write `mode: \"0400\"`, and as `secrets.user` the user that the app runs as";
+                problems.push(Problem::warning(place, what, hint));
+            }
+        }
     }
 }
 

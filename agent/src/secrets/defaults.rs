@@ -10,7 +10,7 @@ use http::HeaderName;
 use super::{
     api::{ApiSettings, Token},
     place::PlaceSettings,
-    settings::{Api, Secrets},
+    settings::{Api, File, From, Secrets},
 };
 use crate::tell::chain;
 
@@ -26,6 +26,12 @@ const KEEP_FOR: Duration = Duration::from_secs(60);
 const WAIT: Duration = Duration::from_millis(500);
 /// How long a start waits for required secrets.
 const STARTUP: Duration = Duration::from_secs(60);
+/// Between looks at a secret that does not rotate soon.
+const EVERY_SECRET: Duration = Duration::from_secs(900);
+/// Between looks at a parameter: nobody but the poller says that it changed.
+pub(super) const EVERY_PARAMETER: Duration = Duration::from_secs(300);
+/// Between looks at a file of a developer, which cost nothing.
+const EVERY_FILE: Duration = Duration::from_secs(2);
 /// The API's address, and what it is like.
 const API: ([u8; 4], u16) = ([127, 0, 0, 1], 2773);
 const API_TTL: Duration = Duration::from_secs(300);
@@ -55,6 +61,11 @@ impl Secrets {
         self.wait.map_or(WAIT, |wait| wait.0)
     }
 
+    /// Permission bits of a file.
+    pub fn mode_of(&self, file: &File) -> u32 {
+        file.mode.or(self.mode).map_or(MODE, |mode| mode.0)
+    }
+
     pub(super) fn place(&self) -> PlaceSettings {
         let mode = self.mode.map_or(MODE, |mode| mode.0);
         PlaceSettings {
@@ -68,6 +79,17 @@ impl Secrets {
             keep: usize::try_from(self.keep.map_or(KEEP, |keep| keep.get())).unwrap_or(usize::MAX),
             keep_for: KEEP_FOR,
             sync: self.sync,
+        }
+    }
+}
+
+impl From {
+    /// The time between looks when nothing is expected.
+    pub(super) fn every(&self) -> Duration {
+        match self {
+            Self::SecretsManager(_) => EVERY_SECRET,
+            Self::Parameter(_) | Self::Parameters(_) => EVERY_PARAMETER,
+            Self::File(_) => EVERY_FILE,
         }
     }
 }

@@ -23,11 +23,6 @@ use super::{
 };
 use crate::tell::RateLimited;
 
-/// Between looks at a secret that does not rotate soon, and at a parameter, of which nobody says when it changes.
-const EVERY_SECRET: Duration = Duration::from_secs(900);
-const EVERY_PARAMETER: Duration = Duration::from_secs(300);
-/// The same for a file of a developer.
-const EVERY_FILE: Duration = Duration::from_secs(2);
 /// The longest that one question may take. A request to AWS has 10 s, and there may be replicas to ask.
 const QUESTION_MAX: Duration = Duration::from_secs(45);
 /// A warning about the same secret, at most so often.
@@ -67,14 +62,14 @@ impl Item {
         answers: IntCounterVec,
     ) -> Self {
         let shows = |stage| settings.files.iter().any(|file| file.of == stage);
-        let (id, every) = match &settings.from {
-            settings::From::SecretsManager(secret) => (secret.id.clone(), EVERY_SECRET),
-            settings::From::Parameter(parameter) => (parameter.name.clone(), EVERY_PARAMETER),
-            settings::From::Parameters(parameters) => (parameters.path.clone(), EVERY_PARAMETER),
-            settings::From::File(path) => (path.display().to_string(), EVERY_FILE),
+        let id = match &settings.from {
+            settings::From::SecretsManager(secret) => secret.id.clone(),
+            settings::From::Parameter(parameter) => parameter.name.clone(),
+            settings::From::Parameters(parameters) => parameters.path.clone(),
+            settings::From::File(path) => path.display().to_string(),
         };
         let (previous, pending) = (shows(settings::Stage::Previous), shows(settings::Stage::Pending));
-        let law = Law { id, followed, every, previous, pending };
+        let law = Law { id, followed, every: settings.from.every(), previous, pending };
         Self {
             settings,
             watch: Mutex::new(Watch::new(law, Instant::now())),

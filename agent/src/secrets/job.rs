@@ -21,6 +21,7 @@ use tracing::{error, warn};
 
 use super::{
     api::{self, ApiSettings, cache::Cache},
+    hints,
     item::Item,
     passes::Passes,
     place::{Adopted, Marker, Place},
@@ -87,6 +88,9 @@ impl Job {
         let parts = Parts::new(secrets, (items, sources), standing, ready, means);
         let generations = parts.generations.subscribe();
         let (passes, items) = (Arc::clone(&parts.passes), parts.items.clone());
+        if let Some(settings) = &secrets.hints {
+            hints::listen(settings, items.clone(), means.access, means.counters, means.life);
+        }
         parts.start(means);
         if let Some(settings) = &secrets.api {
             let (ttl, size) = settings.cache();

@@ -13,7 +13,9 @@
 //! Never: writes a secret anywhere but through `place` and the local API.
 
 pub mod api;
+pub mod cost;
 mod defaults;
+pub mod hints;
 mod item;
 pub mod job;
 mod passes;

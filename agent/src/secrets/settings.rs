@@ -41,6 +41,8 @@ pub struct Secrets {
     pub startup_timeout: Option<Span>,
     /// Who is told of a new generation.
     pub tell: Vec<Tell>,
+    /// A queue that says when something changed, so that it is looked at at once. Default: none.
+    pub hints: Option<Hints>,
     /// The local API of AWS's Secrets Manager Agent. Default: none.
     pub api: Option<Api>,
 }
@@ -124,10 +126,13 @@ pub struct SecretsManager {
     /// Regions of its replicas, asked in this order when the first one cannot be reached.
     #[serde(default)]
     pub failover_regions: Vec<String>,
+    /// Other addresses of the service in those regions, in the same order. Default: the public ones.
+    #[serde(default)]
+    pub failover_endpoints: Vec<String>,
     /// A role to read it as. Default: the task's own.
     #[serde(default)]
     pub role_arn: Option<String>,
-    /// Another address of the service, for tests and private endpoints.
+    /// Another address of the service in the first region, for tests and private endpoints.
     #[serde(default)]
     pub endpoint: Option<String>,
 }
@@ -283,6 +288,20 @@ pub struct Signal {
     /// The longest random wait before it is sent. Default none.
     #[serde(default)]
     pub splay: Option<Span>,
+}
+
+/// A queue of SQS into which EventBridge puts what happens to secrets and parameters. What is in it is only a reason to look.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Hints {
+    /// The URL of a queue that only this task reads: each message reaches one reader, and is deleted.
+    pub sqs: String,
+    /// Default: the region in the URL, or that of the task.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// A role to read it as. Default: the task's own.
+    #[serde(default)]
+    pub role_arn: Option<String>,
 }
 
 /// The local API.

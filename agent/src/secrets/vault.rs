@@ -61,6 +61,7 @@ pub(super) fn opening(api: &settings::Api, access: Arc<Access>) -> Opening {
                     stage: ask.version_stage.clone(),
                     region: region.clone().filter(|_| !ask.id.starts_with("arn:")),
                     failover_regions: Vec::new(),
+                    failover_endpoints: Vec::new(),
                     role_arn: ask.role_arn.clone(),
                     endpoint: endpoint.clone(),
                 };

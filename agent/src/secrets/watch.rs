@@ -15,7 +15,7 @@
 
 mod doubt;
 mod faults;
-mod rhythm;
+pub(super) mod rhythm;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -106,6 +106,8 @@ struct State {
     current: Option<usize>,
     credentials_last: Duration,
     skew_seconds: i64,
+    /// Where it plays to be.
+    region: String,
     /// Bytes of PutLogEvents that are taken per second.
     speed: Option<u64>,
     /// When the next of them may be taken.
@@ -139,6 +141,7 @@ impl FakeAws {
             current: None,
             credentials_last: Duration::from_secs(6 * 60 * 60),
             skew_seconds: 0,
+            region: REGION.to_owned(),
             speed: None,
             free_at: Instant::now(),
         };
@@ -151,6 +154,13 @@ impl FakeAws {
         let accepting = Arc::clone(&shared);
         thread::spawn(move || accept(&listener, &accepting));
         Self { address, shared }
+    }
+
+    /// The same in another region, for which requests must be signed then.
+    pub fn start_in(region: &str) -> Self {
+        let aws = Self::start();
+        aws.state().region = region.to_owned();
+        aws
     }
 
     /// Where it listens.
@@ -261,7 +271,12 @@ impl FakeAws {
     /// Makes a secret with this version, which is current, and gives its ARN.
     pub fn with_secret(&self, name: &str, version: &str, value: &str) -> String {
         self.change_secret(name, |secret| *secret = Secret::new(version, value));
-        secrets::arn(name, REGION)
+        self.secret_arn(name)
+    }
+
+    /// The ARN of a secret of this name.
+    pub fn secret_arn(&self, name: &str) -> String {
+        secrets::arn(name, &self.state().region)
     }
 
     /// Changes a secret: puts versions, moves stages, marks it deleted or denied.

@@ -14,7 +14,7 @@ use std::{
 use flate2::read::MultiGzDecoder;
 
 use super::{
-    Logged, REGION, Shared, State,
+    Logged, Shared, State,
     answer::{self, After, Answer, Head},
     logs, now_ms,
     script::{Action, Operation},
@@ -241,7 +241,7 @@ fn authorise(
     number: usize,
 ) -> Result<(), Answer> {
     let now = now_ms() / 1_000 + state.skew_seconds;
-    let expected = Expected { known: &state.credentials, region: REGION, service: operation.service(), now };
+    let expected = Expected { known: &state.credentials, region: &state.region, service: operation.service(), now };
     let (status, code, message) = match signature::check(request, body, &expected) {
         Ok(_) => return Ok(()),
         Err(signature::Refusal::UnknownKey) => {
@@ -290,10 +290,10 @@ fn call(state: &mut State, operation: Operation, request: &Request, body: &[u8],
         Operation::CreateLogGroup => state.logs.create_group(body),
         Operation::CreateLogStream => state.logs.create_stream(body),
         Operation::PutRetentionPolicy => state.logs.put_retention(body),
-        Operation::DescribeSecret => state.secrets.describe(body, REGION),
-        Operation::GetSecretValue => state.secrets.get(body, REGION),
-        Operation::GetParameters => state.secrets.get_parameters(body, REGION),
-        Operation::GetParametersByPath => state.secrets.get_parameters_by_path(body, REGION),
+        Operation::DescribeSecret => state.secrets.describe(body, &state.region),
+        Operation::GetSecretValue => state.secrets.get(body, &state.region),
+        Operation::GetParameters => state.secrets.get_parameters(body, &state.region),
+        Operation::GetParametersByPath => state.secrets.get_parameters_by_path(body, &state.region),
         Operation::TagResource | Operation::Credentials | Operation::Metadata => Ok(serde_json::json!({})),
     };
     match done {

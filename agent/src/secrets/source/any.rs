@@ -3,8 +3,6 @@
 //! Promises: what is wrong with a source's settings is told before anything is asked of it.
 //! Never: connects.
 
-use std::time::Duration;
-
 use super::{Batches, ByPath, File, Followed, Manager, Parameter, Seen, Source, SourceFault, Wanted};
 use crate::{
     aws::{Access, EndpointError},
@@ -50,16 +48,6 @@ impl AnySource {
             settings::From::Parameters(parameters) => Self::ByPath(Box::new(ByPath::new(parameters, access)?)),
             settings::From::File(path) => Self::File(File::new(path.clone())),
         })
-    }
-
-    /// The time between looks when nothing is expected: nobody but the poller says that a parameter changed, and a file costs
-    /// nothing.
-    pub fn every(&self) -> Duration {
-        match self {
-            Self::Manager(_) => Duration::from_secs(900),
-            Self::Parameter(_) | Self::ByPath(_) => Duration::from_secs(300),
-            Self::File(_) => Duration::from_secs(2),
-        }
     }
 
     /// Which version is the current one.
@@ -160,17 +148,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_source_is_watched_at_its_own_rate_and_asked_as_itself() {
+    async fn each_source_follows_its_own_version_and_is_asked_as_itself() {
         let secret =
             settings::SecretsManager { id: "db".to_owned(), version: Some("v1".to_owned()), ..Default::default() };
         let parameter = settings::Parameter { name: "/a:prod".to_owned(), ..Default::default() };
-        for (from, every, followed) in [
-            (settings::From::SecretsManager(secret), 900, Followed::Version("v1".to_owned())),
-            (settings::From::Parameter(parameter), 300, Followed::Stage("prod".to_owned())),
-            (settings::From::File("/nowhere/at/all".into()), 2, Followed::Stage(super::super::CURRENT.to_owned())),
+        for (from, followed) in [
+            (settings::From::SecretsManager(secret), Followed::Version("v1".to_owned())),
+            (settings::From::Parameter(parameter), Followed::Stage("prod".to_owned())),
+            (settings::From::File("/nowhere/at/all".into()), Followed::Stage(super::super::CURRENT.to_owned())),
         ] {
             let source = AnySource::new(&from, &access(Some("us-east-1"))).expect("a source");
-            assert_eq!((source.every().as_secs(), source.followed()), (every, &followed));
+            assert_eq!(source.followed(), &followed);
         }
         let file = AnySource::new(&settings::From::File("/nowhere/at/all".into()), &access(None)).expect("a source");
         let fault = file.look().await.expect_err("it is not there");

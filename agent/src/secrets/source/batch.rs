@@ -33,6 +33,7 @@ use super::{
     any::SourceError,
     store::{Failure, NAMES_MAX, Operation, Said, Store},
 };
+use crate::secrets::settings;
 
 /// How long the first who looks waits for others. Those of one batch are due at the same moment, up to the scheduler's whim.
 const GATHER: Duration = Duration::from_millis(10);
@@ -112,9 +113,7 @@ impl Batch {
     /// The number of the new member for `asked`, if there is room for it.
     fn join(&self, asked: &str) -> Option<usize> {
         let mut state = self.state();
-        let goes_alone = |asked: &str| asked.starts_with(REFERENCE);
-        let in_its_way = |member: &Member| base(&member.asked) == base(asked) || goes_alone(&member.asked);
-        if goes_alone(asked) || state.members.len() >= NAMES_MAX || state.members.iter().any(in_its_way) {
+        if !may_join(state.members.iter().map(|member| member.asked.as_str()), asked) {
             return None;
         }
         state.members.push(Member::new(asked));
@@ -231,6 +230,37 @@ impl State {
     fn take(&mut self, member: usize, first: u64) -> Option<Brought> {
         self.members[member].brought.take().filter(|(number, _)| *number >= first).map(|(_, brought)| brought)
     }
+}
+
+/// True if `asked` can be asked for with these.
+fn may_join<'a>(mut members: impl ExactSizeIterator<Item = &'a str>, asked: &str) -> bool {
+    let goes_alone = |asked: &str| asked.starts_with(REFERENCE);
+    let in_its_way = |member: &str| base(member) == base(asked) || goes_alone(member);
+    !goes_alone(asked) && members.len() < NAMES_MAX && !members.any(in_its_way)
+}
+
+/// How many requests a look at all of these parameters is. Fixed versions are not looked at.
+pub fn requests(parameters: &[&settings::Parameter]) -> u32 {
+    let mut batches: Vec<(&settings::Parameter, Vec<&str>)> = Vec::new();
+    for parameter in parameters.iter().filter(|parameter| !is_fixed(&parameter.name)) {
+        let kin = |other: &settings::Parameter| {
+            let of = |one: &settings::Parameter| (one.region.clone(), one.role_arn.clone(), one.endpoint.clone());
+            of(other) == of(parameter)
+        };
+        let fits = |(other, names): &&mut (&settings::Parameter, Vec<&str>)| {
+            kin(other) && may_join(names.iter().copied(), &parameter.name)
+        };
+        match batches.iter_mut().find(fits) {
+            Some((_, names)) => names.push(&parameter.name),
+            None => batches.push((parameter, vec![&parameter.name])),
+        }
+    }
+    u32::try_from(batches.len()).unwrap_or(u32::MAX)
+}
+
+/// True if a name asks for one version, by its number.
+pub(super) fn is_fixed(name: &str) -> bool {
+    split(name).1.is_some_and(|selector| selector.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
 /// What `asked` means, be it a name, an ARN, with or without a version or label.

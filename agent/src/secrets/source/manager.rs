@@ -58,13 +58,14 @@ impl Manager {
     pub fn new(settings: &settings::SecretsManager, access: &Access) -> Result<Self, SourceError> {
         let region = region_of(&settings.id, settings.region.as_deref(), access)?;
         let identity = Identity { role_arn: settings.role_arn.clone(), ..Identity::default() };
-        let place = |region: &str| {
-            let sdk = access.sdk("secretsmanager", region, settings.endpoint.as_deref(), &identity)?;
+        let place = |region: &str, endpoint: Option<&String>| {
+            let sdk = access.sdk("secretsmanager", region, endpoint.map(String::as_str), &identity)?;
             Ok::<_, SourceError>(Place::new(in_region(&settings.id, region), sdk))
         };
-        let mut places = vec![place(&region)?];
-        for region in &settings.failover_regions {
-            places.push(place(region)?);
+        let mut places = vec![place(&region, settings.endpoint.as_ref())?];
+        for (at, region) in settings.failover_regions.iter().enumerate() {
+            // The first region's private endpoint knows nothing of another region.
+            places.push(place(region, settings.failover_endpoints.get(at))?);
         }
         let stage = || settings.stage.clone().unwrap_or_else(|| CURRENT.to_owned());
         let followed = settings.version.clone().map_or_else(|| Followed::Stage(stage()), Followed::Version);

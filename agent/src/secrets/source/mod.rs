@@ -15,7 +15,7 @@ mod store;
 use std::{collections::BTreeMap, future::Future};
 
 pub use any::{AnySource, SourceError};
-pub use batch::Batches;
+pub use batch::{Batches, requests};
 pub use by_path::ByPath;
 pub use file::File;
 pub use manager::Manager;

@@ -13,7 +13,7 @@ use std::{
 use super::{
     CURRENT, Followed, Seen, Source, SourceFault, SourceFaultKind, Wanted,
     any::{SourceError, region_of},
-    batch::{Batch, Batches, Brought, Key, split},
+    batch::{Batch, Batches, Brought, Key, is_fixed, missing, split},
     store::{Operation, Said, Store},
 };
 use crate::{
@@ -43,7 +43,7 @@ impl Parameter {
             region: region.clone(),
             role_arn: settings.role_arn.clone(),
             endpoint: settings.endpoint.clone(),
-            is_fixed: matches!(followed(&settings.name), Followed::Version(_)),
+            is_fixed: is_fixed(&settings.name),
         };
         let open = || Store::open(&region, settings.role_arn.as_ref(), settings.endpoint.as_deref(), access);
         let (batch, member) = batches.place(key, &settings.name, open)?;
@@ -93,7 +93,7 @@ impl Parameter {
             Wanted::Id(selector) | Wanted::Stage(selector) => format!("{}:{selector}", self.name),
         };
         let said = self.batch.store.get(&[&full]).await.map_err(|failure| failure.of(Operation::Get, &full))?;
-        self.version(wanted, said.into_iter().next().ok_or_else(|| super::batch::missing(&full))?)
+        self.version(wanted, said.into_iter().next().ok_or_else(|| missing(&full))?)
     }
 
     fn version(&self, wanted: &Wanted, said: Said) -> Result<(String, Version), SourceFault> {
@@ -135,7 +135,7 @@ impl Source for Parameter {
 fn followed(name: &str) -> Followed {
     match split(name).1 {
         None => Followed::Stage(CURRENT.to_owned()),
-        Some(version) if version.bytes().all(|digit| digit.is_ascii_digit()) => Followed::Version(version.to_owned()),
+        Some(version) if is_fixed(name) => Followed::Version(version.to_owned()),
         Some(label) => Followed::Stage(label.to_owned()),
     }
 }

@@ -12,7 +12,7 @@ use super::doubt::CONFIRM;
 use crate::secrets::source::{SourceFault, SourceFaultKind};
 
 /// Between looks in the time in which a secret rotates.
-const NEAR: Duration = Duration::from_secs(15);
+pub(in crate::secrets) const NEAR: Duration = Duration::from_secs(15);
 /// Between looks while a rotation is under way, and for how long that may go on.
 const ROTATING: Duration = Duration::from_secs(2);
 const ROTATING_MAX: Duration = Duration::from_secs(120);
@@ -145,7 +145,7 @@ pub(super) fn spread(wait: Duration, random: f64) -> Duration {
 }
 
 /// Between a tenth of a wait that doubles with each failure, and all of it.
-pub(super) fn backoff(failures: u32, random: f64) -> Duration {
+pub(in crate::secrets) fn backoff(failures: u32, random: f64) -> Duration {
     let ceiling = BACKOFF_FIRST.saturating_mul(1 << failures.clamp(1, 16).saturating_sub(1)).min(BACKOFF_MAX);
     ceiling.mul_f64(0.1 + 0.9 * random)
 }

@@ -32,6 +32,8 @@ pub struct Secrets {
     pub tells: IntCounterVec,
     /// The last generation that everybody has heard of.
     pub heard: IntGauge,
+    /// Messages of the queue of hints, by `outcome`.
+    pub hints: IntCounterVec,
     /// The newest generation that anybody has acknowledged, by `way`.
     pub acknowledged: IntGaugeVec,
     /// How long a rotation has waited to be taken up, by `secret`.
@@ -90,6 +92,12 @@ impl Secrets {
             heard: to.gauge(
                 "pillion_secrets_heard_generation",
                 "The last generation of secrets that everybody who is told has heard of.",
+            ),
+            hints: to.counters(
+                "pillion_secrets_hints_total",
+                &["outcome"],
+                "Messages of the queue of hints: `taken`, `foreign` (about secrets that are not ours), `unreadable`; `failed` \
+                 counts attempts to receive.",
             ),
             acknowledged: to.gauges(
                 "pillion_secrets_acknowledged_generation",
