@@ -13,6 +13,7 @@
 mod check;
 mod document;
 mod environment;
+mod extension;
 mod node;
 mod overrides;
 mod reference;

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Level, Loaded, check::is_region, environment::Environment, overrides};
+use super::{Level, Loaded, check::is_region, environment::Environment, extension, overrides};
 use crate::{
     problem::{Problem, Problems, nearest, shown},
     units::Span,
@@ -36,6 +36,9 @@ pub(super) fn apply(environment: &Environment, loaded: &mut Loaded, problems: &m
                 problems.push(Problem::warning(name, "not a level", hint));
             }
         }
+    }
+    if let Some(api) = &mut document.secrets.api {
+        extension::apply(environment, api, problems);
     }
     if document.aws.region.is_none() {
         let region = environment.get("AWS_REGION").or_else(|| environment.get("AWS_DEFAULT_REGION"));

@@ -8,7 +8,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use http::HeaderName;
 
 use super::{
-    api::{ApiSettings, Token},
+    api::{ApiSettings, Token, cache::ROLES_MAX},
     place::PlaceSettings,
     settings::{Api, File, From, Secrets},
 };
@@ -104,6 +104,11 @@ impl Api {
     pub(super) fn cache(&self) -> (Duration, usize) {
         let size = self.cache_size.map_or(API_CACHE, |size| size.get());
         (self.ttl.map_or(API_TTL, |ttl| ttl.0), usize::try_from(size).unwrap_or(usize::MAX))
+    }
+
+    /// Roles that secrets are read as.
+    pub(super) fn roles_max(&self) -> usize {
+        self.roles_max.map_or(ROLES_MAX, |most| usize::try_from(most.get()).unwrap_or(usize::MAX))
     }
 
     /// What the API needs to know; the token is in `folder`, unless the user says. An error for a person.

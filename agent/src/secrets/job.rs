@@ -20,14 +20,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::{
-    api::{self, ApiSettings, cache::Cache},
+    api::{self, ApiSettings, Ask, Freshness, cache::Cache},
     hints,
     item::Item,
     passes::Passes,
     place::{Adopted, Marker, Place},
     proof::Proof,
     publish::{Outcome, Publisher, generation, report},
-    settings::{Api, Secrets},
+    settings::{Api, Prefetch, Secrets},
     source::{AnySource, Batches},
     standing::Standing,
     tell::{Generation, Heard, tellers},
@@ -95,8 +95,10 @@ impl Job {
         if let Some(settings) = &secrets.api {
             let (ttl, size) = settings.cache();
             let open = opening(settings, Arc::clone(means.access));
-            let cache = Cache::new(open, ttl, size, means.life.clone());
-            let vault = JobVault { cache, items, passes, generations, proof };
+            let mut cache = Cache::new(open, ttl, size, means.life.clone());
+            cache.roles_max = settings.roles_max();
+            let vault = Arc::new(JobVault { cache, items, passes, generations, proof });
+            prefetch(settings, &vault, means.life);
             serve(settings, secrets, bound, vault, means.life);
         }
         Some(job)
@@ -133,7 +135,26 @@ fn required(secrets: &Secrets) -> Vec<String> {
     secrets.items.iter().filter(|item| item.required).map(|item| item.name.clone()).collect()
 }
 
-fn serve(settings: &Api, secrets: &Secrets, bound: Bound, vault: JobVault, life: &Life) {
+/// Asks for secrets before anybody else does, one after another, so that a fleet that starts is no storm. What cannot be had is
+/// told by the cache, and asked for again by who wants it.
+fn prefetch(settings: &Api, vault: &Arc<JobVault>, life: &Life) {
+    if settings.prefetch.is_empty() {
+        return;
+    }
+    let (vault, wanted, stopping) = (Arc::clone(vault), settings.prefetch.clone(), life.stopping());
+    life.spawn("secrets-prefetch", async move {
+        let all = async {
+            for Prefetch { id, role_arn } in wanted {
+                let ask = Ask { id, role_arn, ..Ask::default() };
+                // Not as one who reads: nobody has used it yet.
+                let _ = vault.cache.get(&ask, Freshness::Cached).await;
+            }
+        };
+        stopping.run_until_cancelled(all).await;
+    });
+}
+
+fn serve(settings: &Api, secrets: &Secrets, bound: Bound, vault: Arc<JobVault>, life: &Life) {
     let address = settings.address();
     let listener = bound.0.and_then(|listener| listener.set_nonblocking(true).is_ok().then_some(listener));
     let Some(listener) = listener else {
@@ -145,7 +166,7 @@ fn serve(settings: &Api, secrets: &Secrets, bound: Bound, vault: JobVault, life:
     let (own, closing) = (life.clone(), life.hurrying());
     life.spawn("secrets-api", async move {
         let settings = usable(&settings, &folder, has_items).await;
-        let served = api::serve(Listener::Tcp(listener), Arc::new(vault), settings, &own, closing).await;
+        let served = api::serve(Listener::Tcp(listener), vault, settings, &own, closing).await;
         if let Err(why) = served {
             error!(%why, "the secrets API ended; restart the agent");
         }

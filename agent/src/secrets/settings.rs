@@ -321,10 +321,25 @@ pub struct Api {
     pub ttl: Option<Span>,
     /// Secrets in memory, 1 to 1000. Default 1000.
     pub cache_size: Option<Count<1, 1000>>,
+    /// Roles that callers may have secrets read as (`roleArn`), 1 to 1000. Default 20.
+    pub roles_max: Option<Count<1, 1000>>,
+    /// Secrets that are asked for at the start, so that the first who asks does not wait.
+    pub prefetch: Vec<Prefetch>,
     /// Connections at a time, 1 to 1000. Default 800.
     pub connections_max: Option<Count<1, 1000>>,
     /// The region of secrets that name none. Default: that of the task.
     pub region: Option<String>,
     /// Another address of Secrets Manager, for tests and private endpoints.
     pub endpoint: Option<String>,
+}
+
+/// A secret that is asked for at the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Prefetch {
+    /// Its name or ARN.
+    pub id: String,
+    /// The role to read it as. Default: the task's own.
+    #[serde(default)]
+    pub role_arn: Option<String>,
 }

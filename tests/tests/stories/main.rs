@@ -22,6 +22,7 @@ mod memory;
 mod network;
 mod overload;
 mod parameters;
+mod prefetch;
 mod secrets;
 mod secrets_task;
 mod secrets_told;

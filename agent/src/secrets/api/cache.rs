@@ -42,7 +42,7 @@ use crate::{
 };
 
 /// Roles, as the original allows. Each has a client of its own, so they are never forgotten.
-const ROLES_MAX: usize = 20;
+pub const ROLES_MAX: usize = 20;
 /// Spellings for each entry: name, ARN, and ARN without its end; one to spare.
 const SPELLINGS_MAX: usize = 4;
 /// Time for one look with its fetch. A request to AWS has 10 s.
@@ -61,6 +61,8 @@ pub struct Cache<F, S> {
     open: F,
     ttl: Duration,
     size: usize,
+    /// Roles that secrets are read as; [`ROLES_MAX`] unless it is set.
+    pub roles_max: usize,
     life: Life,
     ticks: AtomicU64,
     table: Arc<Mutex<Table<S>>>,
@@ -120,7 +122,15 @@ where
     /// At most `size` entries that are looked at again after `ttl`, in tasks of `life`.
     pub fn new(open: F, ttl: Duration, size: usize, life: Life) -> Self {
         let table = Table { spelled: HashMap::new(), entries: Vec::new(), roles: HashSet::new() };
-        Self { open, ttl, size: size.max(1), life, ticks: AtomicU64::new(0), table: Arc::new(Mutex::new(table)) }
+        Self {
+            open,
+            ttl,
+            size: size.max(1),
+            roles_max: ROLES_MAX,
+            life,
+            ticks: AtomicU64::new(0),
+            table: Arc::new(Mutex::new(table)),
+        }
     }
 
     /// The answer to `ask`.
@@ -170,8 +180,8 @@ where
         if let Some(role) = &ask.role_arn
             && !table.roles.contains(role)
         {
-            if table.roles.len() >= ROLES_MAX {
-                return Err(Refusal::new(400, "MaxRolesExceeded", "this agent reads secrets as at most 20 roles"));
+            if table.roles.len() >= self.roles_max {
+                return Err(Refusal::new(400, "MaxRolesExceeded", "this agent reads secrets as no more roles"));
             }
             table.roles.insert(role.clone());
         }
