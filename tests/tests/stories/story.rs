@@ -159,6 +159,11 @@ pub(crate) fn line(number: usize) -> String {
     format!("line {number:06}")
 }
 
+/// The number in a line that begins as [`line`] does.
+pub(crate) fn number_of(text: &str) -> usize {
+    text.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
 /// The field `log` of a stream's records.
 pub(crate) fn logs(aws: &FakeAws, group: &str, stream: &str) -> Vec<String> {
     let log = |message: &String| record(message)["log"].as_str().unwrap().to_owned();
