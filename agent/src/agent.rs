@@ -5,6 +5,7 @@
 //! Never: knows how a job works. It reads like a plan.
 
 mod bounds;
+mod jobs;
 mod report;
 mod spool;
 
@@ -20,19 +21,22 @@ use crate::{
         books::{Holder, Totals},
         budget::Budget,
         collect::Ledger,
+        outputs,
     },
     ecs::{self, Metadata, memory},
     life::Life,
     logs::{
-        job::{self, Job, Means},
+        job as logs,
         settings::{Destination, Logs},
     },
     net::listen::BindError,
     secrets::job as secrets,
     tell::{admin, chain, counters::Counters},
+    traces::job as traces,
     units::ByteSize,
 };
 pub use bounds::Bounds;
+use jobs::Jobs;
 use report::Page;
 pub use spool::{Spool, shares};
 
@@ -42,7 +46,8 @@ const METADATA_PATIENCE: Duration = Duration::from_secs(2);
 /// Listeners, bound.
 #[derive(Debug)]
 pub struct Bound {
-    logs: job::Bound,
+    logs: logs::Bound,
+    traces: traces::Bound,
     secrets: secrets::Bound,
     admin: Option<TcpListener>,
 }
@@ -56,10 +61,11 @@ pub struct Outcome {
 
 /// Binds all listeners. The admin address is the least of them: if it is taken, the agent works without it.
 pub fn bind(config: &Config) -> Result<Bound, BindError> {
-    let logs = job::bind(&config.logs)?;
+    let logs = logs::bind(&config.logs)?;
+    let traces = traces::bind(&config.traces);
     let secrets = secrets::bind(&config.secrets);
     let admin = config.admin.and_then(|address| TcpListener::bind(address).ok());
-    Ok(Bound { logs, secrets, admin })
+    Ok(Bound { logs, traces, secrets, admin })
 }
 
 /// All counters, as the pages describe them.
@@ -76,7 +82,7 @@ fn with_ledger(ledger: &Ledger) -> Counters {
 /// Runs until `life` stops and everything is settled.
 pub async fn run(config: Config, bound: Bound, spool: Spool, life: Life) -> Outcome {
     let bounds = Bounds::of(&config, memory::limit());
-    let budget = Budget::new(bounds.records.0, config.logs.keeping().count());
+    let budget = Budget::new(bounds.records.0, config.keeping());
     let ledger = Ledger::new(budget.clone());
     ledger.are_without_spool(&spool.without);
     let counters = with_ledger(&ledger);
@@ -88,25 +94,23 @@ pub async fn run(config: Config, bound: Bound, spool: Spool, life: Life) -> Outc
     let page = Arc::new(Page::new(&config, &spool, standing, ledger.clone(), counters.clone(), life.clone()));
     let _admin = serve_admin(bound.admin, &config, &page);
 
-    let places = bound.logs.places();
+    let places = [bound.logs.places(), bound.traces.places()].concat();
     let task = who_we_are(&config, &access).await;
-    let means = Means {
-        life: &life,
-        ledger: &ledger,
-        budget: &budget,
-        spool: spool.opened.as_ref(),
-        connections_max: bounds.connections,
-        counters: &counters,
-        access: &access,
-        task: &task,
+    let spool_opened = spool.opened.as_ref();
+    let outputs =
+        outputs::Means { life: &life, ledger: &ledger, budget: &budget, spool: spool_opened, counters: &counters };
+    let for_logs = logs::Means { outputs, connections_max: bounds.connections, access: &access, task: &task };
+    let for_traces = traces::Means { outputs, access: &access, task: &task };
+    let mut jobs = Jobs {
+        logs: logs::Job::start(&config.logs, bound.logs, &for_logs),
+        traces: traces::Job::start(&config.traces, bound.traces, &for_traces),
     };
-    let mut logs = Job::start(&config.logs, bound.logs, &means);
     page.is_ready();
     info!(
         version = env!("CARGO_PKG_VERSION"),
         configuration = config.described,
         listening = places.join(", "),
-        outputs = config.logs.outputs.len(),
+        outputs = config.logs.outputs.len() + config.traces.running().len(),
         memory = %ByteSize(budget.total()),
         spool = spool.described(),
         admin = config.admin.map(|address| address.to_string()).unwrap_or_default(),
@@ -114,7 +118,7 @@ pub async fn run(config: Config, bound: Bound, spool: Spool, life: Life) -> Outc
     );
 
     life.stopping().cancelled().await;
-    drain(&mut logs, &life).await;
+    drain(&mut jobs, &life).await;
     let books = ledger.books.list();
     say_goodbye(&ledger.books.totals());
     Outcome { books }
@@ -135,29 +139,29 @@ pub async fn write_secrets(config: &Config) -> Result<(), Vec<String>> {
 }
 
 /// Inputs first, then outputs, all before the deadline.
-async fn drain(logs: &mut Job, life: &Life) {
+async fn drain(jobs: &mut Jobs, life: &Life) {
     let now = Instant::now();
     let deadline = life.deadline().unwrap_or(now);
     let halfway = now + deadline.saturating_duration_since(now) / 2;
     let hurrying = life.hurrying();
     let both = async {
-        if tokio::time::timeout_at(halfway, logs.inputs_ended()).await.is_err() {
+        if tokio::time::timeout_at(halfway, jobs.inputs_ended()).await.is_err() {
             warn!("peers were still connected halfway through the time to stop; they are not waited for");
         }
-        logs.close_inputs();
-        logs.inputs_ended().await;
-        logs.outputs_drained().await;
+        jobs.close_inputs();
+        jobs.inputs_ended().await;
+        jobs.outputs_drained().await;
     };
     tokio::select! {
         () = both => return,
         () = hurrying.cancelled() => {}
         () = sleep_until(deadline) => {}
     }
-    logs.abandon();
+    jobs.abandon();
     // Giving up is a matter of microseconds; this bound is for bugs.
     let _ = timeout(Duration::from_millis(500), async {
-        logs.inputs_ended().await;
-        logs.outputs_drained().await;
+        jobs.inputs_ended().await;
+        jobs.outputs_drained().await;
     })
     .await;
 }
@@ -175,7 +179,8 @@ fn serve_admin(listener: Option<TcpListener>, config: &Config, page: &Arc<Page>)
 /// Asks who we are, if an output needs to know.
 async fn who_we_are(config: &Config, access: &Access) -> Metadata {
     let Some(uri) = config.ecs_metadata_uri.as_deref() else { return Metadata::default() };
-    if !needs_metadata(&config.logs, access.region()) {
+    let needs_region = access.region().is_none() && !config.traces.running().is_empty();
+    if !needs_region && !needs_metadata(&config.logs, access.region()) {
         return Metadata::default();
     }
     match timeout(METADATA_PATIENCE, ecs::fetch(uri, access.http())).await {

@@ -17,4 +17,5 @@ pub mod net;
 pub mod problem;
 pub mod secrets;
 pub mod tell;
+pub mod traces;
 pub mod units;

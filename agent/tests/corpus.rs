@@ -19,6 +19,8 @@ mod secret_event;
 mod secret_files;
 #[path = "../fuzz/checks/spool_segment.rs"]
 mod spool_segment;
+#[path = "../fuzz/checks/xray_datagram.rs"]
+mod xray_datagram;
 
 /// Checks all files of `folders`, of which there are at least `least`.
 fn replay(folders: &[&str], least: usize, check: fn(&[u8])) {
@@ -71,4 +73,9 @@ fn the_corpus_of_secrets_becomes_files_or_faults() {
 #[test]
 fn the_corpus_of_events_is_read_as_hints_or_as_nothing() {
     replay(&["fuzz/corpus/secret_event"], 11, secret_event::check);
+}
+
+#[test]
+fn the_corpus_of_datagrams_is_taken_or_refused() {
+    replay(&["fuzz/corpus/xray_datagram"], 6, xray_datagram::check);
 }

@@ -13,8 +13,9 @@ use crate::{
         PARTIAL_MESSAGES_MAX, PARTIAL_WAITING_MAX,
     },
     logs::settings::Input,
-    net::inflate::ZSTD_WINDOW_BYTES_MAX,
+    net::{datagram::DATAGRAM_BYTES_MAX, inflate::ZSTD_WINDOW_BYTES_MAX},
     problem::Problem,
+    traces::settings as traces,
     units::ByteSize,
 };
 
@@ -153,14 +154,14 @@ fn fixed(config: &Config, connections: usize) -> Vec<Row> {
         Input::Json(_) => None,
     });
     let message = messages.max().unwrap_or(FORWARD_MESSAGE_BYTES_MAX as u64);
-    let spooled = if config.spool.path.is_some() { config.logs.keeping().count() as u64 } else { 0 };
+    let spooled = if config.spool.path.is_some() { config.keeping() as u64 } else { 0 };
     let read = (PARTIAL_BYTES_FREE + FORWARD_READ_BYTES) as u64;
     // A growing buffer has up to a third to spare; a burst takes its bytes, and a read and its doubling more.
     let large = (message.saturating_mul(4) / 3).max(FORWARD_BURST_BYTES as u64 + 4 * read);
     let unfinished = connections as u64 * listeners(config) * PARTIAL_BYTES_FREE as u64;
     // While it is decompressed there is the window, and afterwards the record that is written.
     let open = message.saturating_add(ZSTD_WINDOW_BYTES_MAX.max(message.saturating_mul(8) / 7));
-    vec![
+    let mut rows = vec![
         row("the program", PROGRAM, When::Ordinary, "measured"),
         row("read buffers", READ_BUFFERS * read, When::Ordinary, "two, kept"),
         row("the admin address", ADMIN, When::Ordinary, "64 connections"),
@@ -179,7 +180,13 @@ fn fixed(config: &Config, connections: usize) -> Vec<Row> {
         ),
         row("reads that wait for their room", PARTIAL_WAITING_MAX as u64 * read, When::AtWorst, "64 connections"),
         row("a message being opened and written", open, When::AtWorst, "one at a time"),
-    ]
+    ];
+    // The kernel keeps twice what is asked for, and counts it as the container's.
+    rows.extend(config.traces.inputs.iter().map(|traces::Input::Xray(xray)| {
+        let bytes = xray.receive().0.saturating_mul(2) + DATAGRAM_BYTES_MAX as u64;
+        row("segments not yet read", bytes, When::AtWorst, "`receive_bytes` in the kernel, which keeps twice that")
+    }));
+    rows
 }
 
 #[cfg(test)]

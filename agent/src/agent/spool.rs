@@ -11,9 +11,10 @@ use tracing::error;
 use crate::{
     config::Config,
     deliver::spooling::{Orphan, Spooling, Wish, shared_out},
-    logs::job,
+    logs::job as logs,
     problem::Problem,
     tell::chain,
+    traces::job as traces,
     units::ByteSize,
 };
 
@@ -83,9 +84,12 @@ impl Spool {
 
 /// The outputs that have a part of the disk, and how large it is.
 pub fn shares(config: &Config) -> Vec<(Arc<str>, ByteSize)> {
-    let names = job::names(&config.logs.outputs);
-    let outputs = names.into_iter().zip(&config.logs.outputs).filter(|(_, output)| output.to.keeps_records());
-    let (names, parts): (Vec<_>, Vec<_>) = outputs.map(|(name, output)| (name, output.spool_bytes_max)).unzip();
+    let names = logs::names(&config.logs.outputs).into_iter().zip(&config.logs.outputs);
+    let logs =
+        names.filter(|(_, output)| output.to.keeps_records()).map(|(name, output)| (name, output.spool_bytes_max));
+    let outputs = config.traces.running();
+    let traces = traces::names(&outputs).into_iter().zip(outputs.iter().map(|output| output.spool_bytes_max));
+    let (names, parts): (Vec<_>, Vec<_>) = logs.chain(traces).unzip();
     names.into_iter().zip(shared_out(config.spool.bytes_max, &parts)).collect()
 }
 

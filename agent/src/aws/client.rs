@@ -1,4 +1,4 @@
-//! Calls one service of AWS that speaks JSON 1.1, or 1.0: `X-Amz-Target` says the operation, the body is ready.
+//! Calls one service of AWS. `X-Amz-Target` says the operation (JSON 1.1 or 1.0) or the path does (REST); the body is ready.
 //!
 //! Promises: each sending is signed for its own moment. A wrong clock is learned from the answer, and new credentials are
 //! fetched when the old ones are refused; each leads to one immediate resend of a request that the service did not take.
@@ -52,9 +52,18 @@ pub struct Reply {
     pub request_id: String,
 }
 
+/// How a service is told what to do.
+#[derive(Clone, Copy, Debug)]
+pub enum Operation<'a> {
+    /// By the header `X-Amz-Target`: `Logs_20140328.PutLogEvents`.
+    Target(&'a str),
+    /// By the path of the URL: `/TraceSegments`.
+    Path(&'static str),
+}
+
 /// A request but for its signature.
 struct Call<'a> {
-    target: &'a str,
+    operation: Operation<'a>,
     body: Bytes,
     body_sha256: &'a str,
     headers: &'a [(HeaderName, HeaderValue)],
@@ -102,18 +111,18 @@ impl Client {
     /// Calls the operation `target` (`Logs_20140328.PutLogEvents`). `headers` are sent and signed too.
     pub async fn call(&self, target: &str, body: Bytes, headers: &[(HeaderName, HeaderValue)]) -> Result<Reply, Fault> {
         let body_sha256 = sha256_hex(&body).await;
-        self.call_hashed(target, body, &body_sha256, headers).await
+        self.call_hashed(Operation::Target(target), body, &body_sha256, headers).await
     }
 
     /// The same with a body of which [`sha256_hex`] is known already.
     pub async fn call_hashed(
         &self,
-        target: &str,
+        operation: Operation<'_>,
         body: Bytes,
         body_sha256: &str,
         headers: &[(HeaderName, HeaderValue)],
     ) -> Result<Reply, Fault> {
-        let call = Call { target, body_sha256, body, headers };
+        let call = Call { operation, body_sha256, body, headers };
         let clock = self.credentials.clock();
         let (mut may_set_clock, mut may_renew) = (true, true);
         let mut before: Option<Fault> = None;
@@ -146,15 +155,17 @@ impl Client {
 
     fn signed(&self, call: &Call<'_>, held: &Held) -> Result<Request<Bytes>, Fault> {
         let unusable = |error: &dyn std::error::Error| Fault::own(FaultKind::Transient, "cannot_sign", &chain(error));
-        let mut request = Request::builder()
+        let request = Request::builder()
             .method(Method::POST)
-            .uri(self.endpoint.uri())
             .header(HOST, self.endpoint.host())
-            .header(USER_AGENT, &self.user_agent)
-            .header(CONTENT_TYPE, &self.content_type)
-            .header("x-amz-target", call.target)
-            .body(call.body.clone())
-            .map_err(|error| unusable(&error))?;
+            .header(USER_AGENT, &self.user_agent);
+        let request = match call.operation {
+            Operation::Target(target) => {
+                request.uri(self.endpoint.uri()).header(CONTENT_TYPE, &self.content_type).header("x-amz-target", target)
+            }
+            Operation::Path(path) => request.uri(self.endpoint.at(path)).header(CONTENT_TYPE, "application/json"),
+        };
+        let mut request = request.body(call.body.clone()).map_err(|error| unusable(&error))?;
         request.headers_mut().extend(call.headers.iter().cloned());
         let scope =
             Scope { service: self.service, region: self.endpoint.region(), time: self.credentials.clock().now() };

@@ -92,6 +92,13 @@ impl Endpoint {
         &self.uri
     }
 
+    /// The address of an operation that has a path of its own.
+    pub fn at(&self, path: &'static str) -> Uri {
+        let mut parts = self.uri.clone().into_parts();
+        parts.path_and_query = Some(PathAndQuery::from_static(path));
+        Uri::from_parts(parts).expect("scheme and authority are there, and the path is one")
+    }
+
     /// What stands in the `Host` header: no port if it is the scheme's own.
     pub fn host(&self) -> &HeaderValue {
         &self.host

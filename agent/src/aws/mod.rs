@@ -17,12 +17,13 @@ mod clock;
 mod credentials;
 mod endpoint;
 pub mod error;
+mod meaning;
 mod sdk;
 mod sdk_client;
 mod sign;
 
 pub use access::Access;
-pub use client::{Client, Reply};
+pub use client::{Client, Operation, Reply};
 pub use clock::Clock;
 pub use credentials::Credentials;
 pub use endpoint::{Endpoint, EndpointError};

@@ -17,6 +17,7 @@ use crate::{
     },
     problem::{Problem, Severity},
     secrets::cost::Cost,
+    traces::settings as traces,
 };
 
 pub(super) fn check(file: Option<PathBuf>) -> ExitCode {
@@ -74,6 +75,12 @@ fn summary(config: &Config, bounds: &Bounds) -> String {
     }
     for (number, output) in config.logs.outputs.iter().enumerate() {
         line(&mut text, "go out", &described_output(number, output));
+    }
+    for traces::Input::Xray(xray) in &config.traces.inputs {
+        line(&mut text, "traces come in", &format!("as to the X-Ray daemon: UDP {}", xray.address()));
+    }
+    for output in config.traces.running() {
+        line(&mut text, "go out", &format!("{} to AWS X-Ray", output.name.as_deref().unwrap_or("segments")));
     }
     if let Some(path) = &config.spool.path {
         let must = if config.spool.required { ", without which it does not start" } else { "" };

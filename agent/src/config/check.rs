@@ -9,6 +9,7 @@ use super::{
     document::{ADMIN, Document},
     node::{Kind, Node, Path},
     source::Tree,
+    spool,
 };
 use crate::{
     deliver::{ack::AckLevel, spooling},
@@ -32,6 +33,10 @@ const MEMORY_MIN: ByteSize = ByteSize::mebibytes(4);
 const STOP_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// Records that wait longer than this look lost.
 const LINGER_MAX: Duration = Duration::from_secs(300);
+
+/// What is wrong with a name that is none, and what to do.
+pub(super) const NOT_A_NAME: (&str, &str) =
+    ("not a name that can stand on `/metrics`", "use 1 to 64 of the letters a-z, A-Z, 0-9, `_`, `.`, `-`, `/`");
 
 /// Finds what is wrong with a document that was read from `tree`.
 pub(super) fn check(document: &Document, tree: &Tree, problems: &mut Problems) {
@@ -58,24 +63,9 @@ pub(super) fn check(document: &Document, tree: &Tree, problems: &mut Problems) {
     }
 }
 
-/// Finds a spool that must work and is not named. Apart, since a Fluent Bit file may name it.
-pub(super) fn spool_required(document: &Document, tree: &Tree, problems: &mut Problems) {
-    if document.spool.required && document.spool.path.is_none() {
-        let place = tree.place(&Path::of("spool.required"));
-        problems.push(Problem::error(place, "there is no spool without a `path`", "give `spool.path` too"));
-    }
-}
-
-/// The environment goes before a Fluent Bit file: what the outputs there ask for counts only if it fits.
-pub(super) fn spool_parts(document: &mut Document, tree: &Tree, problems: &mut Problems) {
-    let parts: Vec<Option<ByteSize>> = document.logs.keeping().map(|output| output.spool_bytes_max).collect();
-    let named = parts.iter().any(Option::is_some);
-    if named && document.spool.bytes_max.is_some_and(|bytes| bytes < spooling::least(&parts)) {
-        let what = "does not hold what outputs ask for with `storage.total_limit_size`";
-        let place = tree.place(&Path::of("spool.bytes_max"));
-        problems.push(Problem::warning(place, what, "it counts, and each output gets an equal part of it"));
-        document.logs.outputs.iter_mut().for_each(|output| output.spool_bytes_max = None);
-    }
+/// True for a name that can stand on `/metrics`.
+pub(super) fn is_name(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.-/".contains(c))
 }
 
 /// Whether a listener asks who is there.
@@ -122,7 +112,7 @@ impl Check<'_> {
         if document.memory.is_some_and(|memory| memory < MEMORY_MIN) {
             self.error(&Path::of("memory"), format!("less than {MEMORY_MIN}"), "give at least `4 MiB`");
         }
-        let parts: Vec<Option<ByteSize>> = document.logs.keeping().map(|output| output.spool_bytes_max).collect();
+        let parts: Vec<Option<ByteSize>> = spool::parts(document);
         let least = spooling::least(&parts);
         if document.spool.bytes_max.is_some_and(|bytes| bytes < least) {
             let what = format!(
@@ -247,10 +237,8 @@ impl Check<'_> {
     fn output(&mut self, output: &Output, path: &Path, names: &mut HashMap<String, Path>) {
         if let Some(name) = &output.name {
             let name_path = path.key("name");
-            let plain = |c: char| c.is_ascii_alphanumeric() || "_.-/".contains(c);
-            if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
-                let hint = "use 1 to 64 of the letters a-z, A-Z, 0-9, `_`, `.`, `-`, `/`";
-                self.error(&name_path, "not a name that can stand on `/metrics`", hint);
+            if !is_name(name) {
+                self.error(&name_path, NOT_A_NAME.0, NOT_A_NAME.1);
             }
             if let Some(other) = names.insert(name.clone(), name_path.clone()) {
                 self.error(&name_path, format!("is the name of `{other}` too"), "give each output its own");

@@ -13,6 +13,7 @@ use crate::{
     deliver::disk::WhenFull,
     logs::settings::Logs,
     secrets::settings::Secrets,
+    traces::settings::Traces,
     units::{ByteSize, Span},
 };
 
@@ -22,6 +23,8 @@ use crate::{
 pub struct Document {
     /// The logs job: where records come in, what is done to them, where they go.
     pub logs: Logs,
+    /// The traces job: where segments come in, where they go.
+    pub traces: Traces,
     /// The secrets job: what is read, which files it becomes, who is told.
     pub secrets: Secrets,
     /// The agent's own HTTP address, for `/metrics`, `/healthz`, `/readyz` and `/status`.

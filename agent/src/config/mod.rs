@@ -19,6 +19,8 @@ mod overrides;
 mod reference;
 mod secrets;
 mod source;
+mod spool;
+mod traces;
 mod typed;
 mod variables;
 
@@ -39,6 +41,7 @@ use crate::{
     logs::settings::{Forward, Input, Logs},
     problem::{Problem, Problems, shown},
     secrets::settings::Secrets,
+    traces::settings::Traces,
     units::ByteSize,
 };
 
@@ -66,6 +69,8 @@ pub struct Sources<'a> {
 pub struct Config {
     /// The logs job.
     pub logs: Logs,
+    /// The traces job.
+    pub traces: Traces,
     /// The secrets job.
     pub secrets: Secrets,
     /// Where the agent's own HTTP interface listens, if at all.
@@ -190,7 +195,8 @@ fn own(mut tree: Tree, sources: &Sources<'_>, problems: &mut Problems) -> Loaded
     let mut document = tree.document(problems);
     check::check(&document, &tree, problems);
     secrets::check(&document, &tree, problems);
-    check::spool_required(&document, &tree, problems);
+    traces::check(&document, &tree, problems);
+    spool::required(&document, &tree, problems);
     if !gives_inputs {
         document.logs.inputs = default_inputs();
     }
@@ -218,6 +224,7 @@ fn firelens(path: &Path, sources: &Sources<'_>, problems: &mut Problems) -> Load
     let mut document = tree.document(problems);
     check::check(&document, &tree, problems);
     secrets::check(&document, &tree, problems);
+    traces::check(&document, &tree, problems);
     let reading = fluentbit::read(path, sources.environment.variables(), sources.files);
     problems.extend(reading.problems);
     document.logs = reading.logs;
@@ -226,22 +233,30 @@ fn firelens(path: &Path, sources: &Sources<'_>, problems: &mut Problems) -> Load
         document.spool.path = Some(wanted.path);
         spool_place = wanted.place;
     }
-    check::spool_required(&document, &tree, problems);
-    check::spool_parts(&mut document, &tree, problems);
+    spool::required(&document, &tree, problems);
+    spool::settle_parts(&mut document, &tree, problems);
     let level = reading.service.log_level.and_then(Level::parse);
     document.log.level = document.log.level.or(level);
     let memory_place = tree.place(&node::Path::of("memory"));
     Loaded { document, spool_place, memory_place, memory_hint: reading.memory_hint, described }
 }
 
+impl Config {
+    /// How many outputs keep records until they are delivered: those that have a share of the memory and of the disk.
+    pub fn keeping(&self) -> usize {
+        self.logs.keeping().count() + self.traces.running().len()
+    }
+}
+
 impl Loaded {
     fn config(self, environment: &Environment) -> Config {
-        let Document { logs, secrets, admin, memory, spool, stop_timeout, log, aws } = self.document;
+        let Document { logs, traces, secrets, admin, memory, spool, stop_timeout, log, aws } = self.document;
         let stop_timeout = stop_timeout.map_or(document::STOP_TIMEOUT, |timeout| timeout.0);
         // One second to say goodbye in, or half of a time that is shorter than two.
         let spare = Duration::from_secs(1).min(stop_timeout / 2);
         Config {
             logs,
+            traces,
             secrets,
             admin: admin.listen.address(document::ADMIN),
             memory,

@@ -31,7 +31,9 @@ pub mod disk;
 mod disk_tests;
 mod engine;
 mod entry;
+pub mod escape;
 pub mod lane;
+pub mod outputs;
 pub mod pace;
 pub mod pending;
 #[cfg(test)]

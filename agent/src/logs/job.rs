@@ -21,14 +21,17 @@ use super::{
 };
 use crate::{
     aws::{Access, Identity},
-    deliver::{self, Destination, Engine, Rules, books::Lost, budget::Budget, collect::Ledger, spooling::Spooling},
+    deliver::{
+        Rules,
+        books::Lost,
+        outputs::{self, Outputs, ended},
+    },
     ecs::Metadata,
-    life::Life,
     net::{
         listen::{self, BindError, Listener},
         partial::Partials,
     },
-    tell::{chain, counters::Counters},
+    tell::chain,
 };
 
 /// Listeners of the job, bound before anything else happens.
@@ -37,18 +40,10 @@ pub struct Bound(Vec<(Input, Listener)>);
 
 /// What the job needs of the rest of the agent.
 pub struct Means<'a> {
-    /// To run tasks.
-    pub life: &'a Life,
-    /// To be counted in.
-    pub ledger: &'a Ledger,
-    /// To lease memory from.
-    pub budget: &'a Budget,
-    /// To keep on disk what memory does not hold, if the user wants that.
-    pub spool: Option<&'a Spooling>,
+    /// To deliver.
+    pub outputs: outputs::Means<'a>,
     /// Connections of one listener at a time.
     pub connections_max: usize,
-    /// To count with.
-    pub counters: &'a Counters,
     /// To speak to AWS.
     pub access: &'a Access,
     /// Who we are.
@@ -58,14 +53,9 @@ pub struct Means<'a> {
 /// The running job.
 pub struct Job {
     listeners: Vec<JoinHandle<Option<()>>>,
-    engines: Vec<JoinHandle<Option<()>>>,
-    closers: Vec<Box<dyn Fn() + Send>>,
+    outputs: Outputs,
     /// Cancelled when connections must not be waited for any longer.
     closing: CancellationToken,
-    /// Cancelled when all records are in and the engines should hurry.
-    draining: CancellationToken,
-    /// Cancelled when what is left must be given up.
-    abandoning: CancellationToken,
 }
 
 /// Binds all listeners of `logs`.
@@ -98,21 +88,15 @@ impl Bound {
 impl Job {
     /// Starts everything.
     pub fn start(logs: &Logs, bound: Bound, means: &Means<'_>) -> Self {
-        let mut job = Self {
-            listeners: Vec::new(),
-            engines: Vec::new(),
-            closers: Vec::new(),
-            closing: CancellationToken::new(),
-            draining: CancellationToken::new(),
-            abandoning: CancellationToken::new(),
-        };
+        let mut job = Self { listeners: Vec::new(), outputs: Outputs::default(), closing: CancellationToken::new() };
         let branches = names(&logs.outputs).into_iter().zip(&logs.outputs).map(|(name, output)| Branch {
             sink: job.sink(&name, &output.to, means),
             name,
             pattern: output.pattern.clone(),
         });
         let branches = branches.collect();
-        let router = Router::new(filters(logs), branches, means.ledger.books.clone(), means.counters.clone());
+        let router =
+            Router::new(filters(logs), branches, means.outputs.ledger.books.clone(), means.outputs.counters.clone());
         job.listen(bound, &Arc::new(router), means);
         job
     }
@@ -129,15 +113,13 @@ impl Job {
 
     /// Sends everything that is left.
     pub async fn outputs_drained(&mut self) {
-        self.closers.iter().for_each(|close| close());
-        self.draining.cancel();
-        ended(&mut self.engines).await;
+        self.outputs.drained().await;
     }
 
     /// Gives up what is left.
     pub fn abandon(&self) {
         self.closing.cancel();
-        self.abandoning.cancel();
+        self.outputs.abandon();
     }
 
     fn sink(&mut self, name: &Arc<str>, to: &settings::Destination, means: &Means<'_>) -> Sink {
@@ -149,7 +131,8 @@ impl Job {
                 })
             }
             settings::Destination::File(config) => {
-                let output = self.output(name, Arc::new(file::Folder::new(config)), Rules::default(), means);
+                let output =
+                    self.outputs.add(name, Arc::new(file::Folder::new(config)), Rules::default(), &means.outputs);
                 Sink::File(file::Sink::new(output))
             }
             settings::Destination::Discard(_) => Sink::Discard,
@@ -175,41 +158,22 @@ impl Job {
         let unique = String::from_utf8_lossy(&Uuid::random().text()).into_owned();
         let naming = cloudwatch::Naming::new(config, means.task, &unique)?;
         let message = config.log_key.clone().map_or(cloudwatch::Message::Record, cloudwatch::Message::Field);
-        let output = self.output(name, Arc::new(cloudwatch::CloudWatch::new(client, config)), config.rules(), means);
-        let truncated = means.counters.logs_truncated_records.with_label_values(&[&**name]);
+        let destination = Arc::new(cloudwatch::CloudWatch::new(client, config));
+        let output = self.outputs.add(name, destination, config.rules(), &means.outputs);
+        let truncated = means.outputs.counters.logs_truncated_records.with_label_values(&[&**name]);
         Ok(Sink::Cloudwatch(cloudwatch::Sink::new(output, naming, message, truncated)))
-    }
-
-    fn output<D: Destination>(
-        &mut self,
-        name: &Arc<str>,
-        destination: Arc<D>,
-        rules: Rules,
-        means: &Means<'_>,
-    ) -> Arc<deliver::lane::Output<D>> {
-        let (output, engine): (_, Engine<D>) = deliver::deliver(name, destination, rules, means.budget, means.counters);
-        let engine = match means.spool {
-            Some(spool) => spool.attach(engine, &means.ledger.books),
-            None => engine,
-        };
-        means.ledger.enter(Arc::clone(name), engine.standing());
-        let run = engine.run(self.draining.clone(), self.abandoning.clone());
-        self.engines.push(means.life.spawn("output", run));
-        let closing = Arc::clone(&output);
-        self.closers.push(Box::new(move || closing.close()));
-        output
     }
 
     fn listen(&mut self, bound: Bound, router: &Arc<Router>, means: &Means<'_>) {
         let (buffers, partials) = (Arc::new(Buffers::default()), Arc::new(Partials::default()));
-        let stopping = means.life.stopping();
+        let stopping = means.outputs.life.stopping();
         for (number, (input, listener)) in bound.0.into_iter().enumerate() {
-            let (life, most) = (means.life.clone(), means.connections_max);
+            let (life, most) = (means.outputs.life.clone(), means.connections_max);
             let closing = self.closing.clone();
             let stopping = stopping.clone();
             let served: Pin<Box<dyn Future<Output = std::io::Result<()>> + Send>> = match input {
                 Input::Forward(config) => {
-                    let meters = Meters::new(means.counters, &format!("forward.{number}"));
+                    let meters = Meters::new(means.outputs.counters, &format!("forward.{number}"));
                     let context = Arc::new(session::Context {
                         settings: forward::Settings::from(&config),
                         router: Arc::clone(router),
@@ -227,7 +191,7 @@ impl Job {
                 Input::Json(config) => {
                     let context = Arc::new(json_input::session::Context {
                         route: router.route(config.tag.as_bytes()),
-                        meters: Meters::new(means.counters, &format!("json.{number}")),
+                        meters: Meters::new(means.outputs.counters, &format!("json.{number}")),
                         buffers: Arc::clone(&buffers),
                         partials: Arc::clone(&partials),
                         stopping: stopping.clone(),
@@ -239,21 +203,12 @@ impl Job {
                     )
                 }
             };
-            self.listeners.push(means.life.spawn("listener", async move {
+            self.listeners.push(means.outputs.life.spawn("listener", async move {
                 if let Err(error) = served.await {
                     error!(error = %error, "a listener ended; restart the agent");
                 }
             }));
         }
-    }
-}
-
-/// Waits until all of `tasks` have ended. Who stops waiting may begin again: those that have not ended stay.
-async fn ended(tasks: &mut Vec<JoinHandle<Option<()>>>) {
-    while let Some(task) = tasks.last_mut() {
-        // One that panicked was counted by `life`.
-        let _ = task.await;
-        tasks.pop();
     }
 }
 
@@ -265,7 +220,6 @@ fn filters(logs: &Logs) -> Vec<Filter> {
     made.collect()
 }
 
-/// The outputs' names: the user's, or kind and number.
 /// The names of outputs: their own, else the kind and its number.
 pub fn names(outputs: &[settings::Output]) -> Vec<Arc<str>> {
     let mut numbers = std::collections::HashMap::new();
@@ -277,25 +231,4 @@ pub fn names(outputs: &[settings::Output]) -> Vec<Arc<str>> {
         name.into()
     };
     outputs.iter().map(name).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The handles were gone when the first wait was given up, and nobody waited for the last batches.
-    #[tokio::test]
-    async fn who_gives_up_waiting_can_begin_again() {
-        let (life, gate) = (Life::default(), CancellationToken::new());
-        let mut tasks: Vec<_> = (0..3).map(|_| life.spawn("task", gate.clone().cancelled_owned())).collect();
-        tokio::select! {
-            biased;
-            () = ended(&mut tasks) => panic!("the gate is closed"),
-            () = std::future::ready(()) => {}
-        }
-        assert_eq!(tasks.len(), 3);
-        gate.cancel();
-        ended(&mut tasks).await;
-        assert!(tasks.is_empty());
-    }
 }

@@ -8,8 +8,8 @@
 //! in a row, so that lines are not; memory is at most [`SLOTS`] fields of [`VALUE_BYTES_MAX`] bytes.
 //! Never: remembers beyond the tag it belongs to.
 
-use super::{json, record::mark};
-use crate::deliver::body::Body;
+use super::record::mark;
+use crate::deliver::{body::Body, escape};
 
 /// Fields remembered.
 const SLOTS: usize = 16;
@@ -74,7 +74,7 @@ impl Known {
         }
         let start = body.len();
         body.put(&slot.head);
-        let added = slot.head_added + json::twice(body, text);
+        let added = slot.head_added + escape::twice(body, text);
         body.put(b"\\\"");
         if text.len() <= VALUE_BYTES_MAX {
             slot.see(text, &body.as_slice()[start..], added);
@@ -109,7 +109,7 @@ impl Slot {
         let mut head = Body::default();
         head.put(b"\\\"");
         // Four quotes, each with one byte more than in plain JSON.
-        let head_added = 4 + json::twice(&mut head, key);
+        let head_added = 4 + escape::twice(&mut head, key);
         head.put(b"\\\":\\\"");
         *self = Self { key: key.to_vec(), head: head.as_slice().to_vec(), head_added, ..Self::default() };
         true
@@ -129,9 +129,9 @@ impl Slot {
 
 fn put_pair(body: &mut Body, key: &[u8], text: &[u8]) -> usize {
     body.put(b"\\\"");
-    let mut added = json::twice(body, key);
+    let mut added = escape::twice(body, key);
     body.put(b"\\\":\\\"");
-    added += json::twice(body, text);
+    added += escape::twice(body, text);
     body.put(b"\\\"");
     added + 4
 }

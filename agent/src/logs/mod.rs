@@ -7,7 +7,6 @@ pub mod accessor;
 pub mod filter;
 pub mod forward;
 pub mod job;
-pub mod json;
 pub mod json_input;
 pub mod known;
 pub mod msgpack;

@@ -10,9 +10,10 @@ mod walk;
 
 pub use walk::Walk;
 
-use crate::{deliver::body::Body, limits::MSGPACK_DEPTH_MAX};
-
-use super::json;
+use crate::{
+    deliver::{body::Body, escape},
+    limits::MSGPACK_DEPTH_MAX,
+};
 
 /// Why bytes are not what they should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -325,7 +326,7 @@ fn render_scalar(body: &mut Body, marker: Marker) {
 
 fn quoted(body: &mut Body, text: &[u8]) {
     body.put(b"\"");
-    json::once(body, text);
+    escape::once(body, text);
     body.put(b"\"");
 }
 

@@ -5,8 +5,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::json;
-use crate::deliver::body::Body;
+use crate::deliver::{body::Body, escape};
 
 /// When a record happened: what its sender wrote, or when we read it if the sender wrote nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -167,12 +166,12 @@ impl Fixed {
     pub fn new(key: &str, value: &str) -> Self {
         let mut once = Body::default();
         once.put(b"\"");
-        json::once(&mut once, key.as_bytes());
+        escape::once(&mut once, key.as_bytes());
         once.put(b"\":\"");
-        json::once(&mut once, value.as_bytes());
+        escape::once(&mut once, value.as_bytes());
         once.put(b"\"");
         let mut twice = Body::default();
-        json::once(&mut twice, once.as_slice());
+        escape::once(&mut twice, once.as_slice());
         let (once, twice) = (once.into_bytes(), twice.into_bytes());
         Self { key: key.to_owned(), value: value.to_owned(), once, twice, mark: mark(key.as_bytes()) }
     }

@@ -5,12 +5,11 @@
 //! Never: builds a tree. Only values nested in a record inside a string are written twice.
 
 use super::{
-    json,
     known::Workspace,
     msgpack::{self, Broken},
     record::{Fixed, Pair, Record, Value},
 };
-use crate::deliver::body::Body;
+use crate::deliver::{body::Body, escape};
 
 /// Keys up to which each is compared with each other.
 const COMPARED_MAX: usize = 32;
@@ -35,15 +34,15 @@ impl Place for Plain {
 
     #[inline]
     fn text(body: &mut Body, text: &[u8]) -> usize {
-        json::once(body, text);
+        escape::once(body, text);
         0
     }
 
     fn pair(body: &mut Body, key: &[u8], text: &[u8], _: &mut Workspace) -> usize {
         body.put(b"\"");
-        json::once(body, key);
+        escape::once(body, key);
         body.put(b"\":\"");
-        json::once(body, text);
+        escape::once(body, text);
         body.put(b"\"");
         0
     }
@@ -58,7 +57,7 @@ impl Place for InString {
 
     #[inline]
     fn text(body: &mut Body, text: &[u8]) -> usize {
-        json::twice(body, text)
+        escape::twice(body, text)
     }
 
     #[inline]
@@ -194,7 +193,7 @@ fn from_scratch<P: Place>(body: &mut Body, scratch: &Body) -> usize {
         return 0;
     }
     let before = body.len();
-    json::once(body, scratch.as_slice());
+    escape::once(body, scratch.as_slice());
     body.len() - before - scratch.len()
 }
 

@@ -58,6 +58,15 @@ pub enum BindError {
         #[source]
         source: io::Error,
     },
+    /// The address could not be bound for datagrams.
+    #[error("cannot listen on UDP {address}; another process may use the port")]
+    Udp {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The address could not be bound.
     #[error("cannot listen on {address}; another process may use the port")]
     Tcp {

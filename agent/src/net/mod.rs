@@ -6,6 +6,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 pub mod connect;
+pub mod datagram;
 pub mod http;
 pub mod inflate;
 pub mod listen;

@@ -8,6 +8,7 @@
 //! [`Collector`] that reads them when the page is asked for, so that the page always balances.
 
 mod secrets;
+mod traces;
 
 use std::{fmt::Write, ops::Deref, sync::Arc};
 
@@ -19,6 +20,7 @@ use std::sync::{Mutex, PoisonError};
 use tracing::error;
 
 pub use secrets::Secrets;
+pub use traces::Traces;
 
 /// Upper bounds of [`Set::deliver_request_seconds`], in seconds. A request to a service in the same region takes 5 to
 /// 50 ms; the last bound is [`REQUEST_TIMEOUT`](crate::limits::REQUEST_TIMEOUT).
@@ -65,6 +67,9 @@ pub struct Set {
 
     /// Of the secrets job.
     pub secrets: Secrets,
+
+    /// Of the traces job.
+    pub traces: Traces,
 
     /// Tasks that panicked. Each is a bug.
     pub life_panics: IntCounter,
@@ -158,6 +163,7 @@ impl Counters {
                 "Connections to services that could not be made, and why; nothing was sent.",
             ),
             secrets: Secrets::new(&to),
+            traces: Traces::new(&to),
             life_panics: to.counter("pillion_life_panics_total", "Tasks that panicked; each is a bug."),
             registry: to.registry,
             described: to.described,

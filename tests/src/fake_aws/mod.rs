@@ -1,4 +1,4 @@
-//! A fake AWS on loopback: CloudWatch Logs, Secrets Manager, the Parameter Store, the ECS credentials endpoint and task metadata, with faults on demand.
+//! A fake AWS on loopback: CloudWatch Logs, Secrets Manager, the Parameter Store, X-Ray, the ECS credentials endpoint and task metadata, with faults on demand.
 //!
 //! Promises: checks what moto does not (signatures, limits, names, order) with code of its own; keeps every accepted
 //! event, every request and every violation; a script makes it throttle, fail, hang, reset or lie at will.
@@ -23,6 +23,7 @@ mod secrets;
 mod serve;
 mod signature;
 mod task;
+mod xray;
 
 use std::{
     collections::BTreeMap,
@@ -97,6 +98,7 @@ struct State {
     script: script::Script,
     logs: logs::Logs,
     secrets: secrets::Secrets,
+    segments: xray::Segments,
     requests: Vec<Logged>,
     /// Also those that are forgotten.
     requests_read: usize,
@@ -134,6 +136,7 @@ impl FakeAws {
             script: script::Script::default(),
             logs: logs::Logs::default(),
             secrets: secrets::Secrets::default(),
+            segments: xray::Segments::default(),
             requests: Vec::new(),
             requests_read: 0,
             violations: Vec::new(),
@@ -309,6 +312,11 @@ impl FakeAws {
     pub fn label_parameter(&self, name: &str, label: &str, version: u64) {
         let mut state = self.state();
         state.secrets.parameters.entry(name.to_owned()).or_default().labels.insert(label.to_owned(), version);
+    }
+
+    /// The segment documents that were processed, in the order of acceptance.
+    pub fn segments(&self) -> Vec<String> {
+        self.state().segments.processed.clone()
     }
 
     /// How many requests of this kind have been read.

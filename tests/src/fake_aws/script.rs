@@ -29,6 +29,8 @@ pub enum Operation {
     GetParameters,
     /// The Parameter Store.
     GetParametersByPath,
+    /// X-Ray.
+    PutTraceSegments,
     /// The ECS agent's credentials endpoint.
     Credentials,
     /// The ECS task metadata endpoint.
@@ -52,11 +54,17 @@ impl Operation {
         })
     }
 
+    /// The operation of a path, where the service has one for each.
+    pub fn by_path(path: &str) -> Option<Self> {
+        (path == "/TraceSegments").then_some(Self::PutTraceSegments)
+    }
+
     /// The service in the scope of its requests' signatures.
     pub(super) fn service(self) -> &'static str {
         match self {
             Self::DescribeSecret | Self::GetSecretValue => "secretsmanager",
             Self::GetParameters | Self::GetParametersByPath => "ssm",
+            Self::PutTraceSegments => "xray",
             _ => "logs",
         }
     }

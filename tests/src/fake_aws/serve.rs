@@ -122,7 +122,7 @@ fn operation(request: &Request) -> Option<Operation> {
             _ => None,
         };
     }
-    Operation::by_target(request.header("x-amz-target")?)
+    Operation::by_path(&request.path).or_else(|| Operation::by_target(request.header("x-amz-target")?))
 }
 
 fn log(shared: &Shared, request: &Request, from: SocketAddr, operation: &str, bytes: usize) -> usize {
@@ -263,11 +263,13 @@ fn authorise(
 }
 
 fn call(state: &mut State, operation: Operation, request: &Request, body: &[u8], number: usize) -> Answer {
-    if request.method != "POST" || request.path != "/" {
+    // A service with a path for each operation speaks REST.
+    let is_rest = Operation::by_path(&request.path).is_some();
+    if request.method != "POST" || !is_rest && request.path != "/" {
         state.violations.push(format!("request {number}: {} {}", request.method, request.path));
     }
     let content_type = request.header("content-type");
-    if content_type != Some("application/x-amz-json-1.1") {
+    if content_type != Some(if is_rest { "application/json" } else { "application/x-amz-json-1.1" }) {
         state.violations.push(format!("request {number}: the content type is {content_type:?}"));
     }
     let mut unpacked = Vec::new();
@@ -294,6 +296,7 @@ fn call(state: &mut State, operation: Operation, request: &Request, body: &[u8],
         Operation::GetSecretValue => state.secrets.get(body, &state.region),
         Operation::GetParameters => state.secrets.get_parameters(body, &state.region),
         Operation::GetParametersByPath => state.secrets.get_parameters_by_path(body, &state.region),
+        Operation::PutTraceSegments => state.segments.put(body),
         Operation::TagResource | Operation::Credentials | Operation::Metadata => Ok(serde_json::json!({})),
     };
     match done {

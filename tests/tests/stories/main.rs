@@ -31,4 +31,5 @@ mod spool;
 mod stop;
 mod story;
 mod suspended;
+mod traces;
 mod wire;

@@ -14,9 +14,8 @@ use bytes::Bytes;
 
 use super::Key;
 use crate::{
-    deliver::{Destination, batch::Frame, body::Body, books::Refused, lane::Appending},
+    deliver::{Destination, batch::Frame, body::Body, books::Refused, escape, lane::Appending},
     logs::{
-        json,
         known::Workspace,
         record::{Record, Value},
         render,
@@ -57,9 +56,9 @@ pub enum Encoded {
 pub fn frame(key: &Key) -> Frame {
     let mut head = Body::default();
     head.put(b"{\"logGroupName\":\"");
-    json::once(&mut head, key.group.as_bytes());
+    escape::once(&mut head, key.group.as_bytes());
     head.put(b"\",\"logStreamName\":\"");
-    json::once(&mut head, key.stream.as_bytes());
+    escape::once(&mut head, key.stream.as_bytes());
     head.put(b"\",\"logEvents\":[");
     Frame { head: Bytes::from(head.into_bytes()), separator: b",", tail: b"]}" }
 }
@@ -109,14 +108,14 @@ fn refuse<D: Destination>(to: &mut Appending<'_, D>, reason: Refused) -> Encoded
 fn field(body: &mut Body, value: &Value<'_>, workspace: &mut Workspace) -> usize {
     let before = body.len();
     let counted = value.with_text(|text| {
-        json::once(body, text);
+        escape::once(body, text);
         // Only the length of broken text changes when it is mended, and then we count what we send.
         std::str::from_utf8(text).map_or_else(|_| String::from_utf8_lossy(text).len(), str::len)
     });
     let counted = counted.unwrap_or_else(|| {
         let mut inner = Body::default();
         render::value_beginning(&mut inner, value, workspace, usize::MAX);
-        json::once(body, inner.as_slice());
+        escape::once(body, inner.as_slice());
         inner.len()
     });
     body.len() - before - counted
@@ -146,11 +145,11 @@ fn beginning(body: &mut Body, record: &Record<'_>, message: &Message, workspace:
     };
     let text = String::from_utf8_lossy(text);
     if text.len() <= MESSAGE_BYTES_MAX {
-        json::once(body, text.as_bytes());
+        escape::once(body, text.as_bytes());
         return (text.len(), Encoded::Whole);
     }
     let end = text.floor_char_boundary(MESSAGE_BYTES_MAX - CUT_MARK.len());
-    json::once(body, &text.as_bytes()[..end]);
+    escape::once(body, &text.as_bytes()[..end]);
     body.put(CUT_MARK);
     (end + CUT_MARK.len(), Encoded::Cut)
 }

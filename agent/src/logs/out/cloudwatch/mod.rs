@@ -26,7 +26,7 @@ pub use naming::{Key, Naming};
 pub use settings::{Config, GroupClass, RETENTION_DAYS, Templates};
 
 use crate::{
-    aws::{Client, Fault, FaultKind, sha256_hex},
+    aws::{Client, Fault, FaultKind, Operation, sha256_hex},
     deliver::{
         Answer, Cause, Destination, Fate, Limits, Verdict,
         ack::Ack,
@@ -85,7 +85,8 @@ impl CloudWatch {
     async fn put(&self, batch: &Batch<Key>) -> Result<Answer, Fault> {
         let target = format!("{API}.PutLogEvents");
         let hash = hash(batch).await;
-        let reply = self.client.call_hashed(&target, batch.body.clone(), hash, &self.headers).await?;
+        let reply =
+            self.client.call_hashed(Operation::Target(&target), batch.body.clone(), hash, &self.headers).await?;
         let Ok(PutReply { rejected_log_events_info: Some(rejected) }) = serde_json::from_slice(&reply.body) else {
             // The service took the request; an answer we cannot read says nothing else.
             return Ok(Answer::Delivered);
@@ -125,16 +126,16 @@ impl Destination for CloudWatch {
             Err(fault) => fault,
         };
         if fault.kind != FaultKind::NotFound {
-            return answer_to(fault);
+            return fault.into();
         }
         if let Err(fault) = self.control.create(&self.client, &batch.key).await {
             return unprepared(fault);
         }
         match self.put(batch).await {
             Err(fault) if fault.kind == FaultKind::NotFound => {
-                answer_to(Fault { retry_after: Some(fault.retry_after.unwrap_or(SETTLING)), ..fault })
+                Fault { retry_after: Some(fault.retry_after.unwrap_or(SETTLING)), ..fault }.into()
             }
-            answer => answer.unwrap_or_else(answer_to),
+            answer => answer.unwrap_or_else(Answer::from),
         }
     }
 }
@@ -158,26 +159,9 @@ impl Rejected {
     }
 }
 
-/// What a fault means for the batch.
-fn answer_to(fault: Fault) -> Answer {
-    let cause = match fault.kind {
-        FaultKind::Throttled => Cause::Throttled,
-        FaultKind::Transient => Cause::Unavailable,
-        FaultKind::Unreachable => Cause::Unreachable,
-        FaultKind::Ambiguous => Cause::Ambiguous,
-        FaultKind::Credentials => Cause::Credentials,
-        FaultKind::Denied => Cause::Denied,
-        FaultKind::NotFound => Cause::Missing,
-        // `DataAlreadyAcceptedException`: an earlier attempt whose answer we did not see was taken.
-        FaultKind::AlreadyExists => return Answer::Delivered,
-        FaultKind::TooLarge | FaultKind::Invalid => return Answer::Divide { detail: fault.to_string() },
-    };
-    Answer::Again { cause, detail: fault.to_string(), after: fault.retry_after }
-}
-
 /// What it means for the batch that its group or stream could not be made. If it may be made later, nothing.
 fn unprepared(fault: Fault) -> Answer {
-    match answer_to(fault) {
+    match Answer::from(fault) {
         Answer::Again { cause, detail, after } if !cause.is_of_the_key() => Answer::Unprepared { cause, detail, after },
         // A name that the service does not allow is no better in halves.
         Answer::Divide { detail } => Answer::Again { cause: Cause::Missing, detail, after: None },

@@ -10,7 +10,7 @@
 
 use wide::u8x16;
 
-use crate::deliver::body::Body;
+use super::body::Body;
 
 /// Bytes looked at together.
 const BLOCK: usize = 16;

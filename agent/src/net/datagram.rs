@@ -1,0 +1,122 @@
+//! UDP sockets that are read by a thread of their own.
+//!
+//! What nobody reads in time the kernel drops, and tells nobody but `/proc`. So the socket gets a large buffer, a thread reads it
+//! that no other work of the agent can hold up, and what is dropped all the same is found out.
+//!
+//! Promises: a read ends after [`PATIENCE`] if nothing comes; what the kernel dropped is counted once.
+//! Never: sends.
+
+use std::{
+    fs,
+    io::{self, BufRead, BufReader},
+    net::{SocketAddr, UdpSocket},
+    time::Duration,
+};
+
+use rustix::{
+    fs::fstat,
+    net::{RecvFlags, recv, sockopt},
+};
+
+use super::listen::BindError;
+
+/// How long a read waits for a datagram. So long may a reader take to notice that it is to end.
+pub const PATIENCE: Duration = Duration::from_millis(500);
+/// Bytes that a datagram can have, and a few.
+pub const DATAGRAM_BYTES_MAX: usize = 64 * 1024;
+
+/// A bound socket.
+#[derive(Debug)]
+pub struct Datagrams {
+    socket: UdpSocket,
+    inode: u64,
+}
+
+impl Datagrams {
+    /// Binds `address`. The kernel may keep up to `receive_bytes` until they are read, if the host allows so many.
+    pub fn bind(address: SocketAddr, receive_bytes: usize) -> Result<Self, BindError> {
+        let failed = |source| BindError::Udp { address, source };
+        let socket = UdpSocket::bind(address).map_err(failed)?;
+        sockopt::set_socket_recv_buffer_size(&socket, receive_bytes).map_err(|error| failed(error.into()))?;
+        socket.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
+        let inode = fstat(&socket).map_err(|error| failed(error.into()))?.st_ino;
+        Ok(Self { socket, inode })
+    }
+
+    /// Where it listens, for people.
+    pub fn place(&self) -> String {
+        self.socket.local_addr().map_or_else(|_| "udp".to_owned(), |address| format!("udp {address}"))
+    }
+
+    /// The next datagram, after at most [`PATIENCE`]. `None` if there was none.
+    pub fn next(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        nothing_is_none(self.socket.recv(buffer))
+    }
+
+    /// The next datagram if it is there already.
+    pub fn next_at_once(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        nothing_is_none(
+            recv(&self.socket, buffer, RecvFlags::DONTWAIT).map(|(bytes, _)| bytes).map_err(io::Error::from),
+        )
+    }
+
+    /// How many datagrams the kernel has dropped so far because nobody read them in time. `None` if it does not say.
+    pub fn dropped(&self) -> Option<u64> {
+        let is_v4 = self.socket.local_addr().ok()?.is_ipv4();
+        let table = fs::File::open(if is_v4 { "/proc/self/net/udp" } else { "/proc/self/net/udp6" }).ok()?;
+        BufReader::new(table).lines().map_while(Result::ok).find_map(|line| dropped_in(&line, self.inode))
+    }
+}
+
+fn nothing_is_none(read: io::Result<usize>) -> io::Result<Option<usize>> {
+    match read {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The last column of the line of this inode, which is the tenth (`Documentation/networking/proc_net_tcp.rst`, and `drops`).
+fn dropped_in(line: &str, inode: u64) -> Option<u64> {
+    let mut columns = line.split_ascii_whitespace();
+    let is_it = columns.nth(9)?.parse::<u64>() == Ok(inode);
+    if is_it { columns.last()?.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_drops_is_found_out() {
+        let datagrams = Datagrams::bind(SocketAddr::from(([127, 0, 0, 1], 0)), 4_096).expect("a free port");
+        let to = datagrams.socket.local_addr().expect("bound");
+        let sender = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        assert_eq!(datagrams.dropped(), Some(0));
+        for _ in 0..200 {
+            sender.send_to(&[7; 1_000], to).expect("loopback");
+        }
+        let mut buffer = [0; 2_000];
+        let mut read = 0;
+        while let Some(bytes) = datagrams.next_at_once(&mut buffer).expect("loopback") {
+            assert_eq!(bytes, 1_000);
+            read += 1;
+        }
+        assert!(read > 0 && read < 200, "the buffer is small: {read}");
+        assert_eq!(datagrams.dropped(), Some(200 - read));
+        assert_eq!(datagrams.next(&mut buffer).expect("loopback"), None);
+    }
+
+    #[test]
+    fn a_line_of_the_kernel_s_table_is_read() {
+        let line = "  488: 0100007F:07D0 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 4711 2 \
+                    00000000f3c9f2b6 17";
+        for (inode, expected) in [(4_711, Some(17)), (471, None)] {
+            assert_eq!(dropped_in(line, inode), expected);
+        }
+        for garbage in ["", "  sl  local_address rem_address   st", "1 2 3 4 5 6 7 8 9 x", "1 2 3 4 5 6 7 8 9 4711 y"] {
+            assert_eq!(dropped_in(garbage, 4_711), None, "{garbage}");
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The counters of the traces job.
+//!
+//! Promises: a label `reason` is of a closed list.
+//! Never: counts what the books count.
+
+use prometheus::{IntCounter, IntCounterVec};
+
+use super::Registering;
+
+/// The counters of the traces job.
+#[derive(Clone, Debug)]
+pub struct Traces {
+    /// Datagrams that came, whatever was in them.
+    pub received: IntCounter,
+    /// Those that were no segments, by `reason`.
+    pub rejected: IntCounterVec,
+    /// Those that the kernel dropped because they were not read in time.
+    pub overflowed: IntCounter,
+}
+
+impl Traces {
+    pub(super) fn new(to: &Registering) -> Self {
+        Self {
+            received: to
+                .counter("pillion_traces_received_datagrams_total", "Datagrams that came for the X-Ray daemon."),
+            rejected: to.counters(
+                "pillion_traces_rejected_datagrams_total",
+                &["reason"],
+                "Datagrams that were no segments as the X-Ray daemon takes them.",
+            ),
+            overflowed: to.counter(
+                "pillion_traces_overflowed_datagrams_total",
+                "Datagrams that the kernel dropped because they were not read in time; not among those received.",
+            ),
+        }
+    }
+}

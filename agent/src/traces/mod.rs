@@ -1,0 +1,20 @@
+//! The traces job: what SDKs send to the X-Ray daemon, in AWS X-Ray.
+//!
+//! ```text
+//! UDP 2000 ─ header ─ document ─▶ out/xray: escape into the open batch ─▶ deliver ─▶ PutTraceSegments
+//! ```
+//!
+//! A document is never parsed on its way: the daemon's protocol is a header line and bytes that X-Ray judges. Cost of a segment of
+//! 1.5 KB: one `recv` (the kernel's copy), one check that it is UTF-8, one pass that escapes it into the request's body, and
+//! its part of the hash, the request and the system calls that send it. No allocation, no lock but the open batch's, taken once for all
+//! datagrams that are there.
+//!
+//! Promises: whatever a datagram says harms no other; every document that is taken is on the books until its fate is known; every
+//! datagram that is not is counted with its reason.
+//! Never: answers a datagram; waits for a service while datagrams come.
+
+pub mod header;
+pub mod job;
+pub mod out;
+pub mod settings;
+pub mod udp;

@@ -1,0 +1,374 @@
+//! Puts segments into AWS X-Ray (`PutTraceSegments`).
+//!
+//! ```text
+//! {"TraceSegmentDocuments":["<document, escaped>","..."]}
+//! ```
+//!
+//! X-Ray keeps the last complete version of a segment, so that one that is sent twice is no duplicate.
+//!
+//! Promises: a request has at most 50 documents (the service's limit); bytes that are no UTF-8 become U+FFFD, since one such document
+//! would have the whole request refused; a document that the service does not process is booked or sent again alone, the
+//! others are not sent again.
+//! Never: parses a document, unless the service left one unprocessed.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tracing::debug;
+
+use crate::{
+    aws::{Client, Fault, Operation, sha256_hex},
+    deliver::{
+        Answer, Destination, Fate, Limits, Rules, Verdict,
+        batch::{Batch, Frame},
+        books::{Account, Refused},
+        escape,
+        lane::{Appending, Lane, Output},
+    },
+    tell::RateLimited,
+};
+
+/// Documents of a request (error text of the service: "Exceeding maximum segment count: 50").
+const DOCUMENTS_MAX: usize = 50;
+/// Bytes of a document (API reference: 64 kB). A datagram can have no more.
+const DOCUMENT_BYTES_MAX: usize = 65_536;
+/// How long a segment waits for others, as with the X-Ray daemon: nobody looks at a trace sooner, and requests are a quota that the
+/// account shares.
+const LINGER: Duration = Duration::from_secs(1);
+/// A warning about documents that are not processed, at most so often.
+const WARN_EVERY: Duration = Duration::from_secs(60);
+
+/// Settings of the `xray` output.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Default: that of the task.
+    pub region: Option<String>,
+    /// A role to send as. Default: the task's own. It needs `xray:PutTraceSegments`.
+    pub role_arn: Option<String>,
+    /// Another address of the service, for tests and private endpoints.
+    pub endpoint: Option<String>,
+}
+
+/// The service, as one output speaks to it.
+pub struct XRay {
+    client: Client,
+    warned: RateLimited,
+}
+
+/// The only key there is: segments need no order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key;
+
+/// Where documents are appended.
+pub struct Sink {
+    output: Arc<Output<XRay>>,
+    lane: Arc<Lane<XRay>>,
+    account: Arc<Account>,
+}
+
+/// What `PutTraceSegments` says of documents that it took and did not process.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct PutReply {
+    unprocessed_trace_segments: Vec<Unprocessed>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Unprocessed {
+    id: Option<String>,
+    error_code: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Request {
+    trace_segment_documents: Vec<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Segment {
+    id: Option<String>,
+}
+
+/// How segments are delivered: in any order, so beside each other.
+pub fn rules() -> Rules {
+    Rules { linger: LINGER, workers_per_key: 8, ..Rules::default() }
+}
+
+impl XRay {
+    /// Speaks through `client`.
+    pub fn new(client: Client) -> Self {
+        Self { client, warned: RateLimited::new(WARN_EVERY) }
+    }
+
+    async fn put(&self, batch: &Batch<Key>) -> Result<Answer, Fault> {
+        let hash = hash(batch).await;
+        let reply = self.client.call_hashed(Operation::Path("/TraceSegments"), batch.body.clone(), hash, &[]).await?;
+        let Ok(PutReply { unprocessed_trace_segments: unprocessed }) = serde_json::from_slice(&reply.body) else {
+            // The service took the request; an answer we cannot read says nothing else.
+            return Ok(Answer::Delivered);
+        };
+        if unprocessed.is_empty() {
+            debug!(segments = batch.entries.len(), "segments were sent");
+            return Ok(Answer::Delivered);
+        }
+        self.warn(&unprocessed);
+        Ok(verdicts(&batch.body, batch.entries.len(), &unprocessed))
+    }
+
+    fn warn(&self, unprocessed: &[Unprocessed]) {
+        if let Some(suppressed) = self.warned.allow(tokio::time::Instant::now()) {
+            let code = unprocessed.iter().find_map(|one| one.error_code.as_deref()).unwrap_or("none");
+            let code: String = code.chars().filter(char::is_ascii_alphanumeric).take(64).collect();
+            tracing::warn!(segments = unprocessed.len(), code, suppressed, "x-ray did not process segments");
+        }
+    }
+}
+
+impl Destination for XRay {
+    type Key = Key;
+
+    fn limits(&self) -> Limits {
+        Limits { bytes: DOCUMENTS_MAX * DOCUMENT_BYTES_MAX, records: DOCUMENTS_MAX, span_milliseconds: u64::MAX }
+    }
+
+    fn frame(&self, _: &Key) -> Frame {
+        Frame { head: bytes::Bytes::from_static(b"{\"TraceSegmentDocuments\":["), separator: b",", tail: b"]}" }
+    }
+
+    fn key_text(&self, _: &Key) -> String {
+        "segments".to_owned()
+    }
+
+    fn key_of(&self, text: &str) -> Option<Key> {
+        (text == "segments").then_some(Key)
+    }
+
+    async fn prepare(&self, batch: &Batch<Key>) {
+        hash(batch).await;
+    }
+
+    async fn send(&self, batch: &Batch<Key>) -> Answer {
+        self.put(batch).await.unwrap_or_else(Answer::from)
+    }
+}
+
+/// The hash of the body, worked out once.
+async fn hash(batch: &Batch<Key>) -> &str {
+    batch.memo(async { sha256_hex(&batch.body).await.into() }).await
+}
+
+impl Sink {
+    /// Books what is appended to `output` on `account`.
+    pub fn new(output: Arc<Output<XRay>>, account: Arc<Account>) -> Self {
+        let lane = output.lane(&Key);
+        Self { output, lane, account }
+    }
+
+    /// Begins to append documents.
+    pub fn appending(&self) -> Appending<'_, XRay> {
+        self.output.append(&self.lane, &self.account)
+    }
+}
+
+/// Appends one document.
+pub fn append(appending: &mut Appending<'_, XRay>, document: &[u8]) {
+    let body = appending.begin();
+    body.put(b"\"");
+    escape::once(body, document);
+    body.put(b"\"");
+    // Segments have no order in time that the service asks for.
+    appending.commit(0, document.len());
+}
+
+/// What became of the documents of `body`. Those that the service did not process are found by their ids, or because they have
+/// none. Where that leaves a doubt, those that may be meant are sent again, alone, until halves of them leave none: to X-Ray that is the same
+/// segment once more.
+fn verdicts(body: &[u8], documents: usize, unprocessed: &[Unprocessed]) -> Answer {
+    let in_doubt = || Answer::Divide { detail: "x-ray did not process some of these segments".to_owned() };
+    if documents == 1 {
+        return Answer::Partial(vec![Verdict { records: 0..1, fate: fate(&unprocessed[0]) }]);
+    }
+    let Ok(Request { trace_segment_documents: texts }) = serde_json::from_slice(body) else { return in_doubt() };
+    let mut places: BTreeMap<Option<String>, Vec<usize>> = BTreeMap::new();
+    for (place, text) in texts.iter().enumerate() {
+        let id = serde_json::from_str::<Segment>(text).ok().and_then(|segment| segment.id);
+        places.entry(id).or_default().push(place);
+    }
+    // Of an id that no document has, one without an id may be meant.
+    let mut told: BTreeMap<Option<&String>, Vec<&Unprocessed>> = BTreeMap::new();
+    for one in unprocessed {
+        told.entry(one.id.as_ref().filter(|_| places.contains_key(&one.id))).or_default().push(one);
+    }
+    let mut fates = BTreeMap::new();
+    let mut doubts = 0;
+    for (id, told) in told {
+        let Some(places) = places.get(&id.cloned()) else { return in_doubt() };
+        // Of a segment in progress there may be several versions.
+        if told.len() >= places.len() {
+            fates.extend(places.iter().zip(told).map(|(&place, one)| (place, fate(one))));
+        } else {
+            fates.extend(places.iter().map(|&place| (place, Fate::Again)));
+            doubts += places.len();
+        }
+    }
+    if doubts == documents {
+        return in_doubt();
+    }
+    Answer::Partial(fates.into_iter().map(|(place, fate)| Verdict { records: place..place + 1, fate }).collect())
+}
+
+/// A document that is wrong stays wrong; what the service could not do just then it may do later.
+fn fate(unprocessed: &Unprocessed) -> Fate {
+    let code = unprocessed.error_code.as_deref().unwrap_or_default();
+    let passes = ["Throttl", "Internal", "Unavailable", "Timeout"].iter().any(|word| code.contains(word));
+    if passes { Fate::Again } else { Fate::Refused(Refused::Invalid) }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_credential_types::Credentials as Keys;
+    use insta::assert_debug_snapshot;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::{
+        aws::{Clock, Credentials, Endpoint},
+        deliver::{self, body::Body, budget::Budget},
+        life::Life,
+        net::{
+            http::HttpClient,
+            stub::{Stub, answer},
+            tls::Tls,
+        },
+        tell::counters::Counters,
+    };
+
+    fn request(documents: &[&[u8]]) -> Vec<u8> {
+        let texts: Vec<String> = documents
+            .iter()
+            .map(|document| {
+                let mut body = Body::default();
+                escape::once(&mut body, document);
+                String::from_utf8(body.into_bytes()).expect("JSON is UTF-8")
+            })
+            .collect();
+        format!("{{\"TraceSegmentDocuments\":[\"{}\"]}}", texts.join("\",\"")).into_bytes()
+    }
+
+    fn unprocessed(text: &str) -> Vec<Unprocessed> {
+        serde_json::from_str::<PutReply>(text).expect("an answer").unprocessed_trace_segments
+    }
+
+    const DOCUMENTS: [&[u8]; 4] = [
+        br#"{"id":"a","subsegments":[{"id":"b"}]}"#,
+        b"not JSON",
+        br#"{"subsegments":[{"id":"a"}], "id" : "b"}"#,
+        br#"{"name":"without an id"}"#,
+    ];
+
+    #[test]
+    fn what_is_not_processed_is_found_by_its_id() {
+        let answer = |text: &str| verdicts(&request(&DOCUMENTS), DOCUMENTS.len(), &unprocessed(text));
+        assert_debug_snapshot!(
+            answer(r#"{"UnprocessedTraceSegments":[{"Id":"b","ErrorCode":"MissingParam"},{"Id":"a","ErrorCode":"ThrottledException"}]}"#),
+            @r"
+        Partial(
+            [
+                Verdict {
+                    records: 0..1,
+                    fate: Again,
+                },
+                Verdict {
+                    records: 2..3,
+                    fate: Refused(
+                        Invalid,
+                    ),
+                },
+            ],
+        )
+        "
+        );
+        let fates = |text: &str| match answer(text) {
+            Answer::Partial(verdicts) => {
+                verdicts.into_iter().map(|verdict| (verdict.records.start, verdict.fate)).collect::<Vec<_>>()
+            }
+            other => panic!("{text}: {other:?}"),
+        };
+        let refused = Fate::Refused(Refused::Invalid);
+        for (told, expected) in [
+            (r#"[{"ErrorCode":"JSONFormatError"},{"Id":null}]"#, vec![(1, refused), (3, refused)]),
+            (r#"[{"ErrorCode":"JSONFormatError"},{"Id":"b"}]"#, vec![(1, Fate::Again), (2, refused), (3, Fate::Again)]),
+            (r#"[{"Id":"nobody"}]"#, vec![(1, Fate::Again), (3, Fate::Again)]),
+            (r#"[{"Id":"a"},{"Id":"a"},{"Id":"a"}]"#, vec![(0, refused)]),
+        ] {
+            assert_eq!(fates(&format!("{{\"UnprocessedTraceSegments\":{told}}}")), expected, "{told}");
+        }
+        let of = |documents: &[&[u8]], told: &str| {
+            let told = unprocessed(&format!("{{\"UnprocessedTraceSegments\":{told}}}"));
+            verdicts(&request(documents), documents.len(), &told)
+        };
+        // One of two versions of a segment; one of two without an id; an id that is nobody's.
+        let versions: [&[u8]; 2] = [br#"{"id":"a","in_progress":true}"#, br#"{"id":"a"}"#];
+        for (documents, told) in [
+            (&versions[..], r#"[{"Id":"a"}]"#),
+            (&[DOCUMENTS[1], DOCUMENTS[3]], r#"[{}]"#),
+            (&versions[..], r#"[{"Id":"nobody"}]"#),
+        ] {
+            let answer = of(documents, told);
+            assert!(matches!(answer, Answer::Divide { .. }), "{told}: {answer:?}");
+        }
+        let alone = verdicts(&request(&DOCUMENTS[1..2]), 1, &unprocessed(r#"{"UnprocessedTraceSegments":[{}]}"#));
+        assert!(
+            matches!(&alone, Answer::Partial(verdicts) if verdicts[0].fate == Fate::Refused(Refused::Invalid)),
+            "{alone:?}"
+        );
+    }
+
+    /// Whatever the documents are, the requests are JSON that holds them, of at most 50 each, and those that the service did not
+    /// process are booked or sent again, alone.
+    #[tokio::test]
+    async fn documents_become_requests_of_fifty() {
+        let ok = |body: &str| answer("200 OK", "x-amzn-RequestId: 7f6d\r\n", body);
+        let throttled = r#"{"UnprocessedTraceSegments":[{"Id":"7","ErrorCode":"ThrottledException"},{"Id":"9"}]}"#;
+        let stub = Stub::answering([ok(throttled), ok("{}"), ok("{}"), ok("{}")]);
+        let keys = Keys::new("AKID", "SECRET", None, None, "test");
+        let endpoint = Endpoint::parse(&stub.url(), None, "eu-central-1").expect("an endpoint");
+        let credentials = Credentials::from_provider(keys, Clock::new(std::time::SystemTime::now));
+        let client = Client::new("xray", endpoint, credentials, HttpClient::new(&Tls::new(None), &Counters::new()));
+        let (budget, account) = (Budget::new(64 << 20, 1), Arc::new(Account::default()));
+        // One request at a time, so that answers meet the requests that they are for.
+        let rules = Rules { workers_per_key: 1, ..rules() };
+        let (output, engine) = deliver::deliver("xray", Arc::new(XRay::new(client)), rules, &budget, &Counters::new());
+        let sink = Sink::new(Arc::clone(&output), Arc::clone(&account));
+        let mut appending = sink.appending();
+        for number in 0..120 {
+            append(&mut appending, format!("{{\"id\":\"{number}\", \"x\":\"\\u00e4\\n\"}}").as_bytes());
+        }
+        append(&mut appending, b"\xff\x00 T1S");
+        drop(appending);
+        output.close();
+        let run = engine.run(CancellationToken::new(), CancellationToken::new());
+        Life::default().spawn("engine", run).await.expect("not cancelled").expect("no panic");
+        let totals = account.totals();
+        assert_eq!((totals.accepted, totals.delivered, totals.refused()), (121, 120, 1), "{totals:?}");
+        let mut texts = Vec::new();
+        for seen in stub.seen() {
+            assert_eq!(seen.line, "POST /TraceSegments HTTP/1.1");
+            assert_eq!(seen.header("content-type"), Some("application/json"));
+            let Request { trace_segment_documents } = serde_json::from_slice(&seen.body).expect("JSON");
+            assert!(trace_segment_documents.len() <= 50);
+            texts.extend(trace_segment_documents);
+        }
+        texts.sort();
+        let text = |number: u32| format!("{{\"id\":\"{number}\", \"x\":\"\\u00e4\\n\"}}");
+        let mut expected: Vec<_> = (0..120).chain([7]).map(text).collect();
+        expected.push("\u{fffd}\0 T1S".to_owned());
+        expected.sort();
+        assert_eq!(texts, expected);
+    }
+}

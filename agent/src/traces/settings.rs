@@ -1,0 +1,99 @@
+//! What the `traces` section of the configuration says.
+//!
+//! Promises: values of these types have been checked, field by field.
+//! Never: checks one field against another; `config` does.
+
+use std::net::SocketAddr;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::out::xray;
+use crate::units::ByteSize;
+
+/// The traces job. Without `inputs` there is none.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Traces {
+    /// Where segments come in. Default: nowhere.
+    pub inputs: Vec<Input>,
+    /// Where segments go; each goes to every output. Default: AWS X-Ray, in the region of the task.
+    pub outputs: Vec<Output>,
+}
+
+/// A place where segments come in.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Input {
+    /// The protocol of the X-Ray daemon.
+    Xray(Xray),
+}
+
+/// Settings of an `xray` input.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Xray {
+    /// Address of the UDP socket. Default `127.0.0.1:2000`, where SDKs send if `AWS_XRAY_DAEMON_ADDRESS` says nothing else.
+    pub udp: Option<SocketAddr>,
+    /// Bytes that the kernel may keep until they are read, 64 KiB to 64 MiB; it gives no more than the host's
+    /// `net.core.rmem_max`. Default 4 MiB.
+    pub receive_bytes: Option<ByteSize>,
+}
+
+impl Xray {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.udp.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 2000)))
+    }
+
+    /// Bytes that the kernel may keep.
+    pub fn receive(&self) -> ByteSize {
+        self.receive_bytes.unwrap_or(ByteSize::mebibytes(4))
+    }
+}
+
+/// A destination of segments.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Output {
+    /// The name on `/metrics` and in our own log. Default: the kind and its number, for example `xray.0`.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Bytes of the spool for this output, at least 16 MiB. Default: an equal part of what `spool.bytes_max` leaves to the
+    /// outputs that do not say.
+    #[serde(default)]
+    pub spool_bytes_max: Option<ByteSize>,
+    /// The destination.
+    pub to: Destination,
+}
+
+/// The kinds of destinations.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Destination {
+    /// AWS X-Ray.
+    Xray(xray::Config),
+}
+
+impl Destination {
+    /// The kind's name, as in the configuration.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Xray(_) => "xray",
+        }
+    }
+}
+
+impl Traces {
+    /// The outputs, if anything can come in: the default one if none is named.
+    pub fn running(&self) -> Vec<Output> {
+        if self.inputs.is_empty() {
+            return Vec::new();
+        }
+        if !self.outputs.is_empty() {
+            return self.outputs.clone();
+        }
+        let to = Destination::Xray(xray::Config::default());
+        vec![Output { name: None, spool_bytes_max: None, to }]
+    }
+}
