@@ -5,6 +5,7 @@
 //! Never: knows how a job works. It reads like a plan.
 
 mod bounds;
+mod hide;
 mod jobs;
 mod report;
 mod spool;
@@ -27,21 +28,29 @@ use crate::{
     life::Life,
     logs::{
         job as logs,
+        mask::Masks,
         settings::{Destination, Logs},
     },
     net::listen::BindError,
-    secrets::job as secrets,
+    secrets::{
+        hide::{Hider, Nobody},
+        job as secrets,
+    },
     tell::{admin, chain, counters::Counters},
     traces::job as traces,
     units::ByteSize,
 };
 pub use bounds::Bounds;
+use hide::InLogs;
 use jobs::Jobs;
 use report::Page;
 pub use spool::{Spool, shares};
 
 /// How long the start waits for the task's metadata, if an output cannot do without.
 const METADATA_PATIENCE: Duration = Duration::from_secs(2);
+/// How long the first record waits for what an earlier process left on the volume to be masked. It takes milliseconds; the
+/// kernel keeps what is written meanwhile.
+const ADOPTING_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Listeners, bound.
 #[derive(Debug)]
@@ -88,8 +97,10 @@ pub async fn run(config: Config, bound: Bound, spool: Spool, life: Life) -> Outc
     let counters = with_ledger(&ledger);
     let settings = Settings { region: config.aws.region.clone(), ca_bundle: config.aws.ca_bundle.clone() };
     let access = Arc::new(Access::new(&settings, &counters));
-    let secrets = secrets::Means { life: &life, counters: &counters, access: &access };
-    let secrets = secrets::Job::start(&config.secrets, bound.secrets, &secrets);
+    let masks = Masks::new(&counters);
+    let hider: Hider = Arc::new(InLogs::new(&masks));
+    let secrets = secrets::Means { life: &life, counters: &counters, access: &access, hider: &hider };
+    let mut secrets = secrets::Job::start(&config.secrets, bound.secrets, &secrets);
     let standing = secrets.as_ref().map(|secrets| secrets.standing().clone());
     let page = Arc::new(Page::new(&config, &spool, standing, ledger.clone(), counters.clone(), life.clone()));
     let _admin = serve_admin(bound.admin, &config, &page);
@@ -99,8 +110,12 @@ pub async fn run(config: Config, bound: Bound, spool: Spool, life: Life) -> Outc
     let spool_opened = spool.opened.as_ref();
     let outputs =
         outputs::Means { life: &life, ledger: &ledger, budget: &budget, spool: spool_opened, counters: &counters };
-    let for_logs = logs::Means { outputs, connections_max: bounds.connections, access: &access, task: &task };
+    let for_logs =
+        logs::Means { outputs, connections_max: bounds.connections, access: &access, masks: &masks, task: &task };
     let for_traces = traces::Means { outputs, access: &access, task: &task };
+    if let Some(secrets) = &mut secrets {
+        secrets.has_hidden_what_was_there(ADOPTING_PATIENCE).await;
+    }
     let mut jobs = Jobs {
         logs: logs::Job::start(&config.logs, bound.logs, &for_logs),
         traces: traces::Job::start(&config.traces, bound.traces, &for_traces),
@@ -129,7 +144,8 @@ pub async fn write_secrets(config: &Config) -> Result<(), Vec<String>> {
     let (life, counters) = (Life::default(), Counters::new());
     let settings = Settings { region: config.aws.region.clone(), ca_bundle: config.aws.ca_bundle.clone() };
     let access = Arc::new(Access::new(&settings, &counters));
-    let means = secrets::Means { life: &life, counters: &counters, access: &access };
+    let hider: Hider = Arc::new(Nobody);
+    let means = secrets::Means { life: &life, counters: &counters, access: &access, hider: &hider };
     let mut wanted = config.secrets.clone();
     (wanted.api, wanted.hints, wanted.tell) = (None, None, Vec::new());
     match secrets::Job::start(&wanted, secrets::Bound::default(), &means) {

@@ -109,3 +109,19 @@ pub const SECRET_GENERATIONS_MAX: usize = 120;
 pub const SECRET_MARKER_BYTES_MAX: usize = 1024 * 1024;
 /// Parts of the path of a secret's file. Each holds a descriptor while a generation is removed.
 pub const SECRET_PATH_PARTS_MAX: usize = 16;
+/// Patterns of secrets that are looked for in logs. A value has 8 to 60 forms: 500 secrets of mixed kinds have 13,000.
+pub const MASK_PATTERNS_MAX: usize = 65_536;
+/// Pieces of 4 bytes of all patterns together, which take 20 bytes each at most: 10 MiB.
+pub const MASK_GRAMS_MAX: usize = 500_000;
+/// Bytes of a value that are looked for as one: of a longer one each piece is a value. A line of a PEM file has as many.
+pub const MASK_PIECE_BYTES: usize = 64;
+/// Bytes of a pattern: a piece, of which JSON in JSON makes up to seven times as much, and more where it is not ASCII.
+pub const MASK_PATTERN_BYTES_MAX: usize = 1_024;
+/// Places of secrets in the messages of one read. Where there are more, all text of these messages is masked.
+pub const MASK_FOUND_MAX: usize = 131_072;
+/// Lines that Docker is in the middle of, on one connection: standard output and standard error.
+pub const MASK_PARTS_MAX: usize = 4;
+/// How long the value of a version is looked for after it was replaced. A task that old is rare, a connection rarer.
+pub const MASK_OLD_FOR: Duration = Duration::from_hours(24);
+/// Versions that were replaced and are looked for still.
+pub const MASK_OLD_MAX: usize = 1_024;

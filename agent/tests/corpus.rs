@@ -13,6 +13,8 @@ mod handshake;
 mod inflate;
 #[path = "../fuzz/checks/json_input.rs"]
 mod json_input;
+#[path = "../fuzz/checks/masking.rs"]
+mod masking;
 #[path = "../fuzz/checks/secret_event.rs"]
 mod secret_event;
 #[path = "../fuzz/checks/secret_files.rs"]
@@ -43,6 +45,11 @@ fn replay(folders: &[&str], least: usize, check: fn(&[u8])) {
 #[test]
 fn the_corpus_of_forward_is_found_read_and_rendered() {
     replay(&["fuzz/corpus/forward_frame", "testdata/forward"], 200, forward_frame::check);
+}
+
+#[test]
+fn the_corpus_of_forward_shows_no_secret_and_no_broken_frame() {
+    replay(&["fuzz/corpus/forward_frame", "testdata/forward"], 200, masking::check);
 }
 
 #[test]

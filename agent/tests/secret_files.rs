@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fs, process::Command};
 
 use pillion::secrets::{
     render::render,
-    settings::{File, Format, From, Item, Secrets, Stage, WhenGone},
+    settings::{File, Format, From, Item, Mask, Secrets, Stage, WhenGone},
     value::{Content, Held, Value, Version},
 };
 
@@ -28,6 +28,7 @@ fn bytes_of(format: Format, secret: &str) -> Vec<u8> {
         from: From::File("secret".into()),
         required: true,
         when_gone: WhenGone::Keep,
+        mask: Mask::Auto,
         files: vec![file],
     };
     let content = Content::Text(Value::new(secret.as_bytes().to_vec()));

@@ -9,7 +9,7 @@ use pillion::{
     limits::SECRET_FILE_BYTES_MAX,
     secrets::{
         render::{mistakes, render},
-        settings::{Combined, File, Format, From, Item, Secrets, Stage, WhenGone},
+        settings::{Combined, File, Format, From, Item, Mask, Secrets, Stage, WhenGone},
         value::{Content, Held, Value, Version},
     },
 };
@@ -40,8 +40,14 @@ pub(crate) fn check(bytes: &[u8]) {
     files.push(File { path: pattern.clone(), of: Stage::Current, format: Format::Raw, mode: None });
     files.push(File { path: FOLDER.to_owned(), of: Stage::Current, format: Format::Each, mode: None });
     let expected = files.len() + 1;
-    let item =
-        Item { name: "db".to_owned(), from: From::File("db".into()), required: true, when_gone: WhenGone::Keep, files };
+    let item = Item {
+        name: "db".to_owned(),
+        from: From::File("db".into()),
+        required: true,
+        when_gone: WhenGone::Keep,
+        mask: Mask::Auto,
+        files,
+    };
     let combined = Combined { path: "all".to_owned(), template: pattern, mode: None };
     let secrets = Secrets { items: vec![item], files: vec![combined], ..Secrets::default() };
     let found = mistakes(&secrets);

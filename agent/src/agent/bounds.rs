@@ -29,6 +29,10 @@ const PROGRAM: u64 = 10 * 1024 * 1024;
 const READ_BUFFERS: u64 = 2;
 /// Bytes on their way to the disk for each output.
 const DISK_WRITES: u64 = 4 * 1024 * 1024;
+/// Patterns of a secret with its version before, in the set that is in use and the one that is built.
+const MASKS: u64 = 24 * 1024;
+/// Two sets of the most patterns, their text, and the places of the most secrets in one read.
+const MASKS_MOST: u64 = 64 * 1024 * 1024;
 /// Connections of a listener, however small the container is. A task has one for each of its ten containers.
 const CONNECTIONS_LEAST: usize = 64;
 /// Connections to the admin address, and the head of a request on each.
@@ -161,11 +165,21 @@ fn fixed(config: &Config, connections: usize) -> Vec<Row> {
     let unfinished = connections as u64 * listeners(config) * PARTIAL_BYTES_FREE as u64;
     // While it is decompressed there is the window, and afterwards the record that is written.
     let open = message.saturating_add(ZSTD_WINDOW_BYTES_MAX.max(message.saturating_mul(8) / 7));
+    let secrets = config.secrets.items.len() as u64;
+    // While a set is built there is the one before, and the text of the patterns.
+    let masks_most = if config.secrets.is_wanted() { MASKS_MOST } else { 0 };
     let mut rows = vec![
         row("the program", PROGRAM, When::Ordinary, "measured"),
         row("read buffers", READ_BUFFERS * read, When::Ordinary, "two, kept"),
         row("the admin address", ADMIN, When::Ordinary, "64 connections"),
         row("on the way to disk", spooled * DISK_WRITES, When::Ordinary, "4 MiB for each output with a spool"),
+        row(
+            "masks of secrets",
+            secrets.saturating_mul(MASKS),
+            When::Ordinary,
+            "24 KiB for each secret: old and new, twice",
+        ),
+        row("masks of secrets, at most", masks_most, When::AtWorst, "65,536 patterns, and what is found in a read"),
         row(
             "unfinished messages",
             unfinished,

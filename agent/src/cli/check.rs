@@ -16,7 +16,7 @@ use crate::{
         settings::{Destination, Filter, Forward, Input, Output},
     },
     problem::{Problem, Severity},
-    secrets::cost::Cost,
+    secrets::{cost::Cost, settings::Mask},
     traces::settings as traces,
 };
 
@@ -101,6 +101,9 @@ fn summary(config: &Config, bounds: &Bounds) -> String {
             text.push_str(&table);
         }
     }
+    for said in described_masking(config) {
+        line(&mut text, "masked", &said);
+    }
     match config.admin {
         Some(address) => line(&mut text, "admin", &format!("http://{address}/metrics /healthz /readyz /status")),
         None => line(&mut text, "admin", "off"),
@@ -136,6 +139,31 @@ fn described_filter(filter: &Filter) -> &'static str {
         Filter::RecordModifier(_) => "record_modifier",
     }
 }
+
+/// What is masked in logs, and what that costs. Values are not known here; their shortest one decides.
+fn described_masking(config: &Config) -> Vec<String> {
+    let (items, api) = (&config.secrets.items, config.secrets.api.is_some());
+    let named = |mask: Mask| {
+        let names: Vec<&str> = items.iter().filter(|item| item.mask == mask).map(|item| item.name.as_str()).collect();
+        (!names.is_empty()).then(|| names.join(", "))
+    };
+    if !config.secrets.is_wanted() || config.logs.inputs.is_empty() {
+        return Vec::new();
+    }
+    let (auto, always, never) = (named(Mask::Auto), named(Mask::Always), named(Mask::Never));
+    let mut said = Vec::new();
+    said.extend(auto.map(|names| format!("in every record, if it is no ordinary word: {names}")));
+    said.extend(always.map(|names| format!("in every record, also words: {names}")));
+    said.extend(api.then(|| "in every record: what apps ask the local API for".to_owned()));
+    if !said.is_empty() {
+        said.push(COST.to_owned());
+    }
+    said.extend(never.map(|names| format!("NOT masked, as asked: {names}")));
+    said
+}
+
+/// Measured with 500 secrets: docs/performance.md.
+const COST: &str = "a record costs more the shorter the shortest value is: 8 bytes 70 ns, 12 40 ns, 24 and more 20 ns";
 
 fn described_output(number: usize, output: &Output) -> String {
     let to = match &output.to {
@@ -195,5 +223,20 @@ mod tests {
         let shown: Vec<&str> = text.lines().filter(|line| line.contains("db in") || line.contains("10,000 ")).collect();
         assert_eq!(shown[0], "  secrets       db in /run/secrets");
         assert_eq!(shown[1].split_whitespace().collect::<Vec<_>>()[..3], ["10,000", "28,800,000", "144.00"], "{text}");
+    }
+
+    #[test]
+    fn what_is_masked_is_told() {
+        let told = |mask: &str| {
+            let item = format!("{{name: db, from: {{file: /x}}{mask}}}");
+            let text = format!("logs: {{outputs: [{{to: discard}}]}}\nsecrets: {{folder: /s, items: [{item}]}}\n");
+            let files = InMemory::one("p.yaml", text);
+            let environment: Environment = std::iter::empty::<(&str, &str)>().collect();
+            let loaded = config::load(&Sources { file: Some("p.yaml".into()), environment, files: &files });
+            described_masking(&loaded.expect("it is well").0).join("\n")
+        };
+        assert_eq!(told(""), format!("in every record, if it is no ordinary word: db\n{COST}"));
+        assert_eq!(told(", mask: always"), format!("in every record, also words: db\n{COST}"));
+        assert_eq!(told(", mask: never"), "NOT masked, as asked: db");
     }
 }

@@ -14,6 +14,7 @@ use super::{
     filter::Filter,
     forward::{self, Buffers, Meters, session},
     json_input,
+    mask::Masks,
     out::{Sink, cloudwatch, file},
     record::Uuid,
     route::{Branch, Router},
@@ -46,6 +47,8 @@ pub struct Means<'a> {
     pub connections_max: usize,
     /// To speak to AWS.
     pub access: &'a Access,
+    /// What is masked in records.
+    pub masks: &'a Masks,
     /// Who we are.
     pub task: &'a Metadata,
 }
@@ -177,6 +180,7 @@ impl Job {
                     let context = Arc::new(session::Context {
                         settings: forward::Settings::from(&config),
                         router: Arc::clone(router),
+                        masks: means.masks.clone(),
                         meters,
                         buffers: Arc::clone(&buffers),
                         partials: Arc::clone(&partials),
@@ -191,6 +195,7 @@ impl Job {
                 Input::Json(config) => {
                     let context = Arc::new(json_input::session::Context {
                         route: router.route(config.tag.as_bytes()),
+                        masks: means.masks.clone(),
                         meters: Meters::new(means.outputs.counters, &format!("json.{number}")),
                         buffers: Arc::clone(&buffers),
                         partials: Arc::clone(&partials),

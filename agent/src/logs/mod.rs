@@ -9,6 +9,7 @@ pub mod forward;
 pub mod job;
 pub mod json_input;
 pub mod known;
+pub mod mask;
 pub mod msgpack;
 pub mod out;
 pub mod pattern;

@@ -55,6 +55,7 @@ struct Known {
 
 /// What happens to records with one tag.
 pub struct Route {
+    source: Arc<str>,
     filters: Vec<Arc<Filter>>,
     targets: Vec<Target>,
     filtered: IntCounter,
@@ -107,6 +108,7 @@ impl Router {
             .collect();
         let unrouted = targets.is_empty();
         Route {
+            source: Arc::clone(source),
             filters: self.filters.iter().filter(|filter| filter.pattern().fits(tag)).map(Arc::clone).collect(),
             targets,
             filtered: self.counters.logs_filtered_records.with_label_values(&[&**source]),
@@ -134,6 +136,11 @@ impl Known {
 }
 
 impl Route {
+    /// The container that its records are counted for.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
     /// Begins to send records on their way. What follows shares one look at each output; end it soon.
     pub fn begin(&self) -> Pass<'_> {
         Pass {
@@ -186,6 +193,11 @@ impl<'r> Pass<'r> {
     /// What comes from here on is of a message that waits for `ack`, or of one that does not wait.
     pub fn of_message(&mut self, ack: Option<&Arc<Ack>>) {
         self.writers.iter_mut().for_each(|writer| writer.of_message(ack));
+    }
+
+    /// The container that they are counted for.
+    pub fn source(&self) -> &'r str {
+        &self.route.source
     }
 
     /// Records read so far.

@@ -204,7 +204,14 @@ mod tests {
     };
 
     fn item(from: From) -> Item {
-        Item { name: "x".to_owned(), from, required: true, when_gone: WhenGone::Keep, files: Vec::new() }
+        Item {
+            name: "x".to_owned(),
+            from,
+            required: true,
+            when_gone: WhenGone::Keep,
+            mask: crate::secrets::settings::Mask::Auto,
+            files: Vec::new(),
+        }
     }
 
     fn secret(id: usize) -> Item {

@@ -273,6 +273,7 @@ mod tests {
             from: settings::From::File("unused".into()),
             required: true,
             when_gone: settings::WhenGone::default(),
+            mask: settings::Mask::default(),
             files: Vec::new(),
         };
         let confirmed = counters.secrets.confirmed.with_label_values(&["db"]);

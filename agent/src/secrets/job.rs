@@ -21,6 +21,7 @@ use tracing::{error, warn};
 
 use super::{
     api::{self, ApiSettings, Ask, Freshness, cache::Cache},
+    hide::{self, Hider},
     hints,
     item::Item,
     passes::Passes,
@@ -57,12 +58,15 @@ pub struct Means<'a> {
     pub counters: &'a Counters,
     /// To speak to AWS.
     pub access: &'a Arc<Access>,
+    /// Who is told of values before anybody can have them.
+    pub hider: &'a Hider,
 }
 
 /// The running job.
 pub struct Job {
     standing: Standing,
     ready: watch::Receiver<bool>,
+    adopted: watch::Receiver<bool>,
 }
 
 /// Binds the API's listener, if there is to be one.
@@ -84,8 +88,9 @@ impl Job {
         standing.state().waiting = required(secrets);
         let (ready, is_ready) = watch::channel(secrets.items.is_empty());
         standing.state().ready = secrets.items.is_empty();
-        let job = Self { standing: standing.clone(), ready: is_ready };
-        let parts = Parts::new(secrets, (items, sources), standing, ready, means);
+        let (adopted, is_adopted) = watch::channel(secrets.items.is_empty());
+        let job = Self { standing: standing.clone(), ready: is_ready, adopted: is_adopted };
+        let parts = Parts::new(secrets, (items, sources), standing, (ready, adopted), means);
         let generations = parts.generations.subscribe();
         let (passes, items) = (Arc::clone(&parts.passes), parts.items.clone());
         if let Some(settings) = &secrets.hints {
@@ -94,7 +99,7 @@ impl Job {
         parts.start(means);
         if let Some(settings) = &secrets.api {
             let (ttl, size) = settings.cache();
-            let open = opening(settings, Arc::clone(means.access));
+            let open = opening(settings, Arc::clone(means.access), Arc::clone(means.hider));
             let mut cache = Cache::new(open, ttl, size, means.life.clone());
             cache.roles_max = settings.roles_max();
             let vault = Arc::new(JobVault { cache, items, passes, generations, proof });
@@ -107,6 +112,11 @@ impl Job {
     /// How it stands.
     pub fn standing(&self) -> &Standing {
         &self.standing
+    }
+
+    /// Waits until what an earlier process left on the volume is hidden, for at most `within`.
+    pub async fn has_hidden_what_was_there(&mut self, within: Duration) {
+        let _ = timeout(within, self.adopted.wait_for(|adopted| *adopted)).await;
     }
 
     /// Waits until every required secret is written, for as long as a start may take. Else says what is missing.
@@ -219,6 +229,8 @@ struct Parts {
     settings: Arc<Secrets>,
     standing: Standing,
     ready: watch::Sender<bool>,
+    adopted: watch::Sender<bool>,
+    hider: Hider,
     items: Vec<Arc<Item>>,
     sources: Vec<Arc<AnySource>>,
     passes: Arc<Passes>,
@@ -231,13 +243,15 @@ impl Parts {
         secrets: &Secrets,
         (items, sources): Followed,
         standing: Standing,
-        ready: watch::Sender<bool>,
+        (ready, adopted): (watch::Sender<bool>, watch::Sender<bool>),
         means: &Means<'_>,
     ) -> Self {
         Self {
             settings: Arc::new(secrets.clone()),
             standing,
             ready,
+            adopted,
+            hider: Arc::clone(means.hider),
             items,
             sources,
             passes: Arc::default(),
@@ -266,11 +280,14 @@ impl Parts {
         means.life.spawn("secrets", async move {
             let Some((place, adopted)) = self.open().await else { return };
             let place = Arc::new(Mutex::new(place));
+            hide::what_was_there(&self.settings, &place, &self.hider).await;
+            self.adopted.send_replace(true);
             self.standing.proof().adopted(&adopted);
             self.generations.send_replace(Arc::new(generation(adopted.marker.number, &adopted.marker.versions)));
             self.start_tellers(&life, &http, adopted.told, &place);
             let shown = adopted.marker.versions;
-            let publisher = Publisher::new(Arc::clone(&self.settings), self.items.clone(), Arc::clone(&place), shown);
+            let (settings, hider) = (Arc::clone(&self.settings), Arc::clone(&self.hider));
+            let publisher = Publisher::new(settings, self.items.clone(), Arc::clone(&place), hider, shown);
             self.publish(&publisher, &place, life.stopping()).await;
         });
     }

@@ -15,6 +15,7 @@
 pub mod api;
 pub mod cost;
 mod defaults;
+pub mod hide;
 pub mod hints;
 mod item;
 pub mod job;

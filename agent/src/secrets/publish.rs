@@ -13,6 +13,7 @@ use std::{
 use tracing::{error, info, warn};
 
 use super::{
+    hide::{self, Hider},
     item::Item,
     place::{self, Place, PlaceError, Published},
     render::{self, Planned, Rendered, render},
@@ -27,6 +28,7 @@ pub(super) struct Publisher {
     settings: Arc<Secrets>,
     items: Vec<Arc<Item>>,
     place: Arc<Mutex<Place>>,
+    hider: Hider,
     planned: Vec<Planned>,
     /// The version ids that the files on the volume show.
     shown: Mutex<BTreeMap<String, Vec<String>>>,
@@ -49,15 +51,18 @@ impl Publisher {
         settings: Arc<Secrets>,
         items: Vec<Arc<Item>>,
         place: Arc<Mutex<Place>>,
+        hider: Hider,
         shown: BTreeMap<String, Vec<String>>,
     ) -> Self {
         let planned = render::planned(&settings);
-        Self { settings, items, place, planned, shown: Mutex::new(shown) }
+        Self { settings, items, place, hider, planned, shown: Mutex::new(shown) }
     }
 
     /// One generation of what is held now.
     pub(super) async fn publish(&self) -> Outcome {
         let (files, held) = self.rendered();
+        // Before a file shows a value, nobody prints it.
+        self.hide(&held).await;
         let removed: BTreeSet<&str> =
             self.items.iter().filter(|item| item.is_removed()).map(|item| item.settings.name.as_str()).collect();
         let is_waited_for = |item: &&Arc<Item>| {
@@ -108,6 +113,16 @@ impl Publisher {
         let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         let is_shown = shown.get(name).and_then(|ids| ids.first()) == Some(&held.current.id);
         is_shown && item.is_some_and(|item| !item.is_whole())
+    }
+
+    /// Has everything that is held hidden.
+    async fn hide(&self, held: &BTreeMap<String, Held>) {
+        let mut hidden = Vec::new();
+        for settings in self.items.iter().map(|item| &item.settings) {
+            let held = held.get(&settings.name);
+            hidden.extend(held.into_iter().flat_map(|held| hide::versions(&settings.name, held, settings.mask)));
+        }
+        self.hider.held(hidden).await;
     }
 
     /// All files that can be made. A version of which one cannot is given up for the one before.

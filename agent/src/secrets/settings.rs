@@ -73,6 +73,9 @@ pub struct Item {
     /// What to do when we may not read it any more, or it was deleted.
     #[serde(default)]
     pub when_gone: WhenGone,
+    /// Whether its values are masked in every log record.
+    #[serde(default)]
+    pub mask: Mask,
     /// Files to write. Default: one with the secret's `name` that holds the value as it is.
     #[serde(default)]
     pub files: Vec<File>,
@@ -91,6 +94,19 @@ pub enum WhenGone {
     Keep,
     /// Its files are removed with the next generation.
     Remove,
+}
+
+/// Whether the values of a secret are masked in log records, wherever they stand and however they are encoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mask {
+    /// Those that could not be an ordinary word: `docs/secrets.md` has the rules.
+    #[default]
+    Auto,
+    /// All of at least 8 bytes that are no number. A word in it is masked wherever it stands.
+    Always,
+    /// None.
+    Never,
 }
 
 /// Where a secret comes from.

@@ -9,6 +9,7 @@ use tokio::{sync::watch, time::timeout};
 
 use super::{
     api::{Ask, Freshness, Generation, Given, Kind, Refusal, Vault, Way, cache::Cache},
+    hide::{Hidden, Hider},
     item::Item,
     passes::Passes,
     proof::Proof,
@@ -36,12 +37,23 @@ pub(super) struct JobVault {
 
 /// A source, or why there is none.
 pub(super) enum Asked {
-    Source(Box<AnySource>),
+    Source(Box<Hiding>),
     Fault(SourceError),
 }
 
+/// A source whose values are hidden before they are given to anybody.
+pub(super) struct Hiding {
+    source: AnySource,
+    /// What was asked for.
+    id: String,
+    hider: Hider,
+}
+
+/// The name by which what apps ask for is counted. Its own name may be anything.
+const NAME: &str = "api";
+
 /// How sources are opened for the API, whose settings name region and endpoint of what names none.
-pub(super) fn opening(api: &settings::Api, access: Arc<Access>) -> Opening {
+pub(super) fn opening(api: &settings::Api, access: Arc<Access>, hider: Hider) -> Opening {
     let (region, endpoint) = (api.region.clone(), api.endpoint.clone());
     Box::new(move |ask| {
         let parameter = || settings::Parameter {
@@ -72,23 +84,36 @@ pub(super) fn opening(api: &settings::Api, access: Arc<Access>) -> Opening {
                 Parameter::sealed(&parameter(), &access).map(|parameter| AnySource::Parameter(Box::new(parameter)))
             }
         };
-        opened.map_or_else(Asked::Fault, |source| Asked::Source(Box::new(source)))
+        let hiding = |source| Asked::Source(Box::new(Hiding { source, id: ask.id.clone(), hider: Arc::clone(&hider) }));
+        opened.map_or_else(Asked::Fault, hiding)
     })
 }
 
 impl Source for Asked {
     async fn look(&self) -> Result<Seen, SourceFault> {
         match self {
-            Self::Source(source) => source.look().await,
+            Self::Source(hiding) => hiding.source.look().await,
             Self::Fault(error) => Err(fault(error)),
         }
     }
 
     async fn fetch(&self, wanted: &Wanted) -> Result<Version, SourceFault> {
         match self {
-            Self::Source(source) => source.fetch(wanted).await,
+            Self::Source(hiding) => hiding.fetch(wanted).await,
             Self::Fault(error) => Err(fault(error)),
         }
+    }
+}
+
+impl Hiding {
+    async fn fetch(&self, wanted: &Wanted) -> Result<Version, SourceFault> {
+        let version = self.source.fetch(wanted).await?;
+        let (value, mask) = (version.content.value().clone(), settings::Mask::Auto);
+        let called = self.id.rsplit('/').next().unwrap_or_default().to_owned();
+        let hidden =
+            Hidden { name: NAME.to_owned(), called, version: format!("{} {}", self.id, version.id), value, mask };
+        self.hider.also(vec![hidden]).await;
+        Ok(version)
     }
 }
 

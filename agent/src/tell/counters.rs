@@ -52,6 +52,8 @@ pub struct Set {
     pub logs_filtered_records: IntCounterVec,
     /// Records that no output takes, by `container`.
     pub logs_unrouted_records: IntCounterVec,
+    /// Of secrets in records.
+    pub masking: Masking,
     /// Records cut because they were larger than the service takes, by `output`.
     pub logs_truncated_records: IntCounterVec,
 
@@ -75,6 +77,15 @@ pub struct Set {
     pub life_panics: IntCounter,
 }
 
+/// The counters of secrets in log records.
+#[derive(Debug)]
+pub struct Masking {
+    /// Places at which one was masked, by `container` and `secret`.
+    pub spans: IntCounterVec,
+    /// Values that are not looked for because there are too many.
+    pub left_out: IntGauge,
+}
+
 /// One line of `docs/metrics.md`.
 #[derive(Clone, Debug)]
 struct Described {
@@ -95,6 +106,22 @@ impl Deref for Counters {
 
     fn deref(&self) -> &Set {
         &self.0
+    }
+}
+
+impl Masking {
+    fn new(to: &Registering) -> Self {
+        Self {
+            spans: to.counters(
+                "pillion_logs_masked_spans_total",
+                &["container", "secret"],
+                "Places in records at which a value of this secret was masked.",
+            ),
+            left_out: to.gauge(
+                "pillion_logs_unmasked_values",
+                "Values of secrets that are not looked for in records because there are too many.",
+            ),
+        }
     }
 }
 
@@ -142,6 +169,7 @@ impl Counters {
                 &["output"],
                 "Records cut because they were larger than the service takes.",
             ),
+            masking: Masking::new(&to),
             deliver_requests: to.counters(
                 "pillion_deliver_requests_total",
                 &["output", "answer"],

@@ -18,6 +18,7 @@ mod faults;
 mod generated;
 mod hints;
 mod limits;
+mod masking;
 mod memory;
 mod network;
 mod overload;

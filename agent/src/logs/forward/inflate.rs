@@ -7,6 +7,11 @@ use super::frame::{Entries, Malformed, Message};
 use crate::net::inflate::{InflateError, gunzip, unzstd};
 
 impl Message<'_> {
+    /// True if its entries come compressed, in a way that [`inflated`](Self::inflated) opens.
+    pub fn is_compressed(&self) -> bool {
+        matches!((self.option.compressed, &self.entries), (Some(b"gzip" | b"zstd"), Entries::Packed(_)))
+    }
+
     /// The entries if they came compressed, in at most `bytes_max` bytes.
     pub fn inflated(&self, bytes_max: usize) -> Result<Option<Vec<u8>>, Malformed> {
         let inflate = match self.option.compressed {

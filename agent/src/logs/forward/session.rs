@@ -41,7 +41,10 @@ use super::{
 };
 use crate::{
     limits::{FORWARD_READ_BYTES, PARTIAL_BYTES_FREE, PARTIAL_WAIT},
-    logs::route::{Route, Router},
+    logs::{
+        mask::{Masker, Masks},
+        route::{Route, Router},
+    },
     net::{
         listen::{Polled, Socket},
         partial::{Partials, Room},
@@ -60,6 +63,8 @@ pub struct Context {
     pub settings: Settings,
     /// Where records go.
     pub router: Arc<Router>,
+    /// What is masked in records.
+    pub masks: Masks,
     /// Counters of the listener.
     pub meters: Meters,
     /// Buffers to read into.
@@ -80,6 +85,7 @@ pub struct Session {
     /// For a tail that is large.
     room: Option<Room>,
     finder: Finder,
+    masker: Masker,
     gather: Gather,
     last_read: Instant,
     /// The route of the last message: a connection of Docker's has one tag.
@@ -134,6 +140,7 @@ impl Session {
         let stopping = context.stopping.clone().cancelled_owned();
         Self {
             answers: Answers::new(context.settings.ack),
+            masker: context.masks.masker(),
             context,
             tail: Vec::new(),
             room: None,
@@ -340,9 +347,10 @@ impl Session {
 
     /// Takes the whole messages that were read, and keeps what is left.
     fn finish(&mut self, filling: Filling) -> Result<Brought, Malformed> {
-        let Filling { kept, have, .. } = filling;
+        let mut filling = filling;
+        let (kept, have) = (filling.kept, filling.have);
         self.messages = 0;
-        let taken = if have > kept { self.take_messages(&filling.buffer[..have]) } else { Ok(0) };
+        let taken = if have > kept { self.take_masked(&mut filling.buffer[..have]) } else { Ok(0) };
         // Of a connection that ends here, nothing is kept.
         self.keep(filling, taken.unwrap_or(have));
         taken.map(|_| Brought { bytes: have - kept, messages: self.messages })

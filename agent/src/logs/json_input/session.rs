@@ -23,6 +23,7 @@ use crate::{
             Buffers, Meters,
             frame::{Entries, EntryReader},
         },
+        mask::{Masker, Masks},
         record::{EventTime, Record},
         route::Route,
     },
@@ -43,6 +44,8 @@ const LAST_LOOK: Duration = Duration::from_millis(20);
 pub struct Context {
     /// Where records go.
     pub route: Arc<Route>,
+    /// What is masked in records.
+    pub masks: Masks,
     /// Counters of the listener.
     pub meters: Meters,
     /// Buffers to read into.
@@ -55,11 +58,18 @@ pub struct Context {
     pub closing: CancellationToken,
 }
 
+/// What becomes of the bytes of one connection.
+struct Incoming {
+    decoder: Decoder,
+    masker: Masker,
+}
+
 /// Serves `socket` until it ends or, once the agent stops, is quiet.
 pub async fn serve(context: Arc<Context>, socket: Socket) {
     let Ok(mut polled) = socket.polled() else { return };
     let _opened = context.meters.opened();
-    let mut decoder = Decoder::new(OBJECT_BYTES_MAX, MSGPACK_DEPTH_MAX);
+    let mut incoming =
+        Incoming { decoder: Decoder::new(OBJECT_BYTES_MAX, MSGPACK_DEPTH_MAX), masker: context.masks.masker() };
     let mut room = None;
     let mut close_at = None;
     loop {
@@ -84,13 +94,13 @@ pub async fn serve(context: Arc<Context>, socket: Socket) {
         }
         let read = tokio::select! {
             biased;
-            read = poll_fn(|cx| context.read(cx, &mut polled, &mut decoder)) => read,
+            read = poll_fn(|cx| context.read(cx, &mut polled, &mut incoming)) => read,
             () = closed => break,
             () = quiet => break,
             () = stalled => break,
         };
         let Ok(1..) = read else { break };
-        if decoder.pending_bytes() <= PARTIAL_BYTES_FREE {
+        if incoming.decoder.pending_bytes() <= PARTIAL_BYTES_FREE {
             room = None;
         } else if room.is_none() {
             room = tokio::select! {
@@ -102,34 +112,35 @@ pub async fn serve(context: Arc<Context>, socket: Socket) {
             }
         }
     }
-    if let Err(error) = decoder.finish() {
+    if let Err(error) = incoming.decoder.finish() {
         context.meters.broken(error.label());
     }
 }
 
 impl Context {
     /// One read, and everything in it. Holds a buffer only while there is something to read.
-    fn read(&self, cx: &mut TaskContext<'_>, polled: &mut Polled, decoder: &mut Decoder) -> Poll<io::Result<usize>> {
+    fn read(&self, cx: &mut TaskContext<'_>, polled: &mut Polled, incoming: &mut Incoming) -> Poll<io::Result<usize>> {
         let mut buffer = self.buffers.take();
         let read = polled.poll_read(cx, &mut buffer);
         if let Poll::Ready(Ok(read)) = read {
-            self.take(decoder, &buffer[..read]);
+            self.take(incoming, &buffer[..read]);
         }
         self.buffers.give_back(buffer);
         read
     }
 
-    fn take(&self, decoder: &mut Decoder, bytes: &[u8]) {
+    fn take(&self, incoming: &mut Incoming, bytes: &[u8]) {
         let now = EventTime::now();
         // One chunk for all records of a read: `[time, record]`, one after another, with nil for "now".
         let mut packed = Vec::new();
-        decoder.feed(bytes, |object| match object {
+        incoming.decoder.feed(bytes, |object| match object {
             Ok(map) => {
                 packed.extend([0x92, 0xc0]);
                 packed.extend_from_slice(map);
             }
             Err(error) => self.meters.broken(error.label()),
         });
+        incoming.masker.entries(&mut packed, self.route.source());
         let mut pass = self.route.begin();
         let outcome = pass.push(EntryReader::new(Entries::Packed(&packed)), &mut Record::default(), now);
         debug_assert!(outcome.is_ok(), "the decoder makes whole maps");

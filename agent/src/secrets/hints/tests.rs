@@ -218,8 +218,14 @@ async fn whatever_comes_is_heard_and_deleted() {
     ]);
     let counters = Counters::new();
     let from = From::SecretsManager(SecretsManager { id: "prod/orders/db".to_owned(), ..Default::default() });
-    let settings =
-        settings::Item { name: "db".to_owned(), from, required: true, when_gone: WhenGone::Keep, files: Vec::new() };
+    let settings = settings::Item {
+        name: "db".to_owned(),
+        from,
+        required: true,
+        when_gone: WhenGone::Keep,
+        mask: settings::Mask::Auto,
+        files: Vec::new(),
+    };
     let confirmed = counters.secrets.confirmed.with_label_values(&["db"]);
     let followed = Followed::Stage(CURRENT.to_owned());
     let item = Arc::new(Item::new(settings, followed, confirmed, counters.secrets.answers.clone()));

@@ -5,7 +5,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::secrets::settings::{Api, From, WhenGone};
+use crate::secrets::settings::{Api, From, Mask, WhenGone};
 
 /// Values that have broken somebody.
 fn hostile() -> Vec<String> {
@@ -384,7 +384,7 @@ fn file(path: &str, format: Format) -> File {
 
 fn item(name: &str, files: Vec<File>) -> Item {
     let from = From::File("/dev/null".into());
-    Item { name: name.to_owned(), from, required: true, when_gone: WhenGone::Keep, files }
+    Item { name: name.to_owned(), from, required: true, when_gone: WhenGone::Keep, mask: Mask::Auto, files }
 }
 
 fn secrets(items: Vec<Item>, files: Vec<(&str, &str)>) -> Secrets {

@@ -81,7 +81,7 @@ impl Session {
         let (mut at, mut piece, mut pieces) = (0, PIECE, 0);
         loop {
             let end = (at + piece).min(filling.have);
-            let taken = self.take_messages(&filling.buffer[at..end])?;
+            let taken = self.take_masked(&mut filling.buffer[at..end])?;
             at += taken;
             if end == filling.have {
                 return Ok(at);

@@ -37,8 +37,8 @@ impl Session {
             context.meters.broken(denied.label());
             return Err(End::Closed);
         }
-        let after = std::mem::take(&mut self.tail);
-        let taken = self.take_messages(&after)?;
+        let mut after = std::mem::take(&mut self.tail);
+        let taken = self.take_masked(&mut after)?;
         self.tail.extend_from_slice(&after[taken..]);
         Ok(())
     }

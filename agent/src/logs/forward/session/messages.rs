@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{
     super::frame::{Entries, EntryReader, Frame, Malformed, Message},
-    Session,
+    Context, Session,
 };
 use crate::logs::{
     forward::usual::{self, Usual},
@@ -35,8 +35,23 @@ impl<'a> Next<'a> {
 }
 
 impl Session {
+    /// Masks the whole messages of `bytes`, routes them, and returns their length together.
+    pub(super) fn take_masked(&mut self, bytes: &mut [u8]) -> Result<usize, Malformed> {
+        self.mask(bytes);
+        let taken = self.take_messages(bytes)?;
+        self.masker.taken(taken);
+        Ok(taken)
+    }
+
+    fn mask(&mut self, bytes: &mut [u8]) {
+        let Self { masker, finder, context, route, .. } = self;
+        masker.messages(bytes, finder, context.settings.message_bytes_max, |tag, masked| {
+            masked.count(find_route(context, route, tag).source());
+        });
+    }
+
     /// Routes the whole messages of `bytes` and returns their length together.
-    pub(super) fn take_messages(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
+    fn take_messages(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
         let now = EventTime::now();
         let (mut taken, mut record) = (0, Record::default());
         while let Some((next, length)) = self.next(&bytes[taken..], &mut record)? {
@@ -78,7 +93,7 @@ impl Session {
         taken: &mut usize,
         now: EventTime,
     ) -> Result<(), Malformed> {
-        let route = self.find_route(tag);
+        let route = find_route(&self.context, &mut self.route, tag);
         let mut pass = route.begin();
         // From here on they borrow from the route as well.
         let (mut next, mut record): (Next<'_>, Record<'_>) = (next, record);
@@ -119,7 +134,10 @@ impl Session {
             self.context.meters.malformed(Malformed::Signal);
             return Ok(());
         }
-        let inflated = message.inflated(self.context.settings.message_bytes_max)?;
+        let mut inflated = message.inflated(self.context.settings.message_bytes_max)?;
+        if let Some(entries) = &mut inflated {
+            self.masker.entries(entries, pass.source());
+        }
         let ack = self.answers.later(message.option.chunk, &self.context.meters);
         if ack.is_some() {
             pass.of_message(ack.as_ref());
@@ -140,21 +158,21 @@ impl Session {
         }
         Ok(())
     }
+}
 
-    /// The route of `tag`, remembered for the next message.
-    fn find_route(&mut self, tag: &[u8]) -> Arc<Route> {
-        if let Some((known, route)) = &self.route
-            && known == tag
-        {
-            return Arc::clone(route);
-        }
-        let settings = &self.context.settings;
-        let route = match (&settings.tag, &settings.tag_prefix) {
-            (Some(fixed), _) => self.context.router.route(fixed.as_bytes()),
-            (None, Some(prefix)) => self.context.router.route(&[prefix.as_bytes(), tag].concat()),
-            (None, None) => self.context.router.route(tag),
-        };
-        self.route = Some((tag.to_vec(), Arc::clone(&route)));
-        route
+/// The route of `tag`, remembered in `last` for the next message.
+fn find_route(context: &Context, last: &mut Option<(Vec<u8>, Arc<Route>)>, tag: &[u8]) -> Arc<Route> {
+    if let Some((known, route)) = last
+        && known == tag
+    {
+        return Arc::clone(route);
     }
+    let Context { settings, router, .. } = context;
+    let route = match (&settings.tag, &settings.tag_prefix) {
+        (Some(fixed), _) => router.route(fixed.as_bytes()),
+        (None, Some(prefix)) => router.route(&[prefix.as_bytes(), tag].concat()),
+        (None, None) => router.route(tag),
+    };
+    *last = Some((tag.to_vec(), Arc::clone(&route)));
+    route
 }

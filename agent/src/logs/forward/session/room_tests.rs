@@ -15,6 +15,7 @@ fn context() -> Arc<Context> {
     Arc::new(Context {
         settings: Settings::from(&settings::Forward::default()),
         router: Arc::new(Router::new(Vec::new(), Vec::new(), Books::default(), counters.clone())),
+        masks: Masks::new(&counters),
         meters: Meters::new(&counters, "forward.0"),
         buffers: Arc::default(),
         partials: Arc::default(),

@@ -50,6 +50,7 @@ impl Rig {
         let context = Arc::new(Context {
             settings: Settings::from(forward),
             router: Arc::new(router),
+            masks: Masks::new(&counters),
             meters: Meters::new(&counters, "forward.0"),
             buffers: Arc::default(),
             partials: Arc::default(),

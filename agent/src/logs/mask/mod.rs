@@ -1,0 +1,332 @@
+//! Secrets never leave in a log: every value that the agent manages is masked in every record before any output sees it.
+//!
+//! ```text
+//! secrets ─ agent.rs ─▶ Keeper (what is looked for) ─ which, encode ─▶ Filter ─ one pointer ─▶ Masker of each connection
+//!                                                                                                 │ scan, walk if something is there
+//!                                                              read ─────────────────────────────▶ masked in place ─▶ parse, filters, outputs
+//! ```
+//!
+//! It happens in the buffer that was read, before a message is parsed, so that nothing behind it can show what was there. A read in
+//! which nothing is found pays the scan and nothing else: 1.5 to 12 % of a record ([`filter`]). How it finds, what it fills, which
+//! values it looks for and in which forms: the modules of this folder.
+//!
+//! Promises: a value is masked in every text of every record that is read after [`Masks::replace`] has returned; bytes keep their
+//! number; nothing is locked per record.
+//! Never: shows a value, its length or a hash, or does I/O.
+
+mod apply;
+mod encode;
+mod filter;
+mod keep;
+mod parts;
+mod which;
+
+use std::{
+    collections::HashSet,
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use prometheus::{IntCounterVec, IntGauge};
+use tokio::time::Instant;
+use tracing::{error, warn};
+
+pub use keep::{Keeper, Secret};
+
+use self::{
+    apply::{Look, Plan, Tally},
+    filter::{Filter, Found, Pattern},
+    parts::{MARK, MARKER, Parts},
+};
+use super::forward::frame::{Entries, Finder};
+use crate::{
+    limits::{MASK_FOUND_MAX, MASK_PATTERNS_MAX},
+    tell::{RateLimited, counters::Counters},
+};
+
+/// Secret bytes, wiped when they are dropped.
+pub type Plain = zeroize::Zeroizing<Vec<u8>>;
+
+/// Whether the values of a secret are masked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mask {
+    /// By the rules of [`which`].
+    #[default]
+    Auto,
+    /// Also what looks like a word.
+    Always,
+    /// Not at all.
+    Never,
+}
+
+/// Warnings about apps that print secrets, at most so often.
+static PRINTED: RateLimited = RateLimited::new(Duration::from_secs(10));
+
+/// What is looked for in logs now. Clones share it.
+#[derive(Clone)]
+pub struct Masks(Arc<Shared>);
+
+struct Shared {
+    /// The number of the newest set. A reader that has it needs no lock.
+    newest: AtomicU64,
+    set: Mutex<Arc<Set>>,
+    masked: IntCounterVec,
+    left_out: IntGauge,
+    /// Who was told of already: container and secret.
+    told: Mutex<HashSet<(String, Arc<str>)>>,
+}
+
+/// Patterns, and the names of the secrets they belong to.
+struct Set {
+    filter: Filter,
+    names: Vec<Arc<str>>,
+}
+
+impl fmt::Debug for Masks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Masks(..)")
+    }
+}
+
+impl Masks {
+    /// Nothing is looked for yet.
+    pub fn new(counters: &Counters) -> Self {
+        Self(Arc::new(Shared {
+            newest: AtomicU64::new(0),
+            set: Mutex::new(Arc::new(Set { filter: Filter::new(&[]), names: Vec::new() })),
+            masked: counters.masking.spans.clone(),
+            left_out: counters.masking.left_out.clone(),
+            told: Mutex::default(),
+        }))
+    }
+
+    /// From when this returns, what is read is searched for `secrets`, the first ones if there are too many. Takes milliseconds:
+    /// not for a thread that serves others.
+    pub fn replace(&self, secrets: &[Secret]) {
+        let (set, left_out) = Set::new(secrets);
+        if left_out > 0 && self.0.left_out.get() == 0 {
+            error!(
+                values = left_out,
+                "there are more values of secrets than can be masked in logs; the oldest are not"
+            );
+        }
+        self.0.left_out.set(i64::try_from(left_out).unwrap_or(i64::MAX));
+        *lock(&self.0.set) = Arc::new(set);
+        self.0.newest.fetch_add(1, Ordering::Release);
+    }
+
+    /// Bytes that the patterns take.
+    pub fn bytes(&self) -> usize {
+        lock(&self.0.set).filter.bytes()
+    }
+
+    /// For one connection.
+    pub fn masker(&self) -> Masker {
+        let (number, set) = self.current();
+        Masker {
+            masks: self.clone(),
+            number,
+            set,
+            found: Vec::new(),
+            is_flooded: false,
+            scanned: 0,
+            plan: Plan::default(),
+            parts: Parts::default(),
+        }
+    }
+
+    fn current(&self) -> (u64, Arc<Set>) {
+        // The number first: what comes between is looked at again with the next read.
+        let number = self.0.newest.load(Ordering::Acquire);
+        (number, Arc::clone(&lock(&self.0.set)))
+    }
+
+    /// Counts what was masked in records of `container`, and says so the first time.
+    fn count(&self, set: &Set, tally: &Tally, container: &str) {
+        for &(secret, count) in tally {
+            let Some(name) = set.names.get(secret as usize) else { continue };
+            self.0.masked.with_label_values(&[container, name]).inc_by(count);
+            let mut told = lock(&self.0.told);
+            let pair = (container.to_owned(), Arc::clone(name));
+            if !told.contains(&pair)
+                && let Some(suppressed) = PRINTED.allow(Instant::now())
+            {
+                told.insert(pair);
+                warn!(container, secret = &**name, suppressed, "an app writes a secret to its log; it is masked");
+            }
+        }
+    }
+}
+
+impl Set {
+    /// The patterns of `secrets`, and how many values there was no room for.
+    fn new(secrets: &[Secret]) -> (Self, usize) {
+        let mut patterns = Vec::new();
+        let mut names: Vec<Arc<str>> = Vec::new();
+        let mut left_out = 0;
+        for secret in secrets {
+            let known = names.iter().position(|name| *name == secret.name);
+            let number = known.unwrap_or_else(|| {
+                names.push(Arc::clone(&secret.name));
+                names.len() - 1
+            });
+            for part in which::parts(&secret.called, &secret.value, secret.mask) {
+                let forms = encode::forms(&part);
+                if patterns.len() + forms.len() > MASK_PATTERNS_MAX {
+                    left_out += 1;
+                    continue;
+                }
+                patterns.extend(forms.into_iter().map(|text| Pattern { text, secret: number as u32 }));
+            }
+        }
+        if !patterns.is_empty() {
+            patterns.push(Pattern { text: Plain::new(MARK.to_vec()), secret: MARKER });
+        }
+        (Self { filter: Filter::new(&patterns), names }, left_out)
+    }
+}
+
+/// Masks what one connection brings.
+pub struct Masker {
+    masks: Masks,
+    number: u64,
+    set: Arc<Set>,
+    /// What was found in the messages that are not taken yet, by where they begin.
+    found: Vec<Found>,
+    /// Not all of it.
+    is_flooded: bool,
+    /// Bytes of them that were searched.
+    scanned: usize,
+    plan: Plan,
+    parts: Parts,
+}
+
+impl fmt::Debug for Masker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Masker(..)")
+    }
+}
+
+impl Masker {
+    /// Masks the whole messages that `bytes` begin with, which are those of the last call without what was
+    /// [taken](Self::taken), and more. `count` gets the tag of messages in which something was masked, and what
+    /// [`Masked::count`] takes. `finder` is the connection's own.
+    pub fn messages(
+        &mut self,
+        bytes: &mut [u8],
+        finder: &mut Finder,
+        bytes_max: usize,
+        mut count: impl FnMut(&[u8], Masked<'_>),
+    ) {
+        self.scan(bytes);
+        if self.found.is_empty() {
+            return;
+        }
+        let look = Look { filter: &self.set.filter, bytes, found: &self.found, is_flooded: self.is_flooded };
+        look.messages(finder, bytes_max, &mut self.parts, &mut self.plan);
+        self.plan.carry_out(bytes);
+        for (tag, tally) in &self.plan.tallies {
+            count(&bytes[tag.clone()], Masked { masks: &self.masks, set: &self.set, tally });
+        }
+        self.plan.clear();
+    }
+
+    /// The messages in the first `bytes` are done with.
+    pub fn taken(&mut self, bytes: usize) {
+        if bytes > 0 && self.is_flooded {
+            // Not all was found that stands behind them.
+            self.forget();
+        }
+        self.scanned = self.scanned.saturating_sub(bytes);
+        if self.found.is_empty() {
+            return;
+        }
+        self.found.retain_mut(|found| {
+            let stays = found.start >= bytes;
+            if stays {
+                found.start -= bytes;
+                found.end -= bytes;
+            }
+            stays
+        });
+    }
+
+    /// Masks the entries of one message, which come without one: opened, or made of JSON.
+    pub fn entries(&mut self, entries: &mut [u8], container: &str) {
+        self.refresh();
+        let mut found = Vec::new();
+        self.set.filter.scan(entries, &mut found);
+        if found.is_empty() {
+            return;
+        }
+        found.sort_unstable();
+        let is_flooded = found.len() >= MASK_FOUND_MAX;
+        let look = Look { filter: &self.set.filter, bytes: entries, found: &found, is_flooded };
+        let (mut plan, mut tally) = (Plan::default(), Tally::new());
+        // What is broken ends the entries here and for who reads them.
+        let _ = look.entries(Entries::Packed(entries), 0, &found, &mut self.parts, &mut plan, &mut tally);
+        plan.carry_out(entries);
+        self.masks.count(&self.set, &tally, container);
+    }
+
+    fn scan(&mut self, bytes: &[u8]) {
+        self.refresh();
+        let filter = &self.set.filter;
+        let from = self.scanned.saturating_sub(filter.longest().saturating_sub(1));
+        let before = self.found.len();
+        filter.scan(&bytes[from..], &mut self.found);
+        self.is_flooded |= self.found.len() >= MASK_FOUND_MAX;
+        if self.found.len() > before {
+            let mut place = 0;
+            let scanned = self.scanned;
+            self.found.retain_mut(|found| {
+                place += 1;
+                if place > before {
+                    found.start += from;
+                    found.end += from;
+                }
+                // What ends before was found the last time.
+                place <= before || found.end > scanned
+            });
+            self.found.sort_unstable();
+        }
+        self.scanned = bytes.len();
+    }
+
+    fn forget(&mut self) {
+        (self.scanned, self.found, self.is_flooded) = (0, Vec::new(), false);
+    }
+
+    /// Takes what is looked for now. Bytes that were searched for less are searched again.
+    fn refresh(&mut self) {
+        if self.masks.0.newest.load(Ordering::Acquire) != self.number {
+            (self.number, self.set) = self.masks.current();
+            self.forget();
+        }
+    }
+}
+
+/// What was masked in messages with one tag.
+pub struct Masked<'a> {
+    masks: &'a Masks,
+    set: &'a Set,
+    tally: &'a Tally,
+}
+
+impl Masked<'_> {
+    /// Counts it for `container`.
+    pub fn count(&self, container: &str) {
+        self.masks.count(self.set, self.tally, container);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;
