@@ -14,12 +14,17 @@ use crate::{
     tell::counters::Counters,
 };
 
+/// Clients of the SDK that are kept to be shared. Who asks the local API for an ARN names its region, whichever that is.
+const SDK_CLIENTS_MAX: usize = 64;
+
 /// The way to AWS.
 pub struct Access {
     region: Option<String>,
     http: HttpClient,
     clock: Clock,
     credentials: Mutex<HashMap<(Identity, String), Credentials>>,
+    /// Clients of the SDK, by region, endpoint and identity. One is tens of kilobytes, and there may be a thousand secrets.
+    sdk: Mutex<HashMap<(Identity, String, Option<String>), SdkAccess>>,
 }
 
 impl Access {
@@ -31,6 +36,7 @@ impl Access {
             http: HttpClient::new(&tls, counters),
             clock: Clock::system(),
             credentials: Mutex::default(),
+            sdk: Mutex::default(),
         }
     }
 
@@ -56,16 +62,26 @@ impl Access {
         Ok(Client::new(service, endpoint, self.credentials(identity, region)?, self.http.clone()))
     }
 
-    /// The same for a client of the AWS SDK.
-    pub fn sdk(
+    /// The SDK's client of Secrets Manager, the same for the same region, endpoint and identity.
+    pub fn secrets_manager(
         &self,
-        service: &str,
         region: &str,
         endpoint: Option<&str>,
         identity: &Identity,
     ) -> Result<SdkAccess, EndpointError> {
-        let endpoint = at(service, region, endpoint)?;
-        Ok(SdkAccess::new(&endpoint, self.credentials(identity, region)?, self.http.clone()))
+        let key = (identity.clone(), region.to_owned(), endpoint.map(str::to_owned));
+        let mut known = self.sdk.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(access) = known.get(&key) {
+            return Ok(access.clone());
+        }
+        let endpoint = at("secretsmanager", region, endpoint)?;
+        if known.len() >= SDK_CLIENTS_MAX {
+            // Whoever uses one has it still.
+            known.clear();
+        }
+        let access = SdkAccess::new(&endpoint, self.credentials(identity, region)?, self.http.clone());
+        known.insert(key, access.clone());
+        Ok(access)
     }
 
     fn credentials(&self, identity: &Identity, region: &str) -> Result<Credentials, EndpointError> {
@@ -84,5 +100,28 @@ fn at(service: &str, region: &str, endpoint: Option<&str>) -> Result<Endpoint, E
     match endpoint {
         Some(text) => Endpoint::parse(text, None, region),
         None => Endpoint::of(service, region),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two hundred secrets had two hundred clients, which were 18 MB. The number of shared ones has a bound too.
+    #[test]
+    fn clients_of_the_sdk_are_shared_and_bounded() {
+        let access = Access::new(&Settings::default(), &Counters::new());
+        let kept = || access.sdk.lock().expect("not poisoned").len();
+        let role = Identity { role_arn: Some("arn:aws:iam::123456789012:role/r".to_owned()), ..Identity::default() };
+        for _ in 0..200 {
+            access.secrets_manager("eu-central-1", None, &Identity::default()).expect("a region");
+            access.secrets_manager("eu-central-1", None, &role).expect("a region");
+        }
+        assert_eq!(kept(), 2);
+        for number in 0..1_000 {
+            access.secrets_manager(&format!("made-up-{number}"), None, &role).expect("a region");
+            assert!(kept() <= SDK_CLIENTS_MAX);
+        }
+        assert!(access.secrets_manager("no region", None, &role).is_err());
     }
 }

@@ -34,10 +34,10 @@ use crate::{
 /// Bounds of one request of an SDK client.
 const BOUNDS: Bounds = Bounds { time: limits::REQUEST_TIMEOUT, answer_bytes: limits::SECRET_ANSWER_BYTES_MAX };
 
-/// The way to one service for a client of the SDK.
+/// The SDK's client of Secrets Manager, and what is ours around it. Clones share it.
 #[derive(Clone, Debug)]
 pub struct SdkAccess {
-    config: SdkConfig,
+    client: aws_sdk_secretsmanager::Client,
     credentials: Credentials,
 }
 
@@ -58,12 +58,12 @@ impl SdkAccess {
             .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
             .time_source(SharedTimeSource::new(clock))
             .build();
-        Self { config, credentials }
+        Self { client: aws_sdk_secretsmanager::Client::new(&config), credentials }
     }
 
-    /// The configuration to make the SDK's client with.
-    pub fn config(&self) -> &SdkConfig {
-        &self.config
+    /// The client, whose every call goes through [`call`](Self::call).
+    pub fn client(&self) -> &aws_sdk_secretsmanager::Client {
+        &self.client
     }
 
     /// Makes one call. `send` starts the same request each time.

@@ -14,9 +14,8 @@ use std::{
     },
 };
 
-use aws_sdk_secretsmanager::{
-    Client,
-    operation::{RequestId, describe_secret::DescribeSecretOutput, get_secret_value::GetSecretValueOutput},
+use aws_sdk_secretsmanager::operation::{
+    RequestId, describe_secret::DescribeSecretOutput, get_secret_value::GetSecretValueOutput,
 };
 use tracing::warn;
 use zeroize::Zeroize;
@@ -50,7 +49,6 @@ pub struct Manager {
 struct Place {
     id: String,
     access: SdkAccess,
-    client: Client,
 }
 
 impl Manager {
@@ -59,7 +57,7 @@ impl Manager {
         let region = region_of(&settings.id, settings.region.as_deref(), access)?;
         let identity = Identity { role_arn: settings.role_arn.clone(), ..Identity::default() };
         let place = |region: &str, endpoint: Option<&String>| {
-            let sdk = access.sdk("secretsmanager", region, endpoint.map(String::as_str), &identity)?;
+            let sdk = access.secrets_manager(region, endpoint.map(String::as_str), &identity)?;
             Ok::<_, SourceError>(Place::new(in_region(&settings.id, region), sdk))
         };
         let mut places = vec![place(&region, settings.endpoint.as_ref())?];
@@ -202,17 +200,16 @@ impl Source for Manager {
 
 impl Place {
     fn new(id: String, access: SdkAccess) -> Self {
-        let client = Client::new(access.config());
-        Self { id, access, client }
+        Self { id, access }
     }
 
     async fn describe(&self) -> Result<DescribeSecretOutput, Fault> {
-        let said = self.access.call(|| self.client.describe_secret().secret_id(&self.id).send()).await?;
+        let said = self.access.call(|| self.access.client().describe_secret().secret_id(&self.id).send()).await?;
         from_aws(said)
     }
 
     async fn get(&self, wanted: &Wanted) -> Result<GetSecretValueOutput, Fault> {
-        let request = self.client.get_secret_value().secret_id(&self.id);
+        let request = self.access.client().get_secret_value().secret_id(&self.id);
         let request = match wanted {
             Wanted::Id(id) => request.version_id(id),
             Wanted::Stage(stage) => request.version_stage(stage),
