@@ -1,5 +1,5 @@
-//! Secrets with the real parts: a PostgreSQL whose passwords are really rotated, moto as Secrets Manager, apps in Python and Node
-//! that ask the database all the while, and boto3 beside the local API.
+//! Secrets and traces with the real parts: a PostgreSQL whose passwords are really rotated, moto as AWS, apps in Python and Node
+//! that ask the database all the while, boto3 beside the local API, and AWS's X-Ray SDK.
 //!
 //! Promises: whoever rotates waits for nobody but the service and the database; what apps say of themselves is compared with what
 //! the database refused; what was started is stopped, by its process id.
@@ -12,6 +12,7 @@ mod postgres;
 mod program;
 mod rotation;
 mod service;
+mod traces;
 mod world;
 
 use std::time::Duration;
