@@ -24,7 +24,15 @@ pub struct Access {
     clock: Clock,
     credentials: Mutex<HashMap<(Identity, String), Credentials>>,
     /// Clients of the SDK, by region, endpoint and identity. One is tens of kilobytes, and there may be a thousand secrets.
-    sdk: Mutex<HashMap<(Identity, String, Option<String>), SdkAccess>>,
+    sdk: Mutex<HashMap<Place, SdkAccess>>,
+}
+
+/// What clients of one service differ in.
+#[derive(PartialEq, Eq, Hash)]
+struct Place {
+    identity: Identity,
+    region: String,
+    endpoint: Option<String>,
 }
 
 impl Access {
@@ -69,9 +77,10 @@ impl Access {
         endpoint: Option<&str>,
         identity: &Identity,
     ) -> Result<SdkAccess, EndpointError> {
-        let key = (identity.clone(), region.to_owned(), endpoint.map(str::to_owned));
+        let place =
+            Place { identity: identity.clone(), region: region.to_owned(), endpoint: endpoint.map(str::to_owned) };
         let mut known = self.sdk.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(access) = known.get(&key) {
+        if let Some(access) = known.get(&place) {
             return Ok(access.clone());
         }
         let endpoint = at("secretsmanager", region, endpoint)?;
@@ -80,7 +89,7 @@ impl Access {
             known.clear();
         }
         let access = SdkAccess::new(&endpoint, self.credentials(identity, region)?, self.http.clone());
-        known.insert(key, access.clone());
+        known.insert(place, access.clone());
         Ok(access)
     }
 
