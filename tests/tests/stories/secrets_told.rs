@@ -253,7 +253,7 @@ fn pending(watch: &OwnedFd) -> Vec<(ReadFlags, String)> {
 fn a_program_in_a_shared_pid_namespace_is_signalled() {
     let mut task = Task::new();
     task.more =
-        "  tell: [{signal: {process: pln-orders, signal: HUP}}, {signal: {process: pln-deaf, signal: SIGHUP}}]\n"
+        "  tell: [{signal: {process: pln-orders, signal: USR1}}, {signal: {process: pln-deaf, signal: SIGUSR1}}]\n"
             .to_owned();
     let apps = tempfile::tempdir().unwrap();
     let (app, deaf, got) = (apps.path().join("pln-orders"), apps.path().join("pln-deaf"), apps.path().join("got"));
@@ -261,7 +261,7 @@ fn a_program_in_a_shared_pid_namespace_is_signalled() {
         fs::copy("/bin/sh", program).unwrap();
     }
     let run = format!(
-        "{app} -c 'trap \"cat {secrets}/db/username >> {got}; echo >> {got}\" HUP; touch {apps}/up; while :; do sleep 0.01; done' >/dev/null 2>&1 &\n\
+        "{app} -c 'trap \"cat {secrets}/db/username >> {got}; echo >> {got}\" USR1; touch {apps}/up; while :; do sleep 0.01; done' >/dev/null 2>&1 &\n\
          {deaf} -c 'while :; do sleep 0.01; done' >/dev/null 2>&1 &\n\
          until [ -e {apps}/up ]; do sleep 0.01; done\n\
          exec \"$@\"",

@@ -139,14 +139,14 @@ mod tests {
     #[test]
     fn who_catches_a_signal_gets_it_and_who_does_not_is_spared() {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut catches = Shell::called(folder.path(), "pln-catches", "trap 'echo again' HUP");
+        let mut catches = Shell::called(folder.path(), "pln-catches", "trap 'echo again' USR1");
         let mut does_not = Shell::called(folder.path(), "pln-does-not", "");
-        signaller("pln-catches", "HUP", false).signal().expect("it is heard");
+        signaller("pln-catches", "USR1", false).signal().expect("it is heard");
         assert_eq!(catches.line(), "again\n");
-        let spared = signaller("pln-does-not", "SIGHUP", false).signal().expect_err("it would end it");
+        let spared = signaller("pln-does-not", "SIGUSR1", false).signal().expect_err("it would end it");
         assert!(spared.0.contains("does not catch"), "{spared}");
         assert_eq!(does_not.0.try_wait().expect("ours"), None, "it lives");
-        signaller("pln-does-not", "HUP", true).signal().expect("the user insists");
+        signaller("pln-does-not", "USR1", true).signal().expect("the user insists");
         assert!(!does_not.0.wait().expect("ours").success());
     }
 
