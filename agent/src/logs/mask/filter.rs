@@ -185,21 +185,40 @@ impl Filter {
         if self.is_empty() {
             return;
         }
-        let (stride, mut at) = (self.stride, 0);
-        while let Some(block) = text.get(at..at + (BLOCK - 1) * stride + GRAM) {
-            let mut known = 0;
-            let mut rest = block;
-            for _ in 0..BLOCK {
-                known |= self.bit(gram(rest));
-                rest = rest.get(stride..).unwrap_or_default();
-            }
+        match self.stride {
+            5 => self.scan_by::<5>(text, found),
+            6 => self.scan_by::<6>(text, found),
+            7 => self.scan_by::<7>(text, found),
+            8 => self.scan_by::<8>(text, found),
+            9 => self.scan_by::<9>(text, found),
+            13 => self.scan_by::<13>(text, found),
+            29 => self.scan_by::<29>(text, found),
+            stride => self.scan_each(text, 0, stride, found),
+        }
+    }
+
+    /// The same for a grid that the compiler knows, so that it need not look where a block ends. The strides are those of the
+    /// lengths that secrets have: 8 to 12 bytes, 16, 32 and more.
+    fn scan_by<const STRIDE: usize>(&self, text: &[u8], found: &mut Vec<Found>) {
+        let mut at = 0;
+        for block in text.chunks_exact(BLOCK * STRIDE) {
+            let known = (0..BLOCK).fold(0, |known, place| {
+                let start = place * STRIDE;
+                known
+                    | self.bit(u32::from_le_bytes([block[start], block[start + 1], block[start + 2], block[start + 3]]))
+            });
             if known & 1 != 0 {
                 for place in 0..BLOCK {
-                    self.look_at(text, at + place * stride, found);
+                    self.look_at(text, at + place * STRIDE, found);
                 }
             }
-            at += BLOCK * stride;
+            at += BLOCK * STRIDE;
         }
+        self.scan_each(text, at, STRIDE, found);
+    }
+
+    /// Looks at every place of the grid from `at` on, one by one.
+    fn scan_each(&self, text: &[u8], mut at: usize, stride: usize, found: &mut Vec<Found>) {
         while at + GRAM <= text.len() {
             self.look_at(text, at, found);
             at += stride;
@@ -267,7 +286,8 @@ impl Filter {
     /// In its lowest bit: whether the gram may be known.
     #[inline]
     fn bit(&self, gram: u32) -> u64 {
-        let bit = self.keyed(gram) >> self.bits_shift;
+        // The map has 2^12 to 2^26 bits, so the shift is 6 to 20; to check that for every place costs as much as the look-up.
+        let bit = self.keyed(gram).wrapping_shr(self.bits_shift);
         // Both are powers of two, so the mask changes nothing but what the compiler knows.
         self.bits[(bit / 64) as usize & (self.bits.len() - 1)] >> (bit % 64)
     }
