@@ -69,9 +69,12 @@ pub struct Outcome {
 }
 
 /// Binds all listeners. The admin address is the least of them: if it is taken, the agent works without it.
+///
+/// Sockets for datagrams come first. Who sends one is never told that nobody is there, so that whoever waits for the agent by
+/// connecting must find them bound.
 pub fn bind(config: &Config) -> Result<Bound, BindError> {
-    let logs = logs::bind(&config.logs)?;
     let traces = traces::bind(&config.traces);
+    let logs = logs::bind(&config.logs)?;
     let secrets = secrets::bind(&config.secrets);
     let admin = config.admin.and_then(|address| TcpListener::bind(address).ok());
     Ok(Bound { logs, traces, secrets, admin })
