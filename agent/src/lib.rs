@@ -14,6 +14,7 @@ pub mod life;
 pub mod limits;
 pub mod logs;
 pub mod net;
+pub mod otlp;
 pub mod problem;
 pub mod secrets;
 pub mod tell;

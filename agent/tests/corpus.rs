@@ -15,6 +15,8 @@ mod inflate;
 mod json_input;
 #[path = "../fuzz/checks/masking.rs"]
 mod masking;
+#[path = "../fuzz/checks/otlp_walk.rs"]
+mod otlp_walk;
 #[path = "../fuzz/checks/secret_event.rs"]
 mod secret_event;
 #[path = "../fuzz/checks/secret_files.rs"]
@@ -85,4 +87,9 @@ fn the_corpus_of_events_is_read_as_hints_or_as_nothing() {
 #[test]
 fn the_corpus_of_datagrams_is_taken_or_refused() {
     replay(&["fuzz/corpus/xray_datagram"], 6, xray_datagram::check);
+}
+
+#[test]
+fn the_corpus_of_otlp_is_counted_and_cut_or_refused() {
+    replay(&["fuzz/corpus/otlp_walk"], 6, otlp_walk::check);
 }
