@@ -3,7 +3,7 @@
 //! Promises: a value of these types is in its range; an error says what was written, what is allowed and an example.
 //! Never: guesses a unit. A number of seconds without `s` is an error in our own files.
 
-use std::{borrow::Cow, fmt, time::Duration};
+use std::{borrow::Cow, fmt, net::SocketAddr, time::Duration};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
@@ -36,6 +36,19 @@ impl TryFrom<String> for Permissions {
             _ => Err(format!("`{text}` is not an octal permission; write for example \"0660\"")),
         }
     }
+}
+
+/// Where something listens, if at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(with = "String")]
+pub enum Listen {
+    /// At the default address.
+    #[default]
+    Default,
+    /// Nowhere.
+    Off,
+    /// At this address.
+    At(SocketAddr),
 }
 
 impl ByteSize {
@@ -182,6 +195,32 @@ impl<const MIN: u64, const MAX: u64> JsonSchema for Count<MIN, MAX> {
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({"type": "integer", "minimum": MIN, "maximum": MAX})
+    }
+}
+
+impl Listen {
+    /// The address, with the default filled in.
+    pub fn address(self, default: SocketAddr) -> Option<SocketAddr> {
+        match self {
+            Self::Default => Some(default),
+            Self::Off => None,
+            Self::At(address) => Some(address),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Listen {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        match text.parse() {
+            Ok(address) => Ok(Self::At(address)),
+            Err(_) => Err(de::Error::custom(format!(
+                "`{text}` is neither an address nor `off`; write for example `127.0.0.1:9464`"
+            ))),
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! fetched when the old ones are refused; each leads to one immediate resend of a request that the service did not take.
 //! Never: resends a request that may have been taken.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{
@@ -58,7 +58,7 @@ pub enum Operation<'a> {
     /// By the header `X-Amz-Target`: `Logs_20140328.PutLogEvents`.
     Target(&'a str),
     /// By the path of the URL: `/TraceSegments`.
-    Path(&'static str),
+    Path(&'a str),
 }
 
 /// A request but for its signature.
@@ -123,33 +123,56 @@ impl Client {
         headers: &[(HeaderName, HeaderValue)],
     ) -> Result<Reply, Fault> {
         let call = Call { operation, body_sha256, body, headers };
+        let answer = self.exchange(&call).await.map_err(|refused| refused.fault)?;
+        reply(&answer)
+    }
+
+    /// Passes on what somebody else wants of the service: the same, but the answer comes as it is, also one that refuses. A fault
+    /// is what is no answer of the service.
+    pub async fn pass(
+        &self,
+        path: &str,
+        body: Bytes,
+        headers: &[(HeaderName, HeaderValue)],
+    ) -> Result<Response<Bytes>, Fault> {
+        let body_sha256 = sha256_hex(&body).await;
+        let call = Call { operation: Operation::Path(path), body_sha256: &body_sha256, body, headers };
+        match self.exchange(&call).await {
+            Ok(answer) => Ok(answer),
+            Err(Refused { answer: Some(answer), .. }) => Ok(*answer),
+            Err(Refused { answer: None, fault }) => Err(fault),
+        }
+    }
+
+    /// The time by the clock that signs.
+    pub fn now(&self) -> SystemTime {
+        self.credentials.clock().now()
+    }
+
+    /// The answer that says yes.
+    async fn exchange(&self, call: &Call<'_>) -> Result<Response<Bytes>, Refused> {
         let clock = self.credentials.clock();
         let (mut may_set_clock, mut may_renew) = (true, true);
-        let mut before: Option<Fault> = None;
+        let mut before: Option<Refused> = None;
         loop {
             // If there are no new credentials, what the service said about the old ones tells more.
-            let held = self.credentials.get().await.map_err(|fault| before.take().unwrap_or(fault))?;
+            let held = self.credentials.get().await.map_err(|fault| before.take().unwrap_or(fault.into()))?;
             let offset = clock.offset_seconds();
-            let answer = self.http.send_within(self.signed(&call, &held)?, self.bounds).await?;
-            let (head, body) = answer.into_parts();
-            let fault = match reply(Response::from_parts(head.clone(), body)) {
-                Ok(reply) => return Ok(reply),
-                Err(fault) if fault.kind != FaultKind::Credentials => return Err(fault),
-                Err(fault) => fault,
-            };
+            let answer = self.http.send_within(self.signed(call, &held)?, self.bounds).await.map_err(Fault::from)?;
+            let Err(fault) = reply(&answer) else { return Ok(answer) };
+            let is_credentials = fault.kind == FaultKind::Credentials;
             // Another call may have set the clock while this one was on its way.
-            if may_set_clock
-                && fault.may_be_our_clock()
-                && (clock.learn(&head.headers) || clock.offset_seconds() != offset)
-            {
+            let is_our_clock =
+                || fault.may_be_our_clock() && (clock.learn(answer.headers()) || clock.offset_seconds() != offset);
+            if is_credentials && may_set_clock && is_our_clock() {
                 may_set_clock = false;
-            } else if may_renew {
+            } else if is_credentials && may_renew {
                 self.credentials.forget(&held);
                 may_renew = false;
             } else {
-                return Err(fault);
+                return Err(Refused::by(answer, fault));
             }
-            before = Some(fault);
+            before = Some(Refused::by(answer, fault));
         }
     }
 
@@ -163,10 +186,15 @@ impl Client {
             Operation::Target(target) => {
                 request.uri(self.endpoint.uri()).header(CONTENT_TYPE, &self.content_type).header("x-amz-target", target)
             }
-            Operation::Path(path) => request.uri(self.endpoint.at(path)).header(CONTENT_TYPE, "application/json"),
+            Operation::Path(path) => {
+                let uri = self.endpoint.at(path).map_err(|error| unusable(&error))?;
+                request.uri(uri).header(CONTENT_TYPE, "application/json")
+            }
         };
         let mut request = request.body(call.body.clone()).map_err(|error| unusable(&error))?;
-        request.headers_mut().extend(call.headers.iter().cloned());
+        for (name, value) in call.headers {
+            request.headers_mut().insert(name, value.clone());
+        }
         let scope =
             Scope { service: self.service, region: self.endpoint.region(), time: self.credentials.clock().now() };
         sign(&mut request, call.body_sha256.to_owned(), &held.identity, scope).map_err(|error| unusable(&error))?;
@@ -174,22 +202,44 @@ impl Client {
     }
 }
 
-/// A success has the service's request id. Without one it comes from a proxy or a captive portal, and nothing was taken.
-fn reply(answer: Response<Bytes>) -> Result<Reply, Fault> {
-    let (head, body) = answer.into_parts();
-    if !head.status.is_success() {
-        return Err(classify(head.status, &head.headers, &body));
+/// Why there is no answer that says yes.
+struct Refused {
+    fault: Fault,
+    /// What the service said.
+    answer: Option<Box<Response<Bytes>>>,
+}
+
+impl Refused {
+    /// A success that is none is nobody's answer.
+    fn by(answer: Response<Bytes>, fault: Fault) -> Self {
+        let is_refusal = !answer.status().is_success();
+        Self { fault, answer: is_refusal.then(|| Box::new(answer)) }
     }
-    let id = head.headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
+}
+
+impl From<Fault> for Refused {
+    fn from(fault: Fault) -> Self {
+        Self { fault, answer: None }
+    }
+}
+
+/// A success has the service's request id. Without one it comes from a proxy or a captive portal, and nothing was taken.
+fn reply(answer: &Response<Bytes>) -> Result<Reply, Fault> {
+    if !answer.status().is_success() {
+        return Err(classify(answer.status(), answer.headers(), answer.body()));
+    }
+    let id = answer.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
     match id {
-        Some(id) => Ok(Reply { body, request_id: id.chars().take(REQUEST_ID_BYTES_MAX).collect() }),
+        Some(id) => {
+            Ok(Reply { body: answer.body().clone(), request_id: id.chars().take(REQUEST_ID_BYTES_MAX).collect() })
+        }
         None => Err(Fault::no_request_id()),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{net::TcpListener, time::SystemTime, time::UNIX_EPOCH};
+    use std::{net::TcpListener, time::UNIX_EPOCH};
 
     use aws_credential_types::{
         Credentials as Keys,

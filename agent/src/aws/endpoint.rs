@@ -93,10 +93,10 @@ impl Endpoint {
     }
 
     /// The address of an operation that has a path of its own.
-    pub fn at(&self, path: &'static str) -> Uri {
+    pub fn at(&self, path: &str) -> Result<Uri, http::Error> {
         let mut parts = self.uri.clone().into_parts();
-        parts.path_and_query = Some(PathAndQuery::from_static(path));
-        Uri::from_parts(parts).expect("scheme and authority are there, and the path is one")
+        parts.path_and_query = Some(PathAndQuery::try_from(path)?);
+        Ok(Uri::from_parts(parts)?)
     }
 
     /// What stands in the `Host` header: no port if it is the scheme's own.

@@ -7,14 +7,14 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, de};
+use serde::Deserialize;
 
 use crate::{
     deliver::disk::WhenFull,
     logs::settings::Logs,
     secrets::settings::Secrets,
     traces::settings::Traces,
-    units::{ByteSize, Span},
+    units::{ByteSize, Listen, Span},
 };
 
 /// The configuration of pillion. Every section may be left out.
@@ -70,19 +70,6 @@ pub struct Admin {
     /// `/healthz` turns bad when an output has had something to deliver, and delivered nothing, for so long. 1s to 24h, or
     /// `0s` to switch that off. Default 15m.
     pub stuck_after: Option<Span>,
-}
-
-/// Where something listens, if at all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
-#[schemars(with = "String")]
-pub enum Listen {
-    /// At the default address.
-    #[default]
-    Default,
-    /// Nowhere.
-    Off,
-    /// At this address.
-    At(SocketAddr),
 }
 
 /// The agent's own log.
@@ -154,32 +141,6 @@ impl Level {
         let levels = [Self::Off, Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace];
         let name = crate::fluentbit::level(text)?;
         levels.into_iter().find(|level| level.as_str() == name)
-    }
-}
-
-impl Listen {
-    /// The address, with the default filled in.
-    pub fn address(self, default: SocketAddr) -> Option<SocketAddr> {
-        match self {
-            Self::Default => Some(default),
-            Self::Off => None,
-            Self::At(address) => Some(address),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Listen {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        if text == "off" {
-            return Ok(Self::Off);
-        }
-        match text.parse() {
-            Ok(address) => Ok(Self::At(address)),
-            Err(_) => Err(de::Error::custom(format!(
-                "`{text}` is neither an address nor `off`; write for example `127.0.0.1:9464`"
-            ))),
-        }
     }
 }
 

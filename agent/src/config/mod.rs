@@ -31,7 +31,7 @@ use std::{
     time::Duration,
 };
 
-pub use document::{Admin, Aws, Document, Format, Level, Listen, Log, Spool};
+pub use document::{Admin, Aws, Document, Format, Level, Log, Spool};
 pub use environment::Environment;
 pub use reference::{reference, schema};
 use source::Tree;

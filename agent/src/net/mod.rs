@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+pub mod caller;
 pub mod connect;
 pub mod datagram;
 pub mod http;
@@ -16,6 +17,7 @@ pub mod nap;
 pub mod partial;
 pub mod pieces;
 pub mod resolve;
+pub mod stall;
 #[cfg(test)]
 pub(crate) mod stub;
 pub mod tls;

@@ -16,19 +16,16 @@
 //! Promises: what is not `/ping` passes only with the token.
 //! Never: reads a body; says how a token was wrong.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
-use http::{
-    HeaderValue, Method, Request, StatusCode, Version,
-    header::{FORWARDED, HOST, ORIGIN, VIA},
-    uri::Authority,
-};
+use http::{HeaderValue, Method, Request, StatusCode};
 use hyper::body::Body;
 
 use super::{
     ApiSettings,
     ask::{PING, REFRESH, allows},
 };
+use crate::net::caller::{self, Foreign};
 
 /// Bytes of a URI. An ARN has at most 2,048, three times as many when they are percent-encoded.
 const URI_BYTES_MAX: usize = 8 * 1024;
@@ -40,8 +37,15 @@ pub(super) type Stopped = (StatusCode, &'static str);
 pub(super) fn check<B: Body>(request: &Request<B>, settings: &ApiSettings, address: SocketAddr) -> Result<(), Stopped> {
     let path = request.uri().path();
     if path != PING {
-        forwarded(request)?;
-        foreign(request, address)?;
+        if caller::is_forwarded(request.headers()) {
+            return Err((StatusCode::BAD_REQUEST, "Forwarded"));
+        }
+        match caller::check(request, address) {
+            Ok(()) => {}
+            Err(Foreign::WholeUrl) => return Err((StatusCode::BAD_REQUEST, "Bad Request")),
+            Err(Foreign::Host) => return Err((StatusCode::FORBIDDEN, "Bad Host")),
+            Err(Foreign::Origin) => return Err((StatusCode::FORBIDDEN, "Bad Origin")),
+        }
         let headers = request.headers();
         let offered =
             || settings.token_headers.iter().flat_map(|name| headers.get_all(name)).map(HeaderValue::as_bytes);
@@ -61,48 +65,4 @@ pub(super) fn check<B: Body>(request: &Request<B>, settings: &ApiSettings, addre
         return Err((StatusCode::URI_TOO_LONG, "URI too long"));
     }
     Ok(())
-}
-
-fn forwarded<B>(request: &Request<B>) -> Result<(), Stopped> {
-    let headers = request.headers();
-    let through =
-        headers.contains_key("x-forwarded-for") || headers.contains_key(FORWARDED) || headers.contains_key(VIA);
-    if through { Err((StatusCode::BAD_REQUEST, "Forwarded")) } else { Ok(()) }
-}
-
-/// A page in a browser that was lured to a name which then resolves to us says so in `Host`, `Origin` or `Sec-Fetch-Site`.
-fn foreign<B>(request: &Request<B>, address: SocketAddr) -> Result<(), Stopped> {
-    const HOST_IS_BAD: Stopped = (StatusCode::FORBIDDEN, "Bad Host");
-
-    if request.uri().authority().is_some() {
-        return Err((StatusCode::BAD_REQUEST, "Bad Request"));
-    }
-    let headers = request.headers();
-    let mut hosts = headers.get_all(HOST).iter();
-    let host = match (hosts.next(), hosts.next()) {
-        (None, _) if request.version() < Version::HTTP_11 => None,
-        (Some(host), None) => Some(host.to_str().ok().ok_or(HOST_IS_BAD)?),
-        _ => return Err(HOST_IS_BAD),
-    };
-    if address.ip().is_loopback() && !host.is_none_or(|host| is_ours(host, address.ip())) {
-        return Err(HOST_IS_BAD);
-    }
-    if headers.contains_key(ORIGIN) || headers.keys().any(|name| name.as_str().starts_with("sec-fetch-")) {
-        return Err((StatusCode::FORBIDDEN, "Bad Origin"));
-    }
-    Ok(())
-}
-
-fn is_ours(host: &str, address: IpAddr) -> bool {
-    let Ok(authority) = host.parse::<Authority>() else { return false };
-    // `user@localhost` is no host.
-    if host.contains('@') {
-        return false;
-    }
-    let name = authority.host();
-    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-    match bare.parse::<IpAddr>() {
-        Ok(ip) => ip == address || ip.is_loopback(),
-        Err(_) => name.eq_ignore_ascii_case("localhost"),
-    }
 }

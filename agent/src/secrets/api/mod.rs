@@ -21,7 +21,6 @@ pub mod flight;
 mod guard;
 mod refresh;
 mod serve;
-mod stall;
 mod token;
 
 use std::{future::Future, sync::Arc, time::Duration};

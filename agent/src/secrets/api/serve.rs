@@ -39,11 +39,13 @@ use super::{
     events::{self, WAITING_MAX},
     guard,
     refresh::Refreshes,
-    stall::Unstalled,
 };
 use crate::{
     life::Life,
-    net::listen::{self, Listener, Polled},
+    net::{
+        listen::{self, Listener, Polled},
+        stall::Unstalled,
+    },
     tell::chain,
 };
 

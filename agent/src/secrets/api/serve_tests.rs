@@ -504,7 +504,7 @@ async fn a_head_that_never_ends_and_an_answer_that_nobody_reads_cost_their_conne
     let get = format!("GET /v1/big HTTP/1.1\r\nHost: localhost\r\nX-Vault-Token: {TOKEN}\r\n\r\n");
     deaf.write_all(get.as_bytes()).await.unwrap();
     ended(served).await;
-    assert_eq!(begun.elapsed().as_secs(), super::super::stall::STALL.as_secs());
+    assert_eq!(begun.elapsed().as_secs(), crate::net::stall::STALL.as_secs());
 
     let (_silent, served, _) = duplex(2, 1);
     let begun = Instant::now();

@@ -16,16 +16,17 @@ use tokio::{
 };
 
 /// How long a peer may take no byte. On one host it is milliseconds, unless the app is suspended.
-pub(super) const STALL: Duration = Duration::from_secs(30);
+pub const STALL: Duration = Duration::from_secs(30);
 
 /// A stream whose writes may not stall.
-pub(super) struct Unstalled<S> {
+pub struct Unstalled<S> {
     stream: S,
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Unstalled<S> {
-    pub(super) fn new(stream: S) -> Self {
+    /// Watches the writes to `stream`.
+    pub fn new(stream: S) -> Self {
         Self { stream, stalled: None }
     }
 
