@@ -56,6 +56,22 @@ pub const EVENT_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of an answer with messages that are read. SQS' own bound is 1 MiB for all messages of an answer, of which JSON makes
 /// a little more; text of nothing but control characters would be six times that.
 pub const EVENTS_ANSWER_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Connections of SDKs to the X-Ray daemon's TCP port: one for each process of an app, some of which fork by the dozen.
+pub const PROXY_CONNECTIONS_MAX: usize = 256;
+/// Bytes of a request's head there. SDKs send 500.
+pub const PROXY_HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a body there. 25 statistics of sampling, X-Ray's most for a request, have 5 KB.
+pub const PROXY_BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of a body that every connection may hold.
+pub const PROXY_SMALL_BODY_BYTES: usize = 16 * 1024;
+/// Larger ones at a time; the others wait.
+pub const PROXY_LARGE_BODIES_MAX: usize = 4;
+/// Requests there that are under way to AWS; the others wait.
+pub const PROXY_UNDER_WAY_MAX: usize = 16;
+/// Bytes of an answer to them. A page of sampling rules has some 50 KB.
+pub const PROXY_ANSWER_BYTES_MAX: usize = 1024 * 1024;
+/// Answers that are kept for others who ask the same: one for each kind of SDK, and pages.
+pub const PROXY_KEPT_MAX: usize = 8;
 /// Time to connect, TLS included: aws-sdk's own default is 3.1 s.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time for one request from the first byte out to the last byte in.

@@ -10,7 +10,8 @@ use crate::{
     config::Config,
     limits::{
         CONNECTIONS_MAX, FORWARD_BURST_BYTES, FORWARD_MESSAGE_BYTES_MAX, FORWARD_READ_BYTES, PARTIAL_BYTES_FREE,
-        PARTIAL_MESSAGES_MAX, PARTIAL_WAITING_MAX,
+        PARTIAL_MESSAGES_MAX, PARTIAL_WAITING_MAX, PROXY_ANSWER_BYTES_MAX, PROXY_BODY_BYTES_MAX, PROXY_CONNECTIONS_MAX,
+        PROXY_HEAD_BYTES_MAX, PROXY_KEPT_MAX, PROXY_LARGE_BODIES_MAX, PROXY_SMALL_BODY_BYTES, PROXY_UNDER_WAY_MAX,
     },
     logs::settings::Input,
     net::{datagram::DATAGRAM_BYTES_MAX, inflate::ZSTD_WINDOW_BYTES_MAX},
@@ -35,6 +36,10 @@ const MASKS: u64 = 24 * 1024;
 const MASKS_MOST: u64 = 64 * 1024 * 1024;
 /// Connections of a listener, however small the container is. A task has one for each of its ten containers.
 const CONNECTIONS_LEAST: usize = 64;
+/// What one port for SDKs holds at worst: small bodies and heads, large bodies with the room of a growing buffer, answers.
+const PROXY: u64 = (PROXY_CONNECTIONS_MAX * (PROXY_HEAD_BYTES_MAX + PROXY_SMALL_BODY_BYTES)
+    + 2 * PROXY_LARGE_BODIES_MAX * PROXY_BODY_BYTES_MAX
+    + (PROXY_UNDER_WAY_MAX + PROXY_KEPT_MAX) * PROXY_ANSWER_BYTES_MAX) as u64;
 /// Connections to the admin address, and the head of a request on each.
 const ADMIN: u64 = 64 * 8 * 1024;
 
@@ -200,6 +205,11 @@ fn fixed(config: &Config, connections: usize) -> Vec<Row> {
         let bytes = xray.receive().0.saturating_mul(2) + DATAGRAM_BYTES_MAX as u64;
         row("segments not yet read", bytes, When::AtWorst, "`receive_bytes` in the kernel, which keeps twice that")
     }));
+    let proxies = config.traces.inputs.iter().filter(|traces::Input::Xray(xray)| xray.tcp_address().is_some()).count();
+    if proxies > 0 {
+        let bytes = proxies as u64 * PROXY;
+        rows.push(row("what SDKs ask X-Ray", bytes, When::AtWorst, "256 connections, 16 requests, 8 answers kept"));
+    }
     rows
 }
 

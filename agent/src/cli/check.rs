@@ -78,6 +78,10 @@ fn summary(config: &Config, bounds: &Bounds) -> String {
     }
     for traces::Input::Xray(xray) in &config.traces.inputs {
         line(&mut text, "traces come in", &format!("as to the X-Ray daemon: UDP {}", xray.address()));
+        if let Some(address) = xray.tcp_address() {
+            let more = xray.proxy.allow.len();
+            line(&mut text, "", &format!("TCP {address}: sampling rules and targets are asked for, {more} more paths"));
+        }
     }
     for output in config.traces.running() {
         line(&mut text, "go out", &format!("{} to AWS X-Ray", output.name.as_deref().unwrap_or("segments")));

@@ -3,18 +3,20 @@
 //! Promises: every problem names the line and path of the field that should change.
 //! Never: changes a setting; looks at a Fluent Bit file, which has its own rules and its own words.
 
-use std::{collections::HashMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use super::{
+    checking::{Check, Common, Protection, is_region},
     document::{ADMIN, Document},
-    node::{Kind, Node, Path},
+    node::Path,
     source::Tree,
-    spool,
+    spool, traces,
 };
 use crate::{
     deliver::{ack::AckLevel, spooling},
     ecs::Metadata,
     logs::{
+        self,
         filter::{
             grep,
             record_modifier::{self, Modifier},
@@ -23,7 +25,7 @@ use crate::{
         pattern::Pattern,
         settings::{Destination, Filter, Forward, Input, Output},
     },
-    problem::{Problem, Problems},
+    problem::Problems,
     units::ByteSize,
 };
 
@@ -34,13 +36,9 @@ const STOP_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// Records that wait longer than this look lost.
 const LINGER_MAX: Duration = Duration::from_secs(300);
 
-/// What is wrong with a name that is none, and what to do.
-pub(super) const NOT_A_NAME: (&str, &str) =
-    ("not a name that can stand on `/metrics`", "use 1 to 64 of the letters a-z, A-Z, 0-9, `_`, `.`, `-`, `/`");
-
 /// Finds what is wrong with a document that was read from `tree`.
 pub(super) fn check(document: &Document, tree: &Tree, problems: &mut Problems) {
-    let mut check = Check { tree, problems, addresses: HashMap::new(), sockets: HashMap::new() };
+    let mut check = Check::new(tree, problems);
     check.top(document);
     for (input, path) in document.logs.inputs.iter().zip(check.items("logs.inputs")) {
         match input {
@@ -57,53 +55,14 @@ pub(super) fn check(document: &Document, tree: &Tree, problems: &mut Problems) {
             Filter::RecordModifier(modifier) => check.record_modifier(modifier, &path.key("record_modifier")),
         }
     }
-    let mut names = HashMap::new();
-    for (output, path) in document.logs.outputs.iter().zip(check.items("logs.outputs")) {
-        check.output(output, &path, &mut names);
+    let names = logs::job::names(&document.logs.outputs);
+    for ((output, path), name) in document.logs.outputs.iter().zip(check.items("logs.outputs")).zip(names) {
+        check.logs_output(output, name, &path);
     }
-}
-
-/// True for a name that can stand on `/metrics`.
-pub(super) fn is_name(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.-/".contains(c))
-}
-
-/// Whether a listener asks who is there.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Protection {
-    None,
-    Key,
-}
-
-struct Check<'a> {
-    tree: &'a Tree,
-    problems: &'a mut Problems,
-    addresses: HashMap<SocketAddr, Path>,
-    sockets: HashMap<PathBuf, Path>,
+    traces::check(&document.traces, &mut check);
 }
 
 impl Check<'_> {
-    fn error(&mut self, path: &Path, what: impl Into<String>, hint: &str) {
-        self.problems.push(Problem::error(self.tree.place(path), what, hint));
-    }
-
-    fn warning(&mut self, path: &Path, what: impl Into<String>, hint: &str) {
-        self.problems.push(Problem::warning(self.tree.place(path), what, hint));
-    }
-
-    /// The paths of the items of a list that could be read.
-    fn items(&self, list: &str) -> Vec<Path> {
-        let path = Path::of(list);
-        let Some((Node { kind: Kind::List(items), .. }, _)) = self.tree.root.find(&path) else { return Vec::new() };
-        let live = items.iter().enumerate().filter(|(_, item)| !matches!(item.kind, Kind::Removed));
-        live.map(|(index, _)| path.item(index)).collect()
-    }
-
-    /// False if something in this node could not be read: what seems to be missing may be what was misspelt.
-    fn is_whole(&self, path: &Path) -> bool {
-        self.tree.root.find(path).is_none_or(|(node, _)| !node.is_damaged())
-    }
-
     fn top(&mut self, document: &Document) {
         let admin = document.admin.listen.address(ADMIN);
         if let Some(address) = admin {
@@ -132,28 +91,6 @@ impl Check<'_> {
         if document.admin.stuck_after.is_some_and(|after| !after.0.is_zero() && out_of_range(after.0)) {
             let hint = "write for example `15m`, or `0s` to switch it off";
             self.error(&Path::of("admin.stuck_after"), "not between 1s and 24h", hint);
-        }
-    }
-
-    fn not_empty(&mut self, text: &str, path: &Path) {
-        if text.is_empty() {
-            self.error(path, "is empty", "");
-        }
-    }
-
-    fn listener(&mut self, address: Option<SocketAddr>, path: &Path, protection: Protection) {
-        let Some(address) = address else { return };
-        if !address.ip().is_loopback() && protection == Protection::None {
-            let hint = "whoever reaches it can use it; write `127.0.0.1` unless something outside of the task needs it";
-            self.warning(path, format!("`{address}` is not a loopback address"), hint);
-        }
-        // Port 0 is another one each time.
-        if address.port() == 0 {
-            return;
-        }
-        if let Some(other) = self.addresses.insert(address, path.clone()) {
-            let what = format!("`{address}` is the address of `{other}` too");
-            self.error(path, what, "give each listener an address of its own");
         }
     }
 
@@ -234,20 +171,9 @@ impl Check<'_> {
         }
     }
 
-    fn output(&mut self, output: &Output, path: &Path, names: &mut HashMap<String, Path>) {
-        if let Some(name) = &output.name {
-            let name_path = path.key("name");
-            if !is_name(name) {
-                self.error(&name_path, NOT_A_NAME.0, NOT_A_NAME.1);
-            }
-            if let Some(other) = names.insert(name.clone(), name_path.clone()) {
-                self.error(&name_path, format!("is the name of `{other}` too"), "give each output its own");
-            }
-        }
-        if output.spool_bytes_max.is_some_and(|bytes| bytes < spooling::OUTPUT_BYTES_MIN) {
-            let least = spooling::OUTPUT_BYTES_MIN;
-            self.error(&path.key("spool_bytes_max"), format!("less than {least}"), "give more, or leave it out");
-        }
+    fn logs_output(&mut self, output: &Output, name: Arc<str>, path: &Path) {
+        let (own, spool_bytes_max) = (output.name.as_deref(), output.spool_bytes_max);
+        self.output(Common { name, own, spool_bytes_max }, path);
         if matches!(&output.pattern, Pattern::Wildcard(text) if text.is_empty()) {
             self.warning(&path.key("match"), "fits no tag", "write `*` for all of them");
         }
@@ -378,9 +304,4 @@ impl Check<'_> {
             self.error(&path.key("region"), "not a region", "write for example `eu-west-1`");
         }
     }
-}
-
-/// A region becomes part of a host name.
-pub(super) fn is_region(text: &str) -> bool {
-    (1..=40).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }

@@ -11,6 +11,7 @@
 //! ```
 
 mod check;
+mod checking;
 mod document;
 mod environment;
 mod extension;
@@ -195,7 +196,6 @@ fn own(mut tree: Tree, sources: &Sources<'_>, problems: &mut Problems) -> Loaded
     let mut document = tree.document(problems);
     check::check(&document, &tree, problems);
     secrets::check(&document, &tree, problems);
-    traces::check(&document, &tree, problems);
     spool::required(&document, &tree, problems);
     if !gives_inputs {
         document.logs.inputs = default_inputs();
@@ -224,7 +224,6 @@ fn firelens(path: &Path, sources: &Sources<'_>, problems: &mut Problems) -> Load
     let mut document = tree.document(problems);
     check::check(&document, &tree, problems);
     secrets::check(&document, &tree, problems);
-    traces::check(&document, &tree, problems);
     let reading = fluentbit::read(path, sources.environment.variables(), sources.files);
     problems.extend(reading.problems);
     document.logs = reading.logs;

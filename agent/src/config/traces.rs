@@ -6,88 +6,74 @@
 use std::collections::BTreeSet;
 
 use super::{
-    check::{NOT_A_NAME, is_name, is_region},
-    document::Document,
+    checking::{Check, Common, Protection, is_region},
     node::Path,
-    source::Tree,
 };
 use crate::{
-    deliver::spooling,
-    logs,
-    problem::{Problem, Problems, Severity},
-    traces,
-    traces::settings::{Destination, Input},
+    traces::{
+        self, proxy,
+        settings::{Destination, Input, Proxy, Traces, Xray},
+    },
     units::ByteSize,
 };
 
 /// The least that the kernel may keep, and the most.
 const RECEIVE_BYTES: (ByteSize, ByteSize) = (ByteSize(64 << 10), ByteSize::mebibytes(64));
+/// Paths that may be added to those that are passed on.
+const ALLOWED_MAX: usize = 32;
 
 /// Looks at the whole section.
-pub(super) fn check(document: &Document, tree: &Tree, problems: &mut Problems) {
-    let mut say = |severity: Severity, path: &str, what: String, hint: &str| {
-        let place = tree.place(&Path::of_items(path));
-        problems.push(Problem { severity, place, what, hint: hint.to_owned() });
-    };
-    let section = &document.traces;
+pub(super) fn check(section: &Traces, check: &mut Check<'_>) {
     if section.inputs.is_empty() && !section.outputs.is_empty() {
-        say(
-            Severity::Warning,
-            "traces.outputs",
-            "nothing can come in".to_owned(),
-            "name an input, for example `- xray: {}`",
-        );
+        let hint = "name an input, for example `- xray: {}`";
+        check.warning(&Path::of("traces.outputs"), "nothing can come in", hint);
     }
     let mut addresses = BTreeSet::new();
-    for (number, Input::Xray(xray)) in section.inputs.iter().enumerate() {
-        let path = format!("traces.inputs[{number}].xray");
-        let address = xray.address();
-        if !addresses.insert(address) {
-            let what = format!("`{address}` is listened on by another input");
-            say(Severity::Error, &format!("{path}.udp"), what, "give each input its own");
+    for (input, path) in section.inputs.iter().zip(check.items("traces.inputs")) {
+        let Input::Xray(xray) = input;
+        let path = path.key("xray");
+        if !addresses.insert(xray.address()) {
+            let what = format!("`{}` is listened on by another input", xray.address());
+            check.error(&path.key("udp"), what, "give each input its own");
         }
-        if !address.ip().is_loopback() {
-            let what = "everybody who reaches the address can send segments in your name".to_owned();
-            say(
-                Severity::Warning,
-                &format!("{path}.udp"),
-                what,
-                "write `127.0.0.1:2000` where the app shares our network",
-            );
-        }
-        let (least, most) = RECEIVE_BYTES;
-        if !(least..=most).contains(&xray.receive()) {
-            let hint = format!("give {least} to {most}");
-            say(
-                Severity::Error,
-                &format!("{path}.receive_bytes"),
-                format!("`{}` is not in range", xray.receive()),
-                &hint,
-            );
+        check_xray(xray, &path, check);
+    }
+    let names = traces::job::names(&section.outputs);
+    for ((output, path), name) in section.outputs.iter().zip(check.items("traces.outputs")).zip(names) {
+        let (own, spool_bytes_max) = (output.name.as_deref(), output.spool_bytes_max);
+        check.output(Common { name, own, spool_bytes_max }, &path);
+        let Destination::Xray(config) = &output.to;
+        check_region(config.region.as_deref(), &path.key("to").key("xray"), check);
+    }
+}
+
+fn check_xray(xray: &Xray, path: &Path, check: &mut Check<'_>) {
+    if !xray.address().ip().is_loopback() {
+        let what = "everybody who reaches the address can send segments in your name";
+        check.warning(&path.key("udp"), what, "write `127.0.0.1:2000` where the app shares our network");
+    }
+    let (least, most) = RECEIVE_BYTES;
+    if !(least..=most).contains(&xray.receive()) {
+        let what = format!("`{}` is not in range", xray.receive());
+        check.error(&path.key("receive_bytes"), what, &format!("give {least} to {most}"));
+    }
+    check.listener(xray.tcp_address(), &path.key("tcp"), Protection::None);
+    let Proxy { region, allow, .. } = &xray.proxy;
+    let path = path.key("proxy");
+    check_region(region.as_deref(), &path, check);
+    if allow.len() > ALLOWED_MAX {
+        check.error(&path.key("allow"), format!("more than {ALLOWED_MAX} paths"), "name those that are asked for");
+    }
+    for (number, allowed) in allow.iter().enumerate() {
+        if !proxy::is_path(&allowed.path) {
+            let hint = "write for example `/GetTraceSegmentDestination`";
+            check.error(&path.key("allow").item(number).key("path"), "not a plain path", hint);
         }
     }
-    let mut names: BTreeSet<_> = logs::job::names(&document.logs.outputs).into_iter().collect();
-    for (number, (output, name)) in section.outputs.iter().zip(traces::job::names(&section.outputs)).enumerate() {
-        let path = format!("traces.outputs[{number}]");
-        if output.name.as_deref().is_some_and(|name| !is_name(name)) {
-            say(Severity::Error, &format!("{path}.name"), NOT_A_NAME.0.to_owned(), NOT_A_NAME.1);
-        }
-        if !names.insert(name) {
-            let what = "is the name of another output too".to_owned();
-            say(Severity::Error, &format!("{path}.name"), what, "give each output its own");
-        }
-        if output.spool_bytes_max.is_some_and(|bytes| bytes < spooling::OUTPUT_BYTES_MIN) {
-            let what = format!("less than {}", spooling::OUTPUT_BYTES_MIN);
-            say(Severity::Error, &format!("{path}.spool_bytes_max"), what, "give more, or leave it out");
-        }
-        let Destination::Xray(config) = &output.to;
-        if config.region.as_deref().is_some_and(|region| !is_region(region)) {
-            say(
-                Severity::Error,
-                &format!("{path}.to.xray.region"),
-                "not a region".to_owned(),
-                "write for example `eu-west-1`",
-            );
-        }
+}
+
+fn check_region(region: Option<&str>, path: &Path, check: &mut Check<'_>) {
+    if region.is_some_and(|region| !is_region(region)) {
+        check.error(&path.key("region"), "not a region", "write for example `eu-west-1`");
     }
 }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Level, Loaded, check::is_region, environment::Environment, extension, overrides};
+use super::{Level, Loaded, checking::is_region, environment::Environment, extension, overrides};
 use crate::{
     problem::{Problem, Problems, nearest, shown},
     units::Span,

@@ -4,7 +4,7 @@
 //! end may begin again.
 //! Never: decides when a job ends.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -71,6 +71,18 @@ impl Outputs {
     pub fn abandon(&self) {
         self.abandoning.cancel();
     }
+}
+
+/// The names of outputs, of each of which the kind and its own name are given: its own, else the kind and its number.
+pub fn names<'a>(outputs: impl Iterator<Item = (&'a str, Option<&'a str>)>) -> Vec<Arc<str>> {
+    let mut numbers = HashMap::new();
+    let name = |(kind, own): (&'a str, Option<&'a str>)| {
+        let number = numbers.entry(kind).or_insert(0);
+        let name = own.map_or_else(|| format!("{kind}.{number}"), str::to_owned);
+        *number += 1;
+        name.into()
+    };
+    outputs.map(name).collect()
 }
 
 /// Waits until all of `tasks` have ended. Who stops waiting may begin again: those that have not ended stay.

@@ -227,13 +227,5 @@ fn filters(logs: &Logs) -> Vec<Filter> {
 
 /// The names of outputs: their own, else the kind and its number.
 pub fn names(outputs: &[settings::Output]) -> Vec<Arc<str>> {
-    let mut numbers = std::collections::HashMap::new();
-    let name = |output: &settings::Output| {
-        let kind = output.to.kind();
-        let number = numbers.entry(kind.to_owned()).or_insert(0);
-        let name = output.name.clone().unwrap_or_else(|| format!("{kind}.{number}"));
-        *number += 1;
-        name.into()
-    };
-    outputs.iter().map(name).collect()
+    outputs::names(outputs.iter().map(|output| (output.to.kind(), output.name.as_deref())))
 }

@@ -4,7 +4,7 @@
 //! follows the way of the segments, sockets first, then outputs.
 //! Never: fails.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -12,7 +12,8 @@ use tracing::error;
 
 use super::{
     out::{Sink, xray},
-    settings::{Destination, Input, Output, Traces},
+    proxy::{self, Clients, Proxy},
+    settings::{self, Destination, Input, Output, Traces},
     udp::{self, Reader},
 };
 use crate::{
@@ -23,7 +24,10 @@ use crate::{
         outputs::{self, Outputs, ended},
     },
     ecs::Metadata,
-    net::{datagram::Datagrams, listen::BindError},
+    net::{
+        datagram::Datagrams,
+        listen::{BindError, Listener},
+    },
     tell::chain,
 };
 
@@ -32,7 +36,10 @@ const SOURCE: &str = "xray";
 
 /// Sockets of the job, bound before anything else happens, or why not.
 #[derive(Debug, Default)]
-pub struct Bound(Vec<Result<Datagrams, BindError>>);
+pub struct Bound {
+    datagrams: Vec<Result<Datagrams, BindError>>,
+    proxies: Vec<(SocketAddr, settings::Proxy, Result<Listener, BindError>)>,
+}
 
 /// What the job needs of the rest of the agent.
 pub struct Means<'a> {
@@ -47,30 +54,38 @@ pub struct Means<'a> {
 /// The running job.
 pub struct Job {
     readers: Vec<JoinHandle<()>>,
+    proxies: Vec<JoinHandle<Option<()>>>,
     outputs: Outputs,
     closing: CancellationToken,
 }
 
 /// Binds all sockets of `traces`. One that cannot be bound is said at the start.
 pub fn bind(traces: &Traces) -> Bound {
-    let sockets = traces.inputs.iter().map(|Input::Xray(xray)| {
+    let datagrams = traces.inputs.iter().map(|Input::Xray(xray)| {
         let receive = usize::try_from(xray.receive().0).unwrap_or(usize::MAX);
         Datagrams::bind(xray.address(), receive)
     });
-    Bound(sockets.collect())
+    let datagrams = datagrams.collect();
+    let proxies = traces.inputs.iter().filter_map(|Input::Xray(xray)| {
+        let address = xray.tcp_address()?;
+        Some((address, xray.proxy.clone(), Listener::tcp(address)))
+    });
+    Bound { datagrams, proxies: proxies.collect() }
 }
 
 impl Bound {
     /// Where the job listens, for people.
     pub fn places(&self) -> Vec<String> {
-        self.0.iter().flatten().map(Datagrams::place).collect()
+        let proxies = self.proxies.iter().flat_map(|(_, _, listener)| listener).map(Listener::place);
+        self.datagrams.iter().flatten().map(Datagrams::place).chain(proxies).collect()
     }
 }
 
 impl Job {
     /// Starts everything.
     pub fn start(traces: &Traces, bound: Bound, means: &Means<'_>) -> Self {
-        let mut job = Self { readers: Vec::new(), outputs: Outputs::default(), closing: CancellationToken::new() };
+        let (outputs, closing) = (Outputs::default(), CancellationToken::new());
+        let mut job = Self { readers: Vec::new(), proxies: Vec::new(), outputs, closing };
         let outputs = traces.running();
         let named: Vec<_> = names(&outputs).into_iter().zip(&outputs).collect();
         let mut destinations = Vec::new();
@@ -78,7 +93,13 @@ impl Job {
             destinations.push(job.destination(name, output, means));
         }
         let life = means.outputs.life;
-        for bound in bound.0 {
+        for (address, settings, listener) in bound.proxies {
+            match listener {
+                Ok(listener) => job.pass_on(listener, address, &with_output(settings, &outputs), means),
+                Err(error) => error!(error = %chain(&error), "sampling rules cannot be asked for there"),
+            }
+        }
+        for bound in bound.datagrams {
             let datagrams = match bound {
                 Ok(datagrams) => datagrams,
                 Err(error) => {
@@ -104,6 +125,7 @@ impl Job {
     /// Reads until nothing comes any more. What still comes after `closing` is not read.
     pub async fn inputs_ended(&mut self) {
         ended(&mut self.readers).await;
+        ended(&mut self.proxies).await;
     }
 
     /// Stops waiting for segments.
@@ -122,6 +144,24 @@ impl Job {
         self.outputs.abandon();
     }
 
+    /// Passes on what SDKs ask through `listener`.
+    fn pass_on(&mut self, listener: Listener, address: SocketAddr, settings: &settings::Proxy, means: &Means<'_>) {
+        let client = |service, endpoint: &Option<String>| {
+            client(service, settings.region.as_deref(), endpoint.as_deref(), settings.role_arn.as_deref(), means)
+        };
+        let clients = Clients {
+            xray: client("xray", &settings.endpoint),
+            application_signals: client("application-signals", &settings.application_signals_endpoint),
+        };
+        let proxy = Arc::new(Proxy::new(address, settings, clients, means.outputs.counters));
+        let (life, closing) = (means.outputs.life.clone(), self.closing.clone());
+        self.proxies.push(means.outputs.life.spawn("xray proxy", async move {
+            if let Err(error) = proxy::serve(listener, proxy, &life, closing).await {
+                error!(error = %error, "the tcp port for sdks ended; restart the agent");
+            }
+        }));
+    }
+
     fn destination(
         &mut self,
         name: &Arc<str>,
@@ -129,7 +169,8 @@ impl Job {
         means: &Means<'_>,
     ) -> Option<Arc<lane::Output<xray::XRay>>> {
         let Destination::Xray(config) = &output.to;
-        match client(config, means) {
+        let xray::Config { region, endpoint, role_arn, .. } = config;
+        match client("xray", region.as_deref(), endpoint.as_deref(), role_arn.as_deref(), means) {
             Ok(client) => {
                 Some(self.outputs.add(name, Arc::new(xray::XRay::new(client)), xray::rules(), &means.outputs))
             }
@@ -141,23 +182,35 @@ impl Job {
     }
 }
 
-fn client(config: &xray::Config, means: &Means<'_>) -> Result<Client, String> {
-    let region = config.region.as_deref().or(means.access.region()).or(means.task.region.as_deref());
+fn client(
+    service: &'static str,
+    region: Option<&str>,
+    endpoint: Option<&str>,
+    role_arn: Option<&str>,
+    means: &Means<'_>,
+) -> Result<Client, String> {
+    let region = region.or(means.access.region()).or(means.task.region.as_deref());
     let region = region.ok_or("no region is known; set `region`, or AWS_REGION in the environment")?;
-    let identity = Identity { role_arn: config.role_arn.clone(), ..Identity::default() };
-    let client = means.access.client("xray", region, config.endpoint.as_deref(), &identity);
+    let identity = Identity { role_arn: role_arn.map(str::to_owned), ..Identity::default() };
+    let client = means.access.client(service, region, endpoint, &identity);
     client.map_err(|error| chain(&error).to_string())
+}
+
+/// What the settings of a proxy leave open is as in the first output to X-Ray.
+fn with_output(mut settings: settings::Proxy, outputs: &[Output]) -> settings::Proxy {
+    let first = outputs.iter().map(|output| {
+        let Destination::Xray(config) = &output.to;
+        config
+    });
+    if let Some(first) = first.into_iter().next() {
+        settings.region = settings.region.or_else(|| first.region.clone());
+        settings.role_arn = settings.role_arn.or_else(|| first.role_arn.clone());
+        settings.endpoint = settings.endpoint.or_else(|| first.endpoint.clone());
+    }
+    settings
 }
 
 /// The names of outputs: their own, else the kind and its number.
 pub fn names(outputs: &[Output]) -> Vec<Arc<str>> {
-    let mut numbers = HashMap::new();
-    let name = |output: &Output| {
-        let kind = output.to.kind();
-        let number = numbers.entry(kind).or_insert(0);
-        let name = output.name.clone().unwrap_or_else(|| format!("{kind}.{number}"));
-        *number += 1;
-        name.into()
-    };
-    outputs.iter().map(name).collect()
+    outputs::names(outputs.iter().map(|output| (output.to.kind(), output.name.as_deref())))
 }

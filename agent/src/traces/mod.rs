@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! UDP 2000 ─ header ─ document ─▶ out/xray: escape into the open batch ─▶ deliver ─▶ PutTraceSegments
+//! TCP 2000 ─ proxy: sign and pass on ─▶ GetSamplingRules, SamplingTargets ─▶ the same answer
 //! ```
 //!
 //! A document is never parsed on its way: the daemon's protocol is a header line and bytes that X-Ray judges. Cost of a segment of
@@ -16,5 +17,6 @@
 pub mod header;
 pub mod job;
 pub mod out;
+pub mod proxy;
 pub mod settings;
 pub mod udp;

@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::out::xray;
-use crate::units::ByteSize;
+use super::{out::xray, proxy::Service};
+use crate::units::{ByteSize, Listen};
 
 /// The traces job. Without `inputs` there is none.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -38,12 +38,52 @@ pub struct Xray {
     /// Bytes that the kernel may keep until they are read, 64 KiB to 64 MiB; it gives no more than the host's
     /// `net.core.rmem_max`. Default 4 MiB.
     pub receive_bytes: Option<ByteSize>,
+    /// Address of the TCP port through which SDKs ask X-Ray for sampling rules and targets, or `"off"`. Default: `127.0.0.1`
+    /// and the port of `udp`. Who reaches it can ask in the task's name, but just for what is on its list.
+    pub tcp: Listen,
+    /// What is passed on there, and as whom.
+    pub proxy: Proxy,
+}
+
+/// What is passed on from the TCP port.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Proxy {
+    /// The region that is asked. Default: that of the first `xray` output, else that of the task.
+    pub region: Option<String>,
+    /// A role to ask as. Default: that of the first `xray` output, else the task's own. It needs `xray:GetSamplingRules`,
+    /// `xray:GetSamplingTargets` and `xray:GetSamplingStatisticSummaries`.
+    pub role_arn: Option<String>,
+    /// Another address of X-Ray. Default: that of the first `xray` output.
+    pub endpoint: Option<String>,
+    /// Another address of Application Signals.
+    pub application_signals_endpoint: Option<String>,
+    /// More paths that are passed on, besides `/GetSamplingRules`, `/SamplingTargets` and `/SamplingStatisticSummaries`. At
+    /// most 32.
+    pub allow: Vec<Allowed>,
+}
+
+/// A path that is passed on.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Allowed {
+    /// The path, to the letter and without a query, for example `/GetTraceSegmentDestination`.
+    pub path: String,
+    /// The service that it is for. `/list-instrumentation-configurations` and
+    /// `/report-instrumentation-configuration-status` are for `application-signals`. Default `xray`.
+    #[serde(default)]
+    pub service: Service,
 }
 
 impl Xray {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.udp.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 2000)))
+    }
+
+    /// Where the TCP port is, if there is one.
+    pub fn tcp_address(&self) -> Option<SocketAddr> {
+        self.tcp.address(SocketAddr::from(([127, 0, 0, 1], self.address().port())))
     }
 
     /// Bytes that the kernel may keep.

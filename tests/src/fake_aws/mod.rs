@@ -41,6 +41,7 @@ pub use script::{Action, Operation};
 pub use secrets::{Content, Parameter, Secret};
 pub use signature::Credentials;
 pub use task::TASK_ARN;
+pub use xray::SAMPLING_RULES;
 
 use crate::wait;
 
@@ -317,6 +318,13 @@ impl FakeAws {
     /// The segment documents that were processed, in the order of acceptance.
     pub fn segments(&self) -> Vec<String> {
         self.state().segments.processed.clone()
+    }
+
+    /// The bodies of requests of this kind, which is about sampling, that were served.
+    pub fn sampling_bodies(&self, operation: Operation) -> Vec<Vec<u8>> {
+        let state = self.state();
+        let mine = state.segments.sampling.iter().filter(|(asked, _)| *asked == operation);
+        mine.map(|(_, body)| body.clone()).collect()
     }
 
     /// How many requests of this kind have been read.

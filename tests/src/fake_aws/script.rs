@@ -31,6 +31,14 @@ pub enum Operation {
     GetParametersByPath,
     /// X-Ray.
     PutTraceSegments,
+    /// X-Ray.
+    GetSamplingRules,
+    /// X-Ray.
+    GetSamplingTargets,
+    /// X-Ray.
+    GetSamplingStatisticSummaries,
+    /// Application Signals.
+    ListInstrumentationConfigurations,
     /// The ECS agent's credentials endpoint.
     Credentials,
     /// The ECS task metadata endpoint.
@@ -56,7 +64,14 @@ impl Operation {
 
     /// The operation of a path, where the service has one for each.
     pub fn by_path(path: &str) -> Option<Self> {
-        (path == "/TraceSegments").then_some(Self::PutTraceSegments)
+        Some(match path {
+            "/TraceSegments" => Self::PutTraceSegments,
+            "/GetSamplingRules" => Self::GetSamplingRules,
+            "/SamplingTargets" => Self::GetSamplingTargets,
+            "/SamplingStatisticSummaries" => Self::GetSamplingStatisticSummaries,
+            "/list-instrumentation-configurations" => Self::ListInstrumentationConfigurations,
+            _ => return None,
+        })
     }
 
     /// The service in the scope of its requests' signatures.
@@ -64,7 +79,11 @@ impl Operation {
         match self {
             Self::DescribeSecret | Self::GetSecretValue => "secretsmanager",
             Self::GetParameters | Self::GetParametersByPath => "ssm",
-            Self::PutTraceSegments => "xray",
+            Self::PutTraceSegments
+            | Self::GetSamplingRules
+            | Self::GetSamplingTargets
+            | Self::GetSamplingStatisticSummaries => "xray",
+            Self::ListInstrumentationConfigurations => "application-signals",
             _ => "logs",
         }
     }

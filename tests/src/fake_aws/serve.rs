@@ -297,6 +297,19 @@ fn call(state: &mut State, operation: Operation, request: &Request, body: &[u8],
         Operation::GetParameters => state.secrets.get_parameters(body, &state.region),
         Operation::GetParametersByPath => state.secrets.get_parameters_by_path(body, &state.region),
         Operation::PutTraceSegments => state.segments.put(body),
+        // These answer in bytes of their own, so that whoever passes them on is seen not to read them.
+        Operation::GetSamplingRules
+        | Operation::GetSamplingTargets
+        | Operation::GetSamplingStatisticSummaries
+        | Operation::ListInstrumentationConfigurations => {
+            return match state.segments.sampling(operation, body, now_ms()) {
+                Ok(text) => Answer::json(200, text),
+                Err(logs::Refusal { code, message, .. }) => {
+                    state.violations.push(format!("request {number}: {code}: {message}"));
+                    Answer::error(400, code, &message)
+                }
+            };
+        }
         Operation::TagResource | Operation::Credentials | Operation::Metadata => Ok(serde_json::json!({})),
     };
     match done {

@@ -24,6 +24,7 @@ mod network;
 mod overload;
 mod parameters;
 mod prefetch;
+mod sampling;
 mod secrets;
 mod secrets_task;
 mod secrets_told;

@@ -16,6 +16,8 @@ pub struct Traces {
     pub rejected: IntCounterVec,
     /// Those that the kernel dropped because they were not read in time.
     pub overflowed: IntCounter,
+    /// Requests of SDKs to the TCP port, by `path` and `outcome`.
+    pub proxied: IntCounterVec,
 }
 
 impl Traces {
@@ -31,6 +33,11 @@ impl Traces {
             overflowed: to.counter(
                 "pillion_traces_overflowed_datagrams_total",
                 "Datagrams that the kernel dropped because they were not read in time; not among those received.",
+            ),
+            proxied: to.counters(
+                "pillion_traces_proxied_requests_total",
+                &["path", "outcome"],
+                "Requests of SDKs to the X-Ray daemon's TCP port. `path` is one that is passed on, else `other`; `kept` were answered as another one was.",
             ),
         }
     }
