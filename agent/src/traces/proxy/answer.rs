@@ -62,6 +62,14 @@ impl Outcome {
     }
 }
 
+/// A request that is not passed on: with which status, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stopped(pub(super) StatusCode, pub(super) Outcome, pub(super) &'static str);
+
+/// The request has more than we pass on.
+pub(super) const TOO_LARGE: Stopped =
+    Stopped(StatusCode::PAYLOAD_TOO_LARGE, Outcome::TooLarge, "at most 1 MiB is passed on");
+
 /// An answer, whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Answer {
@@ -92,10 +100,6 @@ impl Answer {
         Self::own(status, Outcome::Failed, &fault.to_string())
     }
 
-    pub(super) fn too_large() -> Self {
-        Self::own(StatusCode::PAYLOAD_TOO_LARGE, Outcome::TooLarge, "at most 1 MiB is passed on")
-    }
-
     /// A text of ours, in the form of the service's errors.
     pub(super) fn own(status: StatusCode, outcome: Outcome, text: &str) -> Self {
         let body = json!({ "message": format!("pillion: {text}") }).to_string();
@@ -109,5 +113,11 @@ impl Answer {
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
         response
+    }
+}
+
+impl From<Stopped> for Answer {
+    fn from(Stopped(status, outcome, text): Stopped) -> Self {
+        Self::own(status, outcome, text)
     }
 }

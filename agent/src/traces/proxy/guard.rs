@@ -10,15 +10,15 @@ use std::net::SocketAddr;
 
 use http::{Request, StatusCode, header::CONTENT_LENGTH};
 
-use super::answer::{Answer, Outcome};
+use super::answer::{Outcome, Stopped, TOO_LARGE};
 use crate::{
     limits::PROXY_BODY_BYTES_MAX,
     net::caller::{self, Foreign},
 };
 
 /// Lets a request through that came to `address`, or says why not.
-pub(super) fn check<B>(request: &Request<B>, address: SocketAddr) -> Result<(), Answer> {
-    let foreign = |status, text| Err(Answer::own(status, Outcome::Foreign, text));
+pub(super) fn check<B>(request: &Request<B>, address: SocketAddr) -> Result<(), Stopped> {
+    let foreign = |status, text| Err(Stopped(status, Outcome::Foreign, text));
     if address.ip().is_loopback() && caller::is_forwarded(request.headers()) {
         return foreign(StatusCode::BAD_REQUEST, "the request came through a proxy");
     }
@@ -31,7 +31,7 @@ pub(super) fn check<B>(request: &Request<B>, address: SocketAddr) -> Result<(), 
     let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
     // What is no number was refused by hyper.
     match length.and_then(|length| length.parse::<usize>().ok()) {
-        Some(length) if length > PROXY_BODY_BYTES_MAX => Err(Answer::too_large()),
+        Some(length) if length > PROXY_BODY_BYTES_MAX => Err(TOO_LARGE),
         _ => Ok(()),
     }
 }

@@ -35,7 +35,7 @@ pub use routes::{Service, is_path};
 pub use serve::serve;
 
 use self::{
-    answer::{Answer, Outcome},
+    answer::{Answer, Outcome, Stopped},
     keep::Kept,
     routes::{Route, Routes},
 };
@@ -136,15 +136,14 @@ impl Proxy {
     }
 
     /// The route of a request, or the answer to one that is not let through.
-    fn judge<B>(&self, request: &http::Request<B>) -> Result<&Route, Answer> {
+    fn judge<B>(&self, request: &http::Request<B>) -> Result<&Route, Stopped> {
         guard::check(request, self.address)?;
-        let route = self.routes.find(request.uri()).ok_or_else(|| {
-            let text = "this path is not passed on; name it under traces.inputs[].xray.proxy.allow";
-            Answer::own(StatusCode::FORBIDDEN, Outcome::NotAllowed, text)
-        })?;
+        let text = "this path is not passed on; name it under traces.inputs[].xray.proxy.allow";
+        let unknown = Stopped(StatusCode::FORBIDDEN, Outcome::NotAllowed, text);
+        let route = self.routes.find(request.uri()).ok_or(unknown)?;
         match *request.method() {
             Method::POST => Ok(route),
-            _ => Err(Answer::own(StatusCode::METHOD_NOT_ALLOWED, Outcome::NotAllowed, "only POST is passed on")),
+            _ => Err(Stopped(StatusCode::METHOD_NOT_ALLOWED, Outcome::NotAllowed, "only POST is passed on")),
         }
     }
 

@@ -25,7 +25,7 @@ use tracing::debug;
 
 use super::{
     Proxy,
-    answer::{Answer, Outcome},
+    answer::{Answer, Outcome, Stopped, TOO_LARGE},
 };
 use crate::{
     life::Life,
@@ -104,15 +104,16 @@ impl Proxy {
     async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let route = match self.judge(&request) {
             Ok(route) => route,
-            Err(answer) => {
-                self.count(OTHER, answer.outcome);
-                return closing(answer, !request.body().is_end_stream());
+            Err(stopped) => {
+                let Stopped(_, outcome, _) = stopped;
+                self.count(OTHER, outcome);
+                return closing(stopped.into(), !request.body().is_end_stream());
             }
         };
         let (head, body) = request.into_parts();
         let answer = match timeout(BODY_TIMEOUT, self.read(body)).await {
             Ok(Ok((body, _place))) => self.answer(route, &head.headers, body).await,
-            Ok(Err(answer)) => answer,
+            Ok(Err(stopped)) => stopped.into(),
             Err(_) => Answer::own(StatusCode::REQUEST_TIMEOUT, Outcome::NoBody, "the body did not come"),
         };
         self.count(&route.path, answer.outcome);
@@ -121,13 +122,13 @@ impl Proxy {
     }
 
     /// Reads a body. One that is not small waits for its turn.
-    async fn read(&self, mut body: Incoming) -> Result<Read<'_>, Answer> {
+    async fn read(&self, mut body: Incoming) -> Result<Read<'_>, Stopped> {
         let (mut read, mut place) = (BytesMut::new(), None);
         while let Some(frame) = body.frame().await {
-            let broken = |_| Answer::own(StatusCode::BAD_REQUEST, Outcome::NoBody, "the body is broken");
+            let broken = |_| Stopped(StatusCode::BAD_REQUEST, Outcome::NoBody, "the body is broken");
             let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
             if read.len() + data.len() > PROXY_BODY_BYTES_MAX {
-                return Err(Answer::too_large());
+                return Err(TOO_LARGE);
             }
             if place.is_none() && read.len() + data.len() > PROXY_SMALL_BODY_BYTES {
                 place = self.large.acquire().await.ok();
