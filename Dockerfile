@@ -43,18 +43,20 @@ RUN touch agent/src/lib.rs agent/src/main.rs \
     && if ldd /pillion 2>&1 | grep -q '=>'; then echo "the binary is not static" >&2; exit 1; fi \
     && /pillion version
 
-# The whole file system of the image. The names by which task definitions call AWS's image are links to the binary.
+# The whole file system of the image. The names by which task definitions call AWS's images are links to the binary.
 # - /var/run is a real directory: ECS mounts the one with the FireLens socket over it.
 # - /run/secrets is a volume that a fresh mount takes its owner and mode from: 65532 may write, and so may root without
 #   capabilities (by its group).
 COPY LICENSE /root/image/LICENSE
 RUN cd /root/image \
-    && mkdir -p etc/ssl/certs fluent-bit/bin fluent-bit/etc init run var/run \
+    && mkdir -p app etc/ssl/certs fluent-bit/bin fluent-bit/etc init run var/run \
     && cp /pillion pillion \
     && cp -L /etc/ssl/certs/ca-certificates.crt etc/ssl/certs/ca-certificates.crt \
     && ln -s /pillion fluent-bit/bin/fluent-bit \
     && ln -s /pillion entrypoint.sh \
     && ln -s /pillion init/fluent_bit_init_entrypoint.sh \
+    && ln -s /pillion app/aws-workload-credentials-provider \
+    && ln -s /pillion app/aws_secretsmanager_agent \
     && mkdir -p /root/owned/secrets \
     && chmod 0775 /root/owned/secrets
 

@@ -98,7 +98,7 @@ pub async fn run(config: Config, bound: Bound, spool: Spool, life: Life) -> Outc
     let ledger = Ledger::new(budget.clone());
     ledger.are_without_spool(&spool.without);
     let counters = with_ledger(&ledger);
-    let settings = Settings { region: config.aws.region.clone(), ca_bundle: config.aws.ca_bundle.clone() };
+    let settings = aws_settings(&config);
     let access = Arc::new(Access::new(&settings, &counters));
     let masks = Masks::new(&counters);
     let hider: Hider = Arc::new(InLogs::new(&masks));
@@ -142,10 +142,16 @@ pub async fn run(config: Config, bound: Bound, spool: Spool, life: Life) -> Outc
     Outcome { books }
 }
 
+/// What the configuration says of AWS as a whole.
+fn aws_settings(config: &Config) -> Settings {
+    let crate::config::Aws { region, ca_bundle, sts_endpoint } = config.aws.clone();
+    Settings { region, ca_bundle, sts_endpoint }
+}
+
 /// Writes all secrets once. Says which could not be written in the time that a start may take.
 pub async fn write_secrets(config: &Config) -> Result<(), Vec<String>> {
     let (life, counters) = (Life::default(), Counters::new());
-    let settings = Settings { region: config.aws.region.clone(), ca_bundle: config.aws.ca_bundle.clone() };
+    let settings = aws_settings(config);
     let access = Arc::new(Access::new(&settings, &counters));
     let hider: Hider = Arc::new(Nobody);
     let means = secrets::Means { life: &life, counters: &counters, access: &access, hider: &hider };

@@ -12,9 +12,12 @@ use pillion::{
 };
 
 fuzz_target!(|bytes: &[u8]| {
-    let files = InMemory::one("pillion.yaml", bytes);
-    let sources = Sources { file: Some("pillion.yaml".into()), environment: Environment::default(), files: &files };
-    if let Err(problems) = load(&sources) {
-        assert!(!problems.is_empty());
+    // The other one is that of AWS's agent for secrets.
+    for name in ["pillion.yaml", "agent.toml"] {
+        let files = InMemory::one(name, bytes);
+        let sources = Sources { file: Some(name.into()), environment: Environment::default(), files: &files };
+        if let Err(problems) = load(&sources) {
+            assert!(!problems.is_empty());
+        }
     }
 });

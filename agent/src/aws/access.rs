@@ -20,6 +20,7 @@ const SDK_CLIENTS_MAX: usize = 64;
 /// The way to AWS.
 pub struct Access {
     region: Option<String>,
+    sts_endpoint: Option<String>,
     http: HttpClient,
     clock: Clock,
     credentials: Mutex<HashMap<(Identity, String), Credentials>>,
@@ -41,6 +42,7 @@ impl Access {
         let tls = Tls::new(settings.ca_bundle.clone());
         Self {
             region: settings.region.clone(),
+            sts_endpoint: settings.sts_endpoint.clone(),
             http: HttpClient::new(&tls, counters),
             clock: Clock::system(),
             credentials: Mutex::default(),
@@ -99,7 +101,9 @@ impl Access {
         if let Some(credentials) = known.get(&key) {
             return Ok(credentials.clone());
         }
-        let credentials = Credentials::new(identity, region, &self.http, self.clock.clone())?;
+        let mut identity = identity.clone();
+        identity.sts_endpoint = identity.sts_endpoint.or_else(|| self.sts_endpoint.clone());
+        let credentials = Credentials::new(&identity, region, &self.http, self.clock.clone())?;
         known.insert(key, credentials.clone());
         Ok(credentials)
     }

@@ -38,6 +38,8 @@ pub struct Settings {
     pub region: Option<String>,
     /// `AWS_CA_BUNDLE`, else `SSL_CERT_FILE`: a PEM file with more certificate authorities.
     pub ca_bundle: Option<PathBuf>,
+    /// Where roles are asked for: a URL or a host. Default: the region's own STS endpoint.
+    pub sts_endpoint: Option<String>,
 }
 
 /// As whom an output speaks to AWS. All empty: as the task. Outputs with the same identity can share [`Credentials`].

@@ -12,6 +12,7 @@ mod fluentbit_argv;
 mod healthcheck;
 mod run;
 mod secrets;
+mod secrets_agent_argv;
 
 use std::{
     ffi::OsString,
@@ -40,6 +41,7 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
     let name = PathBuf::from(argv.next().unwrap_or_else(|| "pillion".into()));
     let arguments: Vec<OsString> = argv.collect();
     match Manner::of(&name, &arguments) {
+        Manner::SecretsAgent => secrets_agent(&name, &arguments),
         Manner::Ours => ours(arguments),
         Manner::FluentBit => fluent_bit(&arguments),
         // The scripts run Fluent Bit with the file that ECS mounts; so does our own default, if it is there.
@@ -58,6 +60,8 @@ enum Manner {
     Ours,
     /// `/fluent-bit/bin/fluent-bit ...`, or `pillion -c FILE ...`: Fluent Bit's flags.
     FluentBit,
+    /// `aws-workload-credentials-provider sm start`, `aws_secretsmanager_agent`, or `pillion sm start`: AWS's agent for secrets.
+    SecretsAgent,
     /// `/entrypoint.sh` or `/init/fluent_bit_init_entrypoint.sh`, which take no arguments.
     Script,
 }
@@ -66,8 +70,13 @@ impl Manner {
     fn of(name: &Path, arguments: &[OsString]) -> Self {
         match name.file_name().and_then(|name| name.to_str()) {
             Some("fluent-bit") => return Self::FluentBit,
+            Some(name) if secrets_agent_argv::NAMES.contains(&name) => return Self::SecretsAgent,
             Some("entrypoint.sh" | "fluent_bit_init_entrypoint.sh") => return Self::Script,
             _ => {}
+        }
+        // Its image ends its entry point with `sm start`; who overrides the command gives both.
+        if arguments.first().is_some_and(|first| first == "sm") {
+            return Self::SecretsAgent;
         }
         // A task definition that changed the image only names a file, whatever flags stand before it. Without one,
         // a flag is a slip of the hand, and nothing should start because of it.
@@ -125,7 +134,23 @@ fn fluent_bit(arguments: &[OsString]) -> ExitCode {
         fluentbit_argv::Action::Version => version(),
         fluentbit_argv::Action::Check => check::check(call.file),
         fluentbit_argv::Action::Run => {
-            run::run(run::Call { file: call.file, level: call.level, ignored: call.ignored })
+            run::run(run::Call { file: call.file, level: call.level, ignored: call.ignored, ..run::Call::default() })
+        }
+    }
+}
+
+/// Runs what AWS's agent for secrets would do when called with these arguments.
+fn secrets_agent(name: &Path, arguments: &[OsString]) -> ExitCode {
+    let name = name.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    match secrets_agent_argv::read(name, arguments) {
+        Ok(secrets_agent_argv::Action::Run(file)) => {
+            run::run(run::Call { file, is_secrets_agent: true, ..run::Call::default() })
+        }
+        Ok(secrets_agent_argv::Action::Version) => version(),
+        Ok(secrets_agent_argv::Action::Help) => ours(vec!["--help".into()]),
+        Err(error) => {
+            complain(format_args!("pillion: {error}\nTry `pillion --help`.\n"));
+            ExitCode::from(USAGE)
         }
     }
 }
@@ -171,6 +196,9 @@ mod tests {
             ("/fluent-bit/bin/fluent-bit", Manner::FluentBit),
             ("/fluent-bit/bin/fluent-bit -c /extra.conf", Manner::FluentBit),
             ("fluent-bit --version", Manner::FluentBit),
+            ("/app/aws-workload-credentials-provider sm start --config /etc/c.toml", Manner::SecretsAgent),
+            ("/aws_secretsmanager_agent", Manner::SecretsAgent),
+            ("/pillion sm start", Manner::SecretsAgent),
             ("/entrypoint.sh", Manner::Script),
             ("/init/fluent_bit_init_entrypoint.sh", Manner::Script),
         ] {

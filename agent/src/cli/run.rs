@@ -36,6 +36,8 @@ pub(super) struct Call {
     pub(super) level: Option<&'static str>,
     /// What was given and has no effect.
     pub(super) ignored: Vec<String>,
+    /// Called as AWS's agent for secrets: nothing but its API is wanted.
+    pub(super) is_secrets_agent: bool,
 }
 
 /// Why the agent could not run.
@@ -48,7 +50,8 @@ pub(super) enum RunError {
 }
 
 pub(super) fn run(call: Call) -> ExitCode {
-    let (config, warnings) = match config::load(&sources(call.file)) {
+    let load = if call.is_secrets_agent { config::load_secrets_agent } else { config::load };
+    let (config, warnings) = match load(&sources(call.file)) {
         Ok(loaded) => loaded,
         Err(problems) => {
             complain(listed(&problems));

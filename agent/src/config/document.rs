@@ -121,6 +121,8 @@ pub struct Aws {
     /// A PEM file of certificate authorities to trust besides the usual ones. Default: `AWS_CA_BUNDLE` or
     /// `SSL_CERT_FILE`.
     pub ca_bundle: Option<PathBuf>,
+    /// Where roles are asked for, for private endpoints and tests. Default: `AWS_ENDPOINT_URL_STS`, or the region's own STS.
+    pub sts_endpoint: Option<String>,
 }
 
 impl Level {

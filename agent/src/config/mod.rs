@@ -19,6 +19,7 @@ mod node;
 mod overrides;
 mod reference;
 mod secrets;
+mod secrets_agent;
 mod source;
 mod spool;
 mod traces;
@@ -48,6 +49,8 @@ use crate::{
 
 /// Our own file, if nothing else is given.
 pub const OWN_FILE: &str = "/etc/pillion/pillion.yaml";
+/// Where AWS's agent for secrets looks.
+pub const SECRETS_AGENT_FILE: &str = "/etc/aws-workload-credentials-provider/config.toml";
 /// Where ECS mounts the file it generates for FireLens.
 pub const FIRELENS_FILE: &str = "/fluent-bit/etc/fluent-bit.conf";
 /// The socket to which FireLens sends the containers' output.
@@ -106,17 +109,27 @@ pub struct Config {
 pub fn load(sources: &Sources<'_>) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
     let mut problems = Problems::default();
     let chosen = choose(sources, &mut problems);
-    let mut loaded = match chosen {
+    let loaded = match chosen {
+        Chosen::SecretsAgent { name, text } => agent_of_aws(&name, &text, sources, &mut problems),
         Chosen::Nothing => own(Tree::empty("the environment"), sources, &mut problems),
         Chosen::Own { name, text } => own(Tree::parse(&name, &text, &mut problems), sources, &mut problems),
         Chosen::FluentBit(path) => firelens(&path, sources, &mut problems),
     };
+    finished(loaded, sources, problems)
+}
+
+fn finished(
+    mut loaded: Loaded,
+    sources: &Sources<'_>,
+    mut problems: Problems,
+) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
     variables::apply(&sources.environment, &mut loaded, &mut problems);
-    if loaded.document.logs.outputs.is_empty() && !problems.has_errors() {
+    let has_logs = !loaded.is_secrets_agent && !problems.has_errors();
+    if loaded.document.logs.outputs.is_empty() && has_logs {
         let what = "there is no output: records are taken and counted, but go nowhere";
         problems.push(Problem::warning(&*loaded.described, what, "name one under `logs.outputs`"));
     }
-    if loaded.document.logs.inputs.is_empty() && !problems.has_errors() {
+    if loaded.document.logs.inputs.is_empty() && has_logs {
         let what = "there is no input: no record ever comes in";
         problems.push(Problem::warning(&*loaded.described, what, "name one, for example `forward`"));
     }
@@ -126,6 +139,26 @@ pub fn load(sources: &Sources<'_>) -> Result<(Config, Vec<Problem>), Vec<Problem
     Ok((loaded.config(&sources.environment), problems.into_sorted()))
 }
 
+/// Reads what AWS's Secrets Manager Agent would, called with this file or without one. Nothing but its API runs then.
+pub fn load_secrets_agent(sources: &Sources<'_>) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
+    let mut problems = Problems::default();
+    let usual = PathBuf::from(SECRETS_AGENT_FILE);
+    let path = sources.file.clone().unwrap_or(usual);
+    let name = shown(&path.display().to_string());
+    let loaded = match sources.files.read(&path) {
+        Ok(text) => agent_of_aws(&name, &text, sources, &mut problems),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && sources.file.is_none() => {
+            agent_of_aws("the environment", b"", sources, &mut problems)
+        }
+        Err(error) => {
+            let what = format!("cannot be read: {}", fluentbit::reason(&error));
+            problems.push(Problem::error(name, what, "give the path of a configuration file"));
+            return Err(problems.into_sorted());
+        }
+    };
+    finished(loaded, sources, problems)
+}
+
 /// The configuration in the making.
 struct Loaded {
     document: Document,
@@ -133,6 +166,8 @@ struct Loaded {
     memory_place: String,
     memory_hint: Option<ByteSize>,
     described: String,
+    /// Only the API of AWS's agent for secrets is wanted.
+    is_secrets_agent: bool,
 }
 
 /// The source that counts.
@@ -140,6 +175,7 @@ enum Chosen {
     Nothing,
     Own { name: String, text: Vec<u8> },
     FluentBit(PathBuf),
+    SecretsAgent { name: String, text: Vec<u8> },
 }
 
 fn choose(sources: &Sources<'_>, problems: &mut Problems) -> Chosen {
@@ -156,6 +192,9 @@ fn choose(sources: &Sources<'_>, problems: &mut Problems) -> Chosen {
     let is_named = named.is_some();
     for path in named.map_or(usual.to_vec(), |file| vec![file]) {
         match sources.files.read(&path) {
+            Ok(text) if path.extension().is_some_and(|ending| ending == "toml") => {
+                return Chosen::SecretsAgent { name: shown(&path.display().to_string()), text };
+            }
             Ok(text) if is_fluent_bit(&path, &text) => return Chosen::FluentBit(path),
             Ok(text) => return Chosen::Own { name: shown(&path.display().to_string()), text },
             Err(error) if error.kind() == io::ErrorKind::NotFound && !is_named => {}
@@ -169,7 +208,7 @@ fn choose(sources: &Sources<'_>, problems: &mut Problems) -> Chosen {
     Chosen::Nothing
 }
 
-/// `.yaml` and `.yml` are ours, `.conf` is Fluent Bit's; else the first line that says something decides.
+/// `.yaml` and `.yml` are ours, `.conf` is Fluent Bit's (and `.toml` that of AWS's agent for secrets); else the first line that says something decides.
 fn is_fluent_bit(path: &Path, text: &[u8]) -> bool {
     match path.extension().and_then(|ending| ending.to_str()) {
         Some("yaml" | "yml") => false,
@@ -189,20 +228,43 @@ fn own(mut tree: Tree, sources: &Sources<'_>, problems: &mut Problems) -> Loaded
         problems.push(Problem::error(&*described, "Fluent Bit's YAML is not supported by this version", hint));
         let spool_place = String::new();
         let memory_place = String::new();
-        return Loaded { document: Document::default(), spool_place, memory_place, memory_hint: None, described };
+        let document = Document::default();
+        return Loaded { document, spool_place, memory_place, memory_hint: None, described, is_secrets_agent: false };
     }
     tree.put_overrides(&sources.environment, problems);
     let gives_inputs = tree.root.find(&node::Path::of("logs.inputs")).is_some();
-    let mut document = tree.document(problems);
+    let mut loaded = checked(tree, described, problems);
+    if !gives_inputs {
+        loaded.document.logs.inputs = default_inputs();
+    }
+    loaded
+}
+
+/// What AWS's agent for secrets would do with this text.
+fn agent_of_aws(name: &str, text: &[u8], sources: &Sources<'_>, problems: &mut Problems) -> Loaded {
+    let secrets_agent::Reading { mut tree, token } = secrets_agent::read(name, text, &sources.environment, problems);
+    tree.put_overrides(&sources.environment, problems);
+    let mut loaded = checked(tree, name.to_owned(), problems);
+    loaded.is_secrets_agent = true;
+    if let Some(api) = &mut loaded.document.secrets.api {
+        match token {
+            Some(secrets_agent::Given::File(path)) => api.token_file = api.token_file.take().or(Some(path.into())),
+            Some(secrets_agent::Given::Text(text)) => api.token = Some(text),
+            None => {}
+        }
+    }
+    loaded
+}
+
+/// The document of a tree, looked at as a whole.
+fn checked(mut tree: Tree, described: String, problems: &mut Problems) -> Loaded {
+    let document = tree.document(problems);
     check::check(&document, &tree, problems);
     secrets::check(&document, &tree, problems);
     spool::required(&document, &tree, problems);
-    if !gives_inputs {
-        document.logs.inputs = default_inputs();
-    }
     let spool_place = tree.place(&node::Path::of("spool.path"));
     let memory_place = tree.place(&node::Path::of("memory"));
-    Loaded { document, spool_place, memory_place, memory_hint: None, described }
+    Loaded { document, spool_place, memory_place, memory_hint: None, described, is_secrets_agent: false }
 }
 
 /// Where FireLens and the fluent-logger libraries send.
@@ -237,7 +299,8 @@ fn firelens(path: &Path, sources: &Sources<'_>, problems: &mut Problems) -> Load
     let level = reading.service.log_level.and_then(Level::parse);
     document.log.level = document.log.level.or(level);
     let memory_place = tree.place(&node::Path::of("memory"));
-    Loaded { document, spool_place, memory_place, memory_hint: reading.memory_hint, described }
+    let memory_hint = reading.memory_hint;
+    Loaded { document, spool_place, memory_place, memory_hint, described, is_secrets_agent: false }
 }
 
 impl Config {

@@ -57,6 +57,12 @@ pub(super) fn check(document: &Document, tree: &Tree, problems: &mut Problems) {
             _ => {}
         }
     }
+    for (number, prefetch) in secrets.api.iter().flat_map(|api| &api.prefetch).enumerate() {
+        if prefetch.id.is_some() == prefetch.tag.is_some() {
+            let what = "needs an `id` or a `tag`, and not both".to_owned();
+            error(&format!("secrets.api.prefetch[{number}]"), what, "write one entry for each");
+        }
+    }
     if let Some(Err(why)) = secrets.hints.as_ref().map(|hints| place_of(&hints.sqs)) {
         error("secrets.hints.sqs", format!("cannot be asked: {why}"), "");
     }

@@ -37,6 +37,7 @@ const API: ([u8; 4], u16) = ([127, 0, 0, 1], 2773);
 const API_TTL: Duration = Duration::from_secs(300);
 const API_CACHE: u64 = 1_000;
 const API_CONNECTIONS: u64 = 800;
+const API_PREFETCH: usize = 800;
 const API_PREFIX: &str = "/v1/";
 const API_HEADERS: [&str; 2] = ["x-aws-parameters-secrets-token", "x-vault-token"];
 
@@ -111,10 +112,25 @@ impl Api {
         self.roles_max.map_or(ROLES_MAX, |most| usize::try_from(most.get()).unwrap_or(usize::MAX))
     }
 
+    /// How many secrets tags may bring.
+    pub(super) fn prefetch_max(&self) -> usize {
+        self.prefetch_max.map_or(API_PREFETCH, |most| usize::try_from(most.get()).unwrap_or(usize::MAX))
+    }
+
+    /// True if the token stands in the folder of secrets.
+    pub(super) fn has_token_in_folder(&self) -> bool {
+        self.token.is_none() && self.token_file.is_none()
+    }
+
     /// What the API needs to know; the token is in `folder`, unless the user says. An error for a person.
     pub(super) fn usable(&self, folder: PathBuf) -> Result<ApiSettings, String> {
-        let path = self.token_file.clone().unwrap_or_else(|| folder.join("token"));
-        let token = Token::open(&path).map_err(|error| chain(&error).to_string())?;
+        let token = match self.token.as_ref().and_then(Token::fixed) {
+            Some(token) => token,
+            None => {
+                let path = self.token_file.clone().unwrap_or_else(|| folder.join("token"));
+                Token::open(&path).map_err(|error| chain(&error).to_string())?
+            }
+        };
         let headers = self.token_headers.clone();
         let headers = headers.unwrap_or_else(|| API_HEADERS.map(str::to_owned).to_vec());
         let headers = headers.iter().map(|name| HeaderName::try_from(name.to_ascii_lowercase()));

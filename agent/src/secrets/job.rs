@@ -20,15 +20,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::{
-    api::{self, ApiSettings, Ask, Freshness, cache::Cache},
+    api::{self, ApiSettings, cache::Cache},
     hide::{self, Hider},
     hints,
     item::Item,
     passes::Passes,
     place::{Adopted, Marker, Place},
+    prefetch,
     proof::Proof,
     publish::{Outcome, Publisher, generation, report},
-    settings::{Api, Prefetch, Secrets},
+    settings::{Api, Secrets},
     source::{AnySource, Batches},
     standing::Standing,
     tell::{Generation, Heard, tellers},
@@ -99,11 +100,11 @@ impl Job {
         parts.start(means);
         if let Some(settings) = &secrets.api {
             let (ttl, size) = settings.cache();
-            let open = opening(settings, Arc::clone(means.access), Arc::clone(means.hider));
+            let open = opening(settings, &secrets.items, Arc::clone(means.access), Arc::clone(means.hider));
             let mut cache = Cache::new(open, ttl, size, means.life.clone());
             cache.roles_max = settings.roles_max();
             let vault = Arc::new(JobVault { cache, items, passes, generations, proof });
-            prefetch(settings, &vault, means.life);
+            prefetch::start(settings, &vault, means.access, means.life);
             serve(settings, secrets, bound, vault, means.life);
         }
         Some(job)
@@ -145,25 +146,6 @@ fn required(secrets: &Secrets) -> Vec<String> {
     secrets.items.iter().filter(|item| item.required).map(|item| item.name.clone()).collect()
 }
 
-/// Asks for secrets before anybody else does, one after another, so that a fleet that starts is no storm. What cannot be had is
-/// told by the cache, and asked for again by who wants it.
-fn prefetch(settings: &Api, vault: &Arc<JobVault>, life: &Life) {
-    if settings.prefetch.is_empty() {
-        return;
-    }
-    let (vault, wanted, stopping) = (Arc::clone(vault), settings.prefetch.clone(), life.stopping());
-    life.spawn("secrets-prefetch", async move {
-        let all = async {
-            for Prefetch { id, role_arn } in wanted {
-                let ask = Ask { id, role_arn, ..Ask::default() };
-                // Not as one who reads: nobody has used it yet.
-                let _ = vault.cache.get(&ask, Freshness::Cached).await;
-            }
-        };
-        stopping.run_until_cancelled(all).await;
-    });
-}
-
 fn serve(settings: &Api, secrets: &Secrets, bound: Bound, vault: Arc<JobVault>, life: &Life) {
     let address = settings.address();
     let listener = bound.0.and_then(|listener| listener.set_nonblocking(true).is_ok().then_some(listener));
@@ -171,11 +153,12 @@ fn serve(settings: &Api, secrets: &Secrets, bound: Bound, vault: Arc<JobVault>, 
         error!(%address, "the address of the secrets API is taken; there is no API");
         return;
     };
-    let (settings, folder, has_items) = (settings.clone(), secrets.folder(), !secrets.items.is_empty());
+    let (settings, folder) = (settings.clone(), secrets.folder());
+    let makes_folder = settings.has_token_in_folder() && secrets.items.is_empty();
     // Apps need secrets until their own end.
     let (own, closing) = (life.clone(), life.hurrying());
     life.spawn("secrets-api", async move {
-        let settings = usable(&settings, &folder, has_items).await;
+        let settings = usable(&settings, &folder, makes_folder).await;
         let served = api::serve(Listener::Tcp(listener), vault, settings, &own, closing).await;
         if let Err(why) = served {
             error!(%why, "the secrets API ended; restart the agent");
@@ -184,10 +167,10 @@ fn serve(settings: &Api, secrets: &Secrets, bound: Bound, vault: Arc<JobVault>, 
 }
 
 /// The settings with the token, which stands in the folder of secrets. Who makes that is `place`, if there are files.
-async fn usable(settings: &Api, folder: &Path, has_items: bool) -> ApiSettings {
+async fn usable(settings: &Api, folder: &Path, makes_folder: bool) -> ApiSettings {
     let mut told = false;
     loop {
-        if !has_items && let Err(why) = std::fs::create_dir_all(folder) {
+        if makes_folder && let Err(why) = std::fs::create_dir_all(folder) {
             warn!(%why, "the folder of the secrets API's token cannot be made");
         }
         match settings.usable(folder.to_owned()) {

@@ -21,6 +21,7 @@ mod item;
 pub mod job;
 mod passes;
 pub mod place;
+mod prefetch;
 mod proof;
 mod publish;
 pub mod render;

@@ -3,10 +3,11 @@
 //! Promises: every field has a default or an error that says what is missing.
 //! Never: checks one field against another; `config::check` does.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{fmt, net::SocketAddr, path::PathBuf};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
 use crate::units::{Count, Permissions, Span};
 
@@ -179,6 +180,9 @@ pub struct Parameters {
     /// With `false` only those directly below it. Default `true`.
     #[serde(default = "yes")]
     pub recursive: bool,
+    /// Only those that have this label, and the versions of them that have it. Default: all, as they are now.
+    #[serde(default)]
+    pub label: Option<String>,
     /// Default: that of the task.
     #[serde(default)]
     pub region: Option<String>,
@@ -341,21 +345,52 @@ pub struct Api {
     pub roles_max: Option<Count<1, 1000>>,
     /// Secrets that are asked for at the start, so that the first who asks does not wait.
     pub prefetch: Vec<Prefetch>,
+    /// The longest random wait before they are asked for, so that not all tasks ask at the same moment. Default none.
+    pub prefetch_splay: Option<Span>,
+    /// How many secrets tags may bring, 1 to 1000. Default 800.
+    pub prefetch_max: Option<Count<1, 1000>>,
     /// Connections at a time, 1 to 1000. Default 800.
     pub connections_max: Option<Count<1, 1000>>,
     /// The region of secrets that name none. Default: that of the task.
     pub region: Option<String>,
     /// Another address of Secrets Manager, for tests and private endpoints.
     pub endpoint: Option<String>,
+    /// The token itself, if the environment of AWS's agent holds it.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub token: Option<TokenText>,
 }
 
-/// A secret that is asked for at the start.
+/// Secrets that are asked for at the start: one, or all that have a tag.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Prefetch {
-    /// Its name or ARN.
-    pub id: String,
-    /// The role to read it as. Default: the task's own.
-    #[serde(default)]
+    /// Name or ARN of the one.
+    pub id: Option<String>,
+    /// The tag's key; its value may be any. Needs `secretsmanager:ListSecrets`.
+    pub tag: Option<String>,
+    /// The role to list and read as. Default: the task's own.
     pub role_arn: Option<String>,
+}
+
+/// The token of the API. It is wiped from memory, and never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TokenText(Zeroizing<String>);
+
+impl TokenText {
+    /// This one.
+    pub fn new(text: &str) -> Self {
+        Self(Zeroizing::new(text.to_owned()))
+    }
+
+    /// To compare with.
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for TokenText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenText(..)")
+    }
 }

@@ -46,6 +46,8 @@ pub(super) struct Hiding {
     source: AnySource,
     /// What was asked for.
     id: String,
+    /// What the user wants for the secret with this id.
+    mask: settings::Mask,
     hider: Hider,
 }
 
@@ -53,8 +55,13 @@ pub(super) struct Hiding {
 const NAME: &str = "api";
 
 /// How sources are opened for the API, whose settings name region and endpoint of what names none.
-pub(super) fn opening(api: &settings::Api, access: Arc<Access>, hider: Hider) -> Opening {
+pub(super) fn opening(api: &settings::Api, items: &[settings::Item], access: Arc<Access>, hider: Hider) -> Opening {
     let (region, endpoint) = (api.region.clone(), api.endpoint.clone());
+    let wishes: Vec<(String, settings::Mask)> = items
+        .iter()
+        .filter(|item| item.mask != settings::Mask::Auto)
+        .filter_map(|item| Some((id_of(&item.from)?.to_owned(), item.mask)))
+        .collect();
     Box::new(move |ask| {
         let parameter = || settings::Parameter {
             name: match ask.version_id.as_ref().or(ask.version_stage.as_ref()) {
@@ -84,9 +91,38 @@ pub(super) fn opening(api: &settings::Api, access: Arc<Access>, hider: Hider) ->
                 Parameter::sealed(&parameter(), &access).map(|parameter| AnySource::Parameter(Box::new(parameter)))
             }
         };
-        let hiding = |source| Asked::Source(Box::new(Hiding { source, id: ask.id.clone(), hider: Arc::clone(&hider) }));
+        let wish = wishes.iter().find(|(id, _)| is_same(id, &ask.id));
+        let mask = wish.map_or(settings::Mask::Auto, |(_, mask)| *mask);
+        let hiding =
+            |source| Asked::Source(Box::new(Hiding { source, id: ask.id.clone(), mask, hider: Arc::clone(&hider) }));
         opened.map_or_else(Asked::Fault, hiding)
     })
+}
+
+/// By which an item is known to its service, if it is one secret.
+fn id_of(from: &settings::From) -> Option<&str> {
+    match from {
+        settings::From::SecretsManager(secret) => Some(&secret.id),
+        settings::From::Parameter(parameter) => Some(&parameter.name),
+        settings::From::Parameters(_) | settings::From::File(_) => None,
+    }
+}
+
+/// True if both are the same secret or parameter: by its name, its ARN, or its ARN without the end.
+fn is_same(one: &str, other: &str) -> bool {
+    let names = |id: &str| {
+        let Some((_, name)) = id.strip_prefix("arn:").and_then(|rest| rest.split_once(":secret:")) else {
+            // Of a parameter; the colon is before a version or a label.
+            let name = id.split_once(":parameter").filter(|_| id.starts_with("arn:")).map_or(id, |(_, name)| name);
+            let name = name.split(':').next().unwrap_or_default();
+            return [name.to_owned(), name.to_owned()];
+        };
+        let end = name.len().saturating_sub(7);
+        let is_end = name.is_char_boundary(end) && name[end..].starts_with('-');
+        [name.to_owned(), if is_end { name[..end].to_owned() } else { name.to_owned() }]
+    };
+    let other = names(other);
+    names(one).iter().any(|name| other.contains(name))
 }
 
 impl Source for Asked {
@@ -108,7 +144,7 @@ impl Source for Asked {
 impl Hiding {
     async fn fetch(&self, wanted: &Wanted) -> Result<Version, SourceFault> {
         let version = self.source.fetch(wanted).await?;
-        let (value, mask) = (version.content.value().clone(), settings::Mask::Auto);
+        let (value, mask) = (version.content.value().clone(), self.mask);
         let called = self.id.rsplit('/').next().unwrap_or_default().to_owned();
         let hidden =
             Hidden { name: NAME.to_owned(), called, version: format!("{} {}", self.id, version.id), value, mask };
@@ -161,5 +197,31 @@ impl Vault for JobVault {
 
     fn acknowledged(&self, way: Way, number: u64) -> bool {
         self.proof.acknowledged(way, number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_same;
+
+    #[test]
+    fn a_secret_is_the_same_by_each_of_its_names() {
+        let arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod/db";
+        let full = format!("{arn}-AbCdEf");
+        let parameter = "arn:aws:ssm:eu-west-1:123456789012:parameter/orders/flag";
+        for (one, other, expected) in [
+            ("prod/db", "prod/db", true),
+            ("prod/db", arn, true),
+            ("prod/db", full.as_str(), true),
+            (arn, full.as_str(), true),
+            ("prod/other", full.as_str(), false),
+            ("prod/db-AbCdEf", "prod/db", false),
+            ("/orders/flag", parameter, true),
+            ("/orders/flag:prod", parameter, true),
+            ("/orders/flag", "/orders/flags", false),
+            ("", arn, false),
+        ] {
+            assert_eq!((is_same(one, other), is_same(other, one)), (expected, expected), "{one} {other}");
+        }
     }
 }

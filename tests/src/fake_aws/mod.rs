@@ -1,4 +1,5 @@
-//! A fake AWS on loopback: CloudWatch Logs, Secrets Manager, the Parameter Store, X-Ray, the ECS credentials endpoint and task metadata, with faults on demand.
+//! A fake AWS on loopback: CloudWatch Logs, Secrets Manager, the Parameter Store, X-Ray, STS, the ECS credentials endpoint and
+//! task metadata, with faults on demand.
 //!
 //! Promises: checks what moto does not (signatures, limits, names, order) with code of its own; keeps every accepted
 //! event, every request and every violation; a script makes it throttle, fail, hang, reset or lie at will.
@@ -22,6 +23,7 @@ mod script;
 mod secrets;
 mod serve;
 mod signature;
+mod sts;
 mod task;
 mod xray;
 
@@ -105,6 +107,8 @@ struct State {
     requests_read: usize,
     violations: Vec<String>,
     credentials: Vec<Credentials>,
+    /// Roles that may be assumed, and the access keys that were given for each.
+    roles: BTreeMap<String, Vec<String>>,
     /// The newest that the credentials endpoint gave, by place in `credentials`.
     current: Option<usize>,
     credentials_last: Duration,
@@ -142,6 +146,7 @@ impl FakeAws {
             requests_read: 0,
             violations: Vec::new(),
             credentials: vec![fixed],
+            roles: BTreeMap::new(),
             current: None,
             credentials_last: Duration::from_secs(6 * 60 * 60),
             skew_seconds: 0,
@@ -180,6 +185,11 @@ impl FakeAws {
     /// The base, for example `http://127.0.0.1:4711`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// From now on this role may be assumed.
+    pub fn with_role(&self, arn: &str) {
+        self.state().roles.entry(arn.to_owned()).or_default();
     }
 
     /// For `AWS_CONTAINER_CREDENTIALS_FULL_URI`.

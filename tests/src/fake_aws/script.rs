@@ -25,6 +25,8 @@ pub enum Operation {
     DescribeSecret,
     /// Secrets Manager.
     GetSecretValue,
+    /// Secrets Manager.
+    ListSecrets,
     /// The Parameter Store.
     GetParameters,
     /// The Parameter Store.
@@ -39,6 +41,8 @@ pub enum Operation {
     GetSamplingStatisticSummaries,
     /// Application Signals.
     ListInstrumentationConfigurations,
+    /// The Security Token Service.
+    AssumeRole,
     /// The ECS agent's credentials endpoint.
     Credentials,
     /// The ECS task metadata endpoint.
@@ -56,6 +60,7 @@ impl Operation {
             "Logs_20140328.TagResource" => Self::TagResource,
             "secretsmanager.DescribeSecret" => Self::DescribeSecret,
             "secretsmanager.GetSecretValue" => Self::GetSecretValue,
+            "secretsmanager.ListSecrets" => Self::ListSecrets,
             "AmazonSSM.GetParameters" => Self::GetParameters,
             "AmazonSSM.GetParametersByPath" => Self::GetParametersByPath,
             _ => return None,
@@ -77,13 +82,14 @@ impl Operation {
     /// The service in the scope of its requests' signatures.
     pub(super) fn service(self) -> &'static str {
         match self {
-            Self::DescribeSecret | Self::GetSecretValue => "secretsmanager",
+            Self::DescribeSecret | Self::GetSecretValue | Self::ListSecrets => "secretsmanager",
             Self::GetParameters | Self::GetParametersByPath => "ssm",
             Self::PutTraceSegments
             | Self::GetSamplingRules
             | Self::GetSamplingTargets
             | Self::GetSamplingStatisticSummaries => "xray",
             Self::ListInstrumentationConfigurations => "application-signals",
+            Self::AssumeRole => "sts",
             _ => "logs",
         }
     }

@@ -15,6 +15,8 @@ use super::logs::Refusal;
 const ACCOUNT: &str = "123456789012";
 /// Names that GetParameters takes.
 const NAMES_MAX: usize = 10;
+/// Secrets of a page of ListSecrets. The service gives up to 100, and fewer when it likes.
+const LIST_PAGE: usize = 2;
 /// When versions are made: the first in this second, each later one a second later.
 const FIRST_MADE: f64 = 1_700_000_000.046;
 
@@ -35,6 +37,10 @@ pub struct Secret {
     pub is_denied: bool,
     /// True if nobody may describe it.
     pub is_describe_denied: bool,
+    /// The role that alone may read it.
+    pub role: Option<String>,
+    /// Keys of its tags.
+    pub tags: Vec<String>,
     /// When each version was made, in order.
     made: BTreeMap<String, f64>,
 }
@@ -84,6 +90,21 @@ struct Get {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct List {
+    #[serde(default)]
+    filters: Vec<Filter>,
+    next_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Filter {
+    key: String,
+    values: Vec<String>,
+}
+
+#[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct GetParameters {
     names: Vec<String>,
@@ -101,6 +122,8 @@ struct GetParametersByPath {
     with_decryption: bool,
     max_results: Option<usize>,
     next_token: Option<String>,
+    #[serde(default)]
+    parameter_filters: Vec<Filter>,
 }
 
 impl Secret {
@@ -161,10 +184,10 @@ impl Secrets {
     }
 
     /// DescribeSecret.
-    pub(super) fn describe(&mut self, body: &[u8], region: &str) -> Result<Value, Refusal> {
+    pub(super) fn describe(&mut self, body: &[u8], region: &str, role: Option<&str>) -> Result<Value, Refusal> {
         let ask: Describe = super::logs::parse(body)?;
         let (name, secret) = self.find(&ask.secret_id, region)?;
-        if secret.is_describe_denied {
+        if secret.is_describe_denied || secret.role.as_deref().is_some_and(|wanted| role != Some(wanted)) {
             return Err(denied("secretsmanager:DescribeSecret", &name));
         }
         let mut versions = serde_json::Map::new();
@@ -192,10 +215,10 @@ impl Secrets {
     }
 
     /// GetSecretValue. A client of ours always says which version.
-    pub(super) fn get(&mut self, body: &[u8], region: &str) -> Result<Value, Refusal> {
+    pub(super) fn get(&mut self, body: &[u8], region: &str, role: Option<&str>) -> Result<Value, Refusal> {
         let ask: Get = super::logs::parse(body)?;
         let (name, secret) = self.find(&ask.secret_id, region)?;
-        if secret.is_denied {
+        if secret.is_denied || secret.role.as_deref().is_some_and(|wanted| role != Some(wanted)) {
             return Err(denied("secretsmanager:GetSecretValue", &name));
         }
         if secret.is_deleted {
@@ -231,6 +254,29 @@ impl Secrets {
         Ok(said)
     }
 
+    /// ListSecrets by the beginning of a tag's key, two to a page. The token is the number of secrets before the page.
+    pub(super) fn list(&self, body: &[u8], region: &str) -> Result<Value, Refusal> {
+        let ask: List = super::logs::parse(body)?;
+        let [Filter { key, values }] = &ask.filters[..] else {
+            return Err(refusal("InvalidParameterException", "one filter"));
+        };
+        if key != "tag-key" || values.len() != 1 {
+            return Err(refusal("InvalidParameterException", "a filter by tag-key"));
+        }
+        let from: usize = ask.next_token.map_or(Ok(0), |token| token.parse()).unwrap_or(usize::MAX);
+        let has = |secret: &Secret| secret.tags.iter().any(|tag| tag.starts_with(values[0].as_str()));
+        let found: Vec<_> = self.secrets.iter().filter(|(_, secret)| has(secret)).collect();
+        let page = found.iter().skip(from).take(LIST_PAGE).map(|(name, secret)| {
+            let tags: Vec<_> = secret.tags.iter().map(|key| json!({"Key": key, "Value": "any"})).collect();
+            json!({"ARN": arn(name, region), "Name": name, "Tags": tags})
+        });
+        let mut said = json!({"SecretList": page.collect::<Vec<_>>()});
+        if from.saturating_add(LIST_PAGE) < found.len() {
+            said["NextToken"] = json!((from + LIST_PAGE).to_string());
+        }
+        Ok(said)
+    }
+
     /// GetParameters.
     pub(super) fn get_parameters(&self, body: &[u8], region: &str) -> Result<Value, Refusal> {
         let ask: GetParameters = super::logs::parse(body)?;
@@ -253,10 +299,19 @@ impl Secrets {
     pub(super) fn get_parameters_by_path(&self, body: &[u8], region: &str) -> Result<Value, Refusal> {
         let ask: GetParametersByPath = super::logs::parse(body)?;
         let most = ask.max_results.unwrap_or(NAMES_MAX);
-        if !(1..=NAMES_MAX).contains(&most) || !ask.path.starts_with('/') || !ask.with_decryption {
+        if !(1..=NAMES_MAX).contains(&most)
+            || !ask.path.starts_with('/')
+            || !ask.with_decryption && ask.parameter_filters.is_empty()
+        {
             let message = format!("{most} results below `{}`, decrypted: {}", ask.path, ask.with_decryption);
             return Err(Refusal { code: "ValidationException", message, violation: true });
         }
+        let has_label = |name: &&String| {
+            let labels = &self.parameters[*name].labels;
+            ask.parameter_filters
+                .iter()
+                .all(|filter| filter.key == "Label" && filter.values.iter().any(|label| labels.contains_key(label)))
+        };
         let is_below = |name: &&String| {
             let rest = name.strip_prefix(ask.path.trim_end_matches('/')).and_then(|rest| rest.strip_prefix('/'));
             rest.is_some_and(|rest| ask.recursive || !rest.contains('/'))
@@ -266,7 +321,7 @@ impl Secrets {
             Some(Ok(from)) => from,
             Some(Err(_)) => return Err(refusal("InvalidNextToken", "The specified token is not valid.")),
         };
-        let names: Vec<&String> = self.parameters.keys().filter(is_below).collect();
+        let names: Vec<&String> = self.parameters.keys().filter(is_below).filter(has_label).collect();
         let page = names.iter().skip(from).take(most).filter_map(|name| self.parameter(name, region));
         let mut said = json!({"Parameters": page.collect::<Vec<_>>()});
         if from + most < names.len() {
@@ -336,11 +391,11 @@ mod tests {
     fn get(secrets: &mut Secrets, extra: Value) -> Result<Value, &'static str> {
         let mut ask = json!({"SecretId": "db"});
         ask.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-        secrets.get(ask.to_string().as_bytes(), REGION).map_err(|refusal| refusal.code)
+        secrets.get(ask.to_string().as_bytes(), REGION, None).map_err(|refusal| refusal.code)
     }
 
     fn stages(secrets: &mut Secrets) -> Value {
-        secrets.describe(br#"{"SecretId":"db"}"#, REGION).unwrap()["VersionIdsToStages"].clone()
+        secrets.describe(br#"{"SecretId":"db"}"#, REGION, None).unwrap()["VersionIdsToStages"].clone()
     }
 
     #[test]
@@ -380,9 +435,12 @@ mod tests {
         assert_eq!(get(&mut secrets, json!({"VersionId": "v2"})), Err("InvalidRequestException"));
         for id in [arn("db", REGION), arn("db", REGION).trim_end_matches("-a1b2c3").to_owned()] {
             let body = json!({"SecretId": id}).to_string();
-            assert_eq!(secrets.describe(body.as_bytes(), REGION).unwrap()["Name"], "db");
+            assert_eq!(secrets.describe(body.as_bytes(), REGION, None).unwrap()["Name"], "db");
         }
-        assert_eq!(secrets.describe(br#"{"SecretId":"d"}"#, REGION).unwrap_err().code, "ResourceNotFoundException");
+        assert_eq!(
+            secrets.describe(br#"{"SecretId":"d"}"#, REGION, None).unwrap_err().code,
+            "ResourceNotFoundException"
+        );
     }
 
     /// The doubles and the service differ in what they give then.
@@ -390,7 +448,7 @@ mod tests {
     fn a_fetch_that_does_not_say_which_version_is_a_violation() {
         let mut secrets = Secrets::default();
         secrets.change("db", |secret| *secret = Secret::new("v1", "one"));
-        assert!(secrets.get(br#"{"SecretId":"db"}"#, REGION).unwrap_err().violation);
+        assert!(secrets.get(br#"{"SecretId":"db"}"#, REGION, None).unwrap_err().violation);
     }
 
     #[test]

@@ -19,12 +19,14 @@ use super::{
     logs, now_ms,
     script::{Action, Operation},
     signature::{self, Credentials, Expected},
-    task,
+    sts, task,
 };
 use crate::http::{Connection, Request};
 
 /// How often a held request looks whether it may go on.
 const LOOK: Duration = Duration::from_millis(2);
+/// How STS is spoken to.
+const FORM: &str = "application/x-www-form-urlencoded";
 /// A body that unpacks to more than this is a bomb of ours.
 const PLAIN_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
@@ -122,6 +124,9 @@ fn operation(request: &Request) -> Option<Operation> {
             _ => None,
         };
     }
+    if request.header("content-type") == Some(FORM) {
+        return Some(Operation::AssumeRole);
+    }
     Operation::by_path(&request.path).or_else(|| Operation::by_target(request.header("x-amz-target")?))
 }
 
@@ -201,7 +206,8 @@ fn effect(state: &mut State, operation: Operation, request: &Request, body: &[u8
         Operation::Credentials => give_credentials(state, number),
         Operation::Metadata => Answer::json(200, task::metadata(&request.path).to_string()),
         _ => match authorise(state, operation, request, body, number) {
-            Ok(()) => call(state, operation, request, body, number),
+            Ok(_) if operation == Operation::AssumeRole => sts::assume_role(state, body, number),
+            Ok(key) => call(state, operation, request, body, (number, &key)),
             Err(refused) => refused,
         },
     };
@@ -239,11 +245,11 @@ fn authorise(
     request: &Request,
     body: &[u8],
     number: usize,
-) -> Result<(), Answer> {
+) -> Result<String, Answer> {
     let now = now_ms() / 1_000 + state.skew_seconds;
     let expected = Expected { known: &state.credentials, region: &state.region, service: operation.service(), now };
     let (status, code, message) = match signature::check(request, body, &expected) {
-        Ok(_) => return Ok(()),
+        Ok(key) => return Ok(key),
         Err(signature::Refusal::UnknownKey) => {
             (400, "UnrecognizedClientException", "The security token included in the request is invalid.".to_owned())
         }
@@ -262,7 +268,13 @@ fn authorise(
     Err(Answer::error(status, code, &message))
 }
 
-fn call(state: &mut State, operation: Operation, request: &Request, body: &[u8], number: usize) -> Answer {
+fn call(
+    state: &mut State,
+    operation: Operation,
+    request: &Request,
+    body: &[u8],
+    (number, key): (usize, &str),
+) -> Answer {
     // A service with a path for each operation speaks REST.
     let is_rest = Operation::by_path(&request.path).is_some();
     if request.method != "POST" || !is_rest && request.path != "/" {
@@ -287,13 +299,15 @@ fn call(state: &mut State, operation: Operation, request: &Request, body: &[u8],
             return Answer::error(400, "SerializationException", "");
         }
     };
+    let role = state.roles.iter().find(|(_, keys)| keys.iter().any(|one| one == key)).map(|(role, _)| role.as_str());
     let done = match operation {
         Operation::PutLogEvents => state.logs.put(body, now_ms(), number, Instant::now()),
         Operation::CreateLogGroup => state.logs.create_group(body),
         Operation::CreateLogStream => state.logs.create_stream(body),
         Operation::PutRetentionPolicy => state.logs.put_retention(body),
-        Operation::DescribeSecret => state.secrets.describe(body, &state.region),
-        Operation::GetSecretValue => state.secrets.get(body, &state.region),
+        Operation::DescribeSecret => state.secrets.describe(body, &state.region, role),
+        Operation::GetSecretValue => state.secrets.get(body, &state.region, role),
+        Operation::ListSecrets => state.secrets.list(body, &state.region),
         Operation::GetParameters => state.secrets.get_parameters(body, &state.region),
         Operation::GetParametersByPath => state.secrets.get_parameters_by_path(body, &state.region),
         Operation::PutTraceSegments => state.segments.put(body),
@@ -310,7 +324,9 @@ fn call(state: &mut State, operation: Operation, request: &Request, body: &[u8],
                 }
             };
         }
-        Operation::TagResource | Operation::Credentials | Operation::Metadata => Ok(serde_json::json!({})),
+        Operation::TagResource | Operation::AssumeRole | Operation::Credentials | Operation::Metadata => {
+            Ok(serde_json::json!({}))
+        }
     };
     match done {
         Ok(answer) => Answer::json(200, answer.to_string()),

@@ -30,6 +30,31 @@ fn start(task: &Task, setup: &Setup) -> Agent {
     agent
 }
 
+/// Below a path only what has a label, in the version that has it; a label that moves is a change.
+#[test]
+fn of_the_parameters_below_a_path_those_with_a_label_are_files() {
+    let task = Task::new();
+    for (name, versions) in [("a", 3), ("b", 2), ("deep/c", 1), ("d", 1)] {
+        (1..=versions).for_each(|at| task.aws.put_parameter(&format!("/shop/{name}"), &format!("canary-{name}-{at}")));
+    }
+    for (name, version) in [("a", 2), ("b", 2), ("deep/c", 1)] {
+        task.aws.label_parameter(&format!("/shop/{name}"), "prod", version);
+    }
+    let from = format!("{{path: /shop, label: prod, region: us-east-1, endpoint: '{}'}}", task.aws.url());
+    let agent = start(&task, &with(&task, &format!("    - {{name: shop, from: {{parameters: {from}}}}}\n")));
+    let files = || ["a", "b", "deep/c", "d"].map(|name| task.file(&format!("shop/{name}")));
+    assert_eq!(files(), ["canary-a-2", "canary-b-2", "canary-deep/c-1", ""]);
+    task.aws.put_parameter("/shop/b", "canary-b-3");
+    assert_eq!(task.refresh(), 200);
+    assert_eq!(files(), ["canary-a-2", "canary-b-2", "canary-deep/c-1", ""], "what has no label is not there yet");
+    task.aws.label_parameter("/shop/a", "prod", 3);
+    task.aws.label_parameter("/shop/d", "prod", 1);
+    assert_eq!(task.refresh(), 200);
+    assert_eq!(files(), ["canary-a-3", "canary-b-2", "canary-deep/c-1", "canary-d-1"]);
+    task.aws.assert_no_violations();
+    end(agent);
+}
+
 /// Ten names are one request, at the start and whenever one of them is looked at; one that is not there, or may not be read, is
 /// its own trouble; labels and versions are what they say.
 #[test]

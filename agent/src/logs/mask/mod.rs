@@ -63,6 +63,8 @@ pub enum Mask {
     Never,
 }
 
+/// Pairs of container and secret that are told of.
+const TOLD_MAX: usize = 1_024;
 /// Warnings about apps that print secrets, at most so often.
 static PRINTED: RateLimited = RateLimited::new(Duration::from_secs(10));
 
@@ -78,6 +80,8 @@ struct Shared {
     left_out: IntGauge,
     /// Who was told of already: container and secret.
     told: Mutex<HashSet<(String, Arc<str>)>>,
+    /// Secrets of which it was said that they cannot be masked.
+    unfit: Mutex<HashSet<Arc<str>>>,
 }
 
 /// Patterns, and the names of the secrets they belong to.
@@ -101,13 +105,20 @@ impl Masks {
             masked: counters.masking.spans.clone(),
             left_out: counters.masking.left_out.clone(),
             told: Mutex::default(),
+            unfit: Mutex::default(),
         }))
     }
 
     /// From when this returns, what is read is searched for `secrets`, the first ones if there are too many. Takes milliseconds:
     /// not for a thread that serves others.
     pub fn replace(&self, secrets: &[Secret]) {
-        let (set, left_out) = Set::new(secrets);
+        let (set, left_out, unfit) = Set::new(secrets);
+        for name in unfit {
+            if lock(&self.0.unfit).insert(Arc::clone(&name)) {
+                let hint = "it has less than 8 bytes, or is a number";
+                warn!(secret = &*name, hint, "a secret has `mask: always`, and nothing in it that can be masked");
+            }
+        }
         if left_out > 0 && self.0.left_out.get() == 0 {
             error!(
                 values = left_out,
@@ -152,7 +163,9 @@ impl Masks {
             self.0.masked.with_label_values(&[container, name]).inc_by(count);
             let mut told = lock(&self.0.told);
             let pair = (container.to_owned(), Arc::clone(name));
-            if !told.contains(&pair)
+            // Made-up tags make more containers than a task can have.
+            if told.len() < TOLD_MAX
+                && !told.contains(&pair)
                 && let Some(suppressed) = PRINTED.allow(Instant::now())
             {
                 told.insert(pair);
@@ -163,8 +176,10 @@ impl Masks {
 }
 
 impl Set {
-    /// The patterns of `secrets`, and how many values there was no room for.
-    fn new(secrets: &[Secret]) -> (Self, usize) {
+    /// The patterns of `secrets`, how many values there was no room for, and the names of those that should be masked whatever
+    /// they are, and cannot be.
+    fn new(secrets: &[Secret]) -> (Self, usize, Vec<Arc<str>>) {
+        let mut unfit = Vec::new();
         let mut patterns = Vec::new();
         let mut names: Vec<Arc<str>> = Vec::new();
         let mut left_out = 0;
@@ -174,7 +189,11 @@ impl Set {
                 names.push(Arc::clone(&secret.name));
                 names.len() - 1
             });
-            for part in which::parts(&secret.called, &secret.value, secret.mask) {
+            let parts = which::parts(&secret.called, &secret.value, secret.mask);
+            if parts.is_empty() && secret.mask == Mask::Always {
+                unfit.push(Arc::clone(&secret.name));
+            }
+            for part in parts {
                 let forms = encode::forms(&part);
                 if patterns.len() + forms.len() > MASK_PATTERNS_MAX {
                     left_out += 1;
@@ -186,7 +205,7 @@ impl Set {
         if !patterns.is_empty() {
             patterns.push(Pattern { text: Plain::new(MARK.to_vec()), secret: MARKER });
         }
-        (Self { filter: Filter::new(&patterns), names }, left_out)
+        (Self { filter: Filter::new(&patterns), names }, left_out, unfit)
     }
 }
 

@@ -17,6 +17,8 @@ use std::{
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use crate::secrets::settings::TokenText;
+
 /// Bytes of the file. Headers have less room.
 const FILE_BYTES_MAX: u64 = 4 * 1024;
 /// Random bytes of a token that we make, as ECS makes its own.
@@ -57,7 +59,8 @@ pub enum TokenError {
 
 /// A token and its file.
 pub struct Token {
-    path: PathBuf,
+    /// Without one it never changes.
+    path: Option<PathBuf>,
     state: Mutex<State>,
 }
 
@@ -72,7 +75,10 @@ type Stamp = (u64, i64, i64, u64);
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Token({})", self.path.display())
+        match &self.path {
+            Some(path) => write!(f, "Token({})", path.display()),
+            None => f.write_str("Token(..)"),
+        }
     }
 }
 
@@ -90,7 +96,14 @@ impl Token {
         if token.is_empty() {
             return Err(TokenError::Empty { path: path.to_owned() });
         }
-        Ok(Self { path: path.to_owned(), state: Mutex::new(State { token, stamp, looked: Instant::now() }) })
+        Ok(Self { path: Some(path.to_owned()), state: Mutex::new(State { token, stamp, looked: Instant::now() }) })
+    }
+
+    /// This one, which stands in no file. `None` if it is none.
+    pub fn fixed(text: &TokenText) -> Option<Self> {
+        let token = Zeroizing::new(text.bytes().trim_ascii().to_vec());
+        let state = State { token, stamp: Stamp::default(), looked: Instant::now() };
+        (!state.token.is_empty()).then(|| Self { path: None, state: Mutex::new(state) })
     }
 
     /// True if one of these is the token.
@@ -98,14 +111,17 @@ impl Token {
         // A new state replaces the old one in one assignment per member; half of it would only be read again.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        if now.saturating_duration_since(state.looked) >= LOOK_EVERY {
-            state.look(&self.path, now);
+        if let Some(path) = &self.path
+            && now.saturating_duration_since(state.looked) >= LOOK_EVERY
+        {
+            state.look(path, now);
         }
         if state.has(offered()) {
             return true;
         }
         // Whoever offers nothing does not even make us look at the file.
-        offered().next().is_some() && state.look(&self.path, now) && state.has(offered())
+        let Some(path) = &self.path else { return false };
+        offered().next().is_some() && state.look(path, now) && state.has(offered())
     }
 }
 

@@ -96,7 +96,7 @@ impl Source for AnySource {
 }
 
 /// The region of a secret: as written, else as its ARN says, else the task's own.
-pub(super) fn region_of(id: &str, written: Option<&str>, access: &Access) -> Result<String, SourceError> {
+pub(in crate::secrets) fn region_of(id: &str, written: Option<&str>, access: &Access) -> Result<String, SourceError> {
     let mut parts = id.split(':');
     let of_arn = (parts.next() == Some("arn")).then(|| parts.nth(2)).flatten().filter(|region| !region.is_empty());
     let region = written.or(of_arn).or(access.region());
@@ -109,7 +109,7 @@ mod tests {
     use crate::{aws::Settings, tell::counters::Counters};
 
     fn access(region: Option<&str>) -> Access {
-        Access::new(&Settings { region: region.map(str::to_owned), ca_bundle: None }, &Counters::new())
+        Access::new(&Settings { region: region.map(str::to_owned), ..Settings::default() }, &Counters::new())
     }
 
     #[test]

@@ -19,7 +19,7 @@ use std::{
 use super::{
     CURRENT, Followed, Seen, Source, SourceFault, SourceFaultKind, Wanted,
     any::{SourceError, region_of},
-    store::{Operation, Said, Store},
+    store::{NAMES_MAX, Operation, Said, Store},
 };
 use crate::{
     aws::{Access, sha256_hex},
@@ -38,6 +38,7 @@ pub struct ByPath {
     /// It begins with `/` and does not end with it, unless it is the root.
     path: String,
     recursive: bool,
+    label: Option<String>,
     followed: Followed,
     store: Store,
     /// What the last look has brought.
@@ -49,13 +50,14 @@ impl ByPath {
     pub fn new(settings: &settings::Parameters, access: &Access) -> Result<Self, SourceError> {
         let region = region_of(&settings.path, settings.region.as_deref(), access)?;
         let store = Store::open(&region, settings.role_arn.as_ref(), settings.endpoint.as_deref(), access)?;
-        Ok(Self::with(&settings.path, settings.recursive, store))
+        Ok(Self { label: settings.label.clone(), ..Self::with(&settings.path, settings.recursive, store) })
     }
 
     fn with(path: &str, recursive: bool, store: Store) -> Self {
         let trimmed = path.trim_end_matches('/');
         let path = if trimmed.is_empty() { "/" } else { trimmed }.to_owned();
-        Self { path, recursive, followed: Followed::Stage(CURRENT.to_owned()), store, kept: Mutex::default() }
+        let label = None;
+        Self { path, recursive, label, followed: Followed::Stage(CURRENT.to_owned()), store, kept: Mutex::default() }
     }
 
     /// Which version is the current one: all parameters as they are.
@@ -68,9 +70,9 @@ impl ByPath {
         let mut found = BTreeMap::new();
         let mut token = None;
         for _ in 0..PARAMETER_PAGES_MAX {
-            let page = self.store.by_path(&self.path, self.recursive, token.as_deref()).await;
+            let page = self.store.by_path(&self.path, self.recursive, self.label.as_deref(), token.as_deref()).await;
             let (said, next) = page.map_err(|failure| failure.of(Operation::ByPath, &self.path))?;
-            for said in said {
+            for said in self.labelled(said).await? {
                 found.insert(self.member(&said.name)?, said);
             }
             if found.len() > PARAMETERS_BELOW_MAX {
@@ -83,6 +85,20 @@ impl ByPath {
             }
         }
         Err(Operation::ByPath.nonsense(&self.path, "its pages do not end"))
+    }
+
+    /// The versions that have the label, of parameters of which some version has it. The list does not say which version it
+    /// shows, so they are asked for by the label.
+    async fn labelled(&self, said: Vec<Said>) -> Result<Vec<Said>, SourceFault> {
+        let Some(label) = self.label.as_ref().filter(|_| !said.is_empty()) else { return Ok(said) };
+        let names: Vec<String> = said.iter().map(|said| format!("{}:{label}", said.name)).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut labelled = Vec::with_capacity(names.len());
+        for names in names.chunks(NAMES_MAX) {
+            let said = self.store.get(names).await.map_err(|failure| failure.of(Operation::Get, &self.path))?;
+            labelled.extend(said);
+        }
+        Ok(labelled)
     }
 
     /// A parameter's name as it stands behind the path.
@@ -99,7 +115,8 @@ impl ByPath {
     async fn get(&self) -> Result<Version, SourceFault> {
         let found = self.list().await?;
         if found.is_empty() {
-            let what = format!("there is no parameter below `{}`; check the path and its region", self.path);
+            let labelled = self.label.as_ref().map(|label| format!(" with the label `{label}`")).unwrap_or_default();
+            let what = format!("there is no parameter{labelled} below `{}`; check the path and its region", self.path);
             return Err(SourceFault::own(SourceFaultKind::Missing, what));
         }
         let id = version_of(&found).await;

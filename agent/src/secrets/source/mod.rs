@@ -14,6 +14,7 @@ mod store;
 
 use std::{collections::BTreeMap, future::Future};
 
+pub(in crate::secrets) use any::region_of;
 pub use any::{AnySource, SourceError};
 pub use batch::{Batches, requests};
 pub use by_path::ByPath;

@@ -69,6 +69,16 @@ struct ByPath<'a> {
     max_results: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameter_filters: Option<[Filter<'a>; 1]>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Filter<'a> {
+    key: &'a str,
+    option: &'a str,
+    values: [&'a str; 1],
 }
 
 #[derive(Deserialize)]
@@ -111,14 +121,19 @@ impl Store {
         Ok(self.call(Operation::Get, &ask).await?.parameters)
     }
 
-    /// One page of the parameters below `path`, and where the next one begins. A page may be empty and yet not be the last.
+    /// One page of the parameters below `path`, with this `label` if one is given, and where the next one begins. A page may be empty and yet not be the last.
     pub(super) async fn by_path(
         &self,
         path: &str,
         recursive: bool,
+        label: Option<&str>,
         next_token: Option<&str>,
     ) -> Result<(Vec<Said>, Option<String>), Failure> {
-        let ask = ByPath { path, recursive, with_decryption: self.decrypts, max_results: NAMES_MAX, next_token };
+        // Of those with a label only the names count here.
+        let with_decryption = self.decrypts && label.is_none();
+        let filter = |label| [Filter { key: "Label", option: "Equals", values: [label] }];
+        let parameter_filters = label.map(filter);
+        let ask = ByPath { path, recursive, with_decryption, max_results: NAMES_MAX, next_token, parameter_filters };
         let answer = self.call(Operation::ByPath, &ask).await?;
         Ok((answer.parameters, answer.next_token.filter(|token| !token.is_empty())))
     }
