@@ -141,3 +141,6 @@ pub const MASK_PARTS_MAX: usize = 4;
 pub const MASK_OLD_FOR: Duration = Duration::from_hours(24);
 /// Versions that were replaced and are looked for still.
 pub const MASK_OLD_MAX: usize = 1_024;
+/// Attributes of a span, an event or a resource that are looked at when a span becomes a segment, which take 48 bytes each. SDKs
+/// send 128 unless told otherwise.
+pub const SPAN_ATTRIBUTES_MAX: usize = 1_024;

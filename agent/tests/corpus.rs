@@ -25,6 +25,8 @@ mod secret_files;
 mod spool_segment;
 #[path = "../fuzz/checks/xray_datagram.rs"]
 mod xray_datagram;
+#[path = "../fuzz/checks/xray_segment.rs"]
+mod xray_segment;
 
 /// Checks all files of `folders`, of which there are at least `least`.
 fn replay(folders: &[&str], least: usize, check: fn(&[u8])) {
@@ -92,4 +94,14 @@ fn the_corpus_of_datagrams_is_taken_or_refused() {
 #[test]
 fn the_corpus_of_otlp_is_counted_and_cut_or_refused() {
     replay(&["fuzz/corpus/otlp_walk"], 6, otlp_walk::check);
+}
+
+#[test]
+fn the_corpus_of_spans_becomes_segments() {
+    replay(&["fuzz/corpus/xray_segment", "fuzz/corpus/otlp_walk"], 12, xray_segment::check);
+}
+
+#[test]
+fn the_corpus_of_stack_traces_is_taken_apart() {
+    replay(&["fuzz/corpus/stack_trace"], 5, xray_segment::stack_trace);
 }

@@ -18,5 +18,6 @@ pub mod header;
 pub mod job;
 pub mod out;
 pub mod proxy;
+pub mod segment;
 pub mod settings;
 pub mod udp;

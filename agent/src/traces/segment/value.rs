@@ -1,0 +1,251 @@
+//! Attributes, read in place.
+//!
+//! Promises: an attribute that is broken is passed over, and the others are read; of two with one name the last one counts, and
+//! one value of a map, as in Go.
+//! Never: reads more of them than a span may have, nor nested deeper than [`DEPTH_MAX`].
+
+use super::{json::Json, keys::Key};
+use crate::{
+    limits::SPAN_ATTRIBUTES_MAX,
+    otlp::wire::{Reader, Value},
+};
+
+/// Nesting of lists and maps that is written. OpenTelemetry's APIs make no deeper ones than two.
+const DEPTH_MAX: usize = 16;
+
+/// A value of an attribute.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Any<'a> {
+    /// Nothing.
+    Empty,
+    /// Text, or what was meant as such.
+    Text(&'a [u8]),
+    /// True or false.
+    Truth(bool),
+    /// A whole number.
+    Int(i64),
+    /// A number.
+    Double(f64),
+    /// A message whose field 1 are values.
+    List(&'a [u8]),
+    /// A message whose field 1 are names and values.
+    Map(&'a [u8]),
+    /// Bytes.
+    Bytes(&'a [u8]),
+}
+
+impl<'a> Any<'a> {
+    /// Reads an `AnyValue`.
+    pub(super) fn read(message: &'a [u8]) -> Self {
+        let mut any = Self::Empty;
+        for field in Reader::new(message).map_while(Result::ok) {
+            any = match (field.number, field.value) {
+                (1, Value::Bytes(text)) => Self::Text(text),
+                (2, Value::Varint(truth)) => Self::Truth(truth != 0),
+                (3, Value::Varint(number)) => Self::Int(number.cast_signed()),
+                (4, Value::Fixed64(bits)) => Self::Double(f64::from_bits(bits)),
+                (5, Value::Bytes(list)) => Self::List(list),
+                (6, Value::Bytes(map)) => Self::Map(map),
+                (7, Value::Bytes(bytes)) => Self::Bytes(bytes),
+                _ => any,
+            };
+        }
+        any
+    }
+
+    /// Text, or nothing.
+    pub(super) fn text(self) -> &'a [u8] {
+        if let Self::Text(text) = self { text } else { b"" }
+    }
+
+    /// A whole number, also one that was written as text.
+    pub(super) fn int(self) -> Option<i64> {
+        match self {
+            Self::Int(number) => Some(number),
+            Self::Double(number) if number.fract() == 0.0 => Some(number as i64),
+            Self::Text(text) => std::str::from_utf8(text).ok()?.parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// True for what may be an annotation.
+    pub(super) fn is_scalar(self) -> bool {
+        matches!(self, Self::Text(_) | Self::Truth(_) | Self::Int(_) | Self::Double(_))
+    }
+
+    /// The texts of a list, or the text that stands for a list of one.
+    pub(super) fn texts(self) -> impl Iterator<Item = &'a [u8]> {
+        let (list, one) = match self {
+            Self::List(list) => (list, None),
+            Self::Text(text) => (&b""[..], Some(text)),
+            _ => (&b""[..], None),
+        };
+        one.into_iter().chain(values(list).map(Any::text)).filter(|text| !text.is_empty())
+    }
+
+    /// Writes it as JSON.
+    pub(super) fn write(self, json: &mut Json<'_>, bytes_max: usize) {
+        self.write_nested(json, bytes_max, DEPTH_MAX);
+    }
+
+    fn write_nested(self, json: &mut Json<'_>, bytes_max: usize, depth: usize) {
+        match self {
+            Self::Empty => json.raw(b"null"),
+            Self::Text(text) => json.text(text),
+            Self::Truth(truth) => json.truth(truth),
+            Self::Int(number) => json.number(number),
+            Self::Double(number) => json.float(number),
+            Self::List(_) | Self::Map(_) if depth == 0 => json.raw(b"\"nested too deeply\""),
+            Self::List(list) => {
+                json.open(b'[');
+                for value in values(list) {
+                    if json.len() > bytes_max {
+                        break;
+                    }
+                    value.write_nested(json, bytes_max, depth - 1);
+                }
+                json.close(b']');
+            }
+            Self::Map(map) => {
+                json.open(b'{');
+                for (name, value) in entries(map) {
+                    if json.len() > bytes_max {
+                        break;
+                    }
+                    json.name_of("", name);
+                    value.write_nested(json, bytes_max, depth - 1);
+                }
+                json.close(b'}');
+            }
+            // As Go writes bytes.
+            Self::Bytes(bytes) => json.text(base64(&bytes[..bytes.len().min(bytes_max)]).as_bytes()),
+        }
+    }
+}
+
+/// The values of a list.
+fn values(list: &[u8]) -> impl Iterator<Item = Any<'_>> {
+    fields(list, 1).map(Any::read)
+}
+
+/// The names and values of a map.
+fn entries(map: &[u8]) -> impl Iterator<Item = (&[u8], Any<'_>)> {
+    fields(map, 1).map(entry)
+}
+
+/// The messages in the field `number`, as far as `message` can be read.
+pub(super) fn fields(message: &[u8], number: u32) -> impl Iterator<Item = &[u8]> {
+    Reader::new(message)
+        .map_while(Result::ok)
+        .filter(move |field| field.number == number)
+        .filter_map(|field| field.bytes().ok())
+}
+
+fn entry(message: &[u8]) -> (&[u8], Any<'_>) {
+    let (mut name, mut value) = (&b""[..], Any::Empty);
+    for field in Reader::new(message).map_while(Result::ok) {
+        match (field.number, field.value) {
+            (1, Value::Bytes(text)) => name = text,
+            (2, Value::Bytes(any)) => value = Any::read(any),
+            _ => {}
+        }
+    }
+    (name, value)
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let bits = three.iter().fold(0, |bits, &byte| bits << 8 | u32::from(byte)) << (8 * (3 - three.len()));
+        for digit in 0..4 {
+            let place = (bits >> (18 - 6 * digit)) as usize & 63;
+            text.push(if digit <= three.len() { char::from(DIGITS[place]) } else { '=' });
+        }
+    }
+    text
+}
+
+/// An attribute.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Attribute<'a> {
+    pub(super) name: &'a [u8],
+    pub(super) value: Any<'a>,
+    /// Which of those that have a place in a segment it is.
+    pub(super) key: Option<Key>,
+}
+
+/// The attributes of a span, an event or a resource.
+#[derive(Debug)]
+pub(super) struct Attributes<'a> {
+    all: Vec<Attribute<'a>>,
+    /// Where in `all` each key is.
+    places: [u16; Key::COUNT],
+    /// Whether there were more than are read.
+    pub(super) overflowed: bool,
+}
+
+/// No place.
+const NOWHERE: u16 = u16::MAX;
+
+impl<'a> Attributes<'a> {
+    /// Reads messages that hold a name and a value.
+    pub(super) fn read(messages: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut attributes = Self { all: Vec::new(), places: [NOWHERE; Key::COUNT], overflowed: false };
+        messages.for_each(|message| attributes.push(message));
+        attributes
+    }
+
+    pub(super) fn push(&mut self, message: &'a [u8]) {
+        let (name, value) = entry(message);
+        if value == Any::Empty || name.is_empty() {
+            return;
+        }
+        let key = Key::of(name);
+        let earlier = match key {
+            Some(key) => usize::from(self.places[key as usize]),
+            None => self.all.iter().position(|one| one.name == name).unwrap_or(usize::MAX),
+        };
+        if let Some(earlier) = self.all.get_mut(earlier) {
+            earlier.value = value;
+        } else if self.all.len() == SPAN_ATTRIBUTES_MAX {
+            self.overflowed = true;
+        } else {
+            if let Some(key) = key {
+                self.places[key as usize] = self.all.len() as u16;
+            }
+            if self.all.is_empty() {
+                // What a span of an instrumentation has.
+                self.all.reserve(24);
+            }
+            self.all.push(Attribute { name, value, key });
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Attribute<'a>> {
+        self.all.iter()
+    }
+
+    pub(super) fn get(&self, key: Key) -> Option<Any<'a>> {
+        self.all.get(usize::from(self.places[key as usize])).map(|attribute| attribute.value)
+    }
+
+    pub(super) fn has(&self, key: Key) -> bool {
+        self.places[key as usize] != NOWHERE
+    }
+
+    /// The text of `key`, or none.
+    pub(super) fn text(&self, key: Key) -> &'a [u8] {
+        self.get(key).map_or(b"", Any::text)
+    }
+
+    /// The first of `keys` that has text.
+    pub(super) fn first_text<const N: usize>(&self, keys: [Key; N]) -> &'a [u8] {
+        keys.into_iter().map(|key| self.text(key)).find(|text| !text.is_empty()).unwrap_or_default()
+    }
+
+    /// The first of `keys` that is a whole number.
+    pub(super) fn first_int<const N: usize>(&self, keys: [Key; N]) -> Option<i64> {
+        keys.into_iter().find_map(|key| self.get(key)?.int())
+    }
+}
