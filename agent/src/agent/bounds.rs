@@ -85,7 +85,9 @@ impl Bounds {
         bounds.records = config.memory.unwrap_or_else(|| derived(config.memory_hint, limit, bounds.ordinary()));
         let source = match (config.memory, limit) {
             (Some(_), _) => "`memory`".to_owned(),
-            (None, _) if config.memory_hint == Some(bounds.records) => "`Mem_Buf_Limit` of the socket".to_owned(),
+            (None, _) if config.memory_hint == Some(bounds.records) => {
+                "`Mem_Buf_Limit` of the socket, or `-m` of the X-Ray daemon".to_owned()
+            }
             (None, Some(limit)) => format!("derived from the container's {}", ByteSize(limit)),
             (None, None) => "derived; the container has no limit".to_owned(),
         };

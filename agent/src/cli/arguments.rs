@@ -15,6 +15,7 @@ Examples:
   pillion run --config pillion.yaml     run with your own configuration
   pillion -c /fluent-bit/etc/fluent-bit.conf
                                         run as Fluent Bit would; most of its flags are understood
+  pillion xray-daemon -n eu-west-1      run as the X-Ray daemon would; so does /xray in the image
 
 In a task definition: set the image of your FireLens container to pillion, and as its health check
   [\"CMD\", \"/pillion\", \"healthcheck\"]
@@ -160,6 +161,7 @@ mod tests {
           pillion run --config pillion.yaml     run with your own configuration
           pillion -c /fluent-bit/etc/fluent-bit.conf
                                                 run as Fluent Bit would; most of its flags are understood
+          pillion xray-daemon -n eu-west-1      run as the X-Ray daemon would; so does /xray in the image
 
         In a task definition: set the image of your FireLens container to pillion, and as its health check
           ["CMD", "/pillion", "healthcheck"]

@@ -4,12 +4,12 @@
 //! start and lose records because an output is of a kind that it does not have.
 //! Never: shows a secret of the configuration.
 
-use std::{fmt::Write, path::PathBuf, process::ExitCode};
+use std::{fmt::Write, process::ExitCode};
 
 use super::{CONFIG, complain, print, run};
 use crate::{
     agent::{self, Bounds},
-    config::{self, Config},
+    config::Config,
     ecs::memory,
     logs::{
         pattern::Pattern,
@@ -20,8 +20,8 @@ use crate::{
     traces::settings as traces,
 };
 
-pub(super) fn check(file: Option<PathBuf>) -> ExitCode {
-    match judged(config::load(&run::sources(file))) {
+pub(super) fn check(call: &run::Call) -> ExitCode {
+    match judged(call.load()) {
         Ok((config, warnings)) => {
             let bounds = Bounds::of(&config, memory::limit());
             if let Some(problem) = bounds.problem(&config) {
@@ -194,7 +194,7 @@ fn described_output(number: usize, output: &Output) -> String {
 mod tests {
     use super::*;
     use crate::{
-        config::{Environment, Sources},
+        config::{self, Environment, Sources},
         fluentbit::InMemory,
     };
 

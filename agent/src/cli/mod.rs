@@ -13,6 +13,7 @@ mod healthcheck;
 mod run;
 mod secrets;
 mod secrets_agent_argv;
+mod xray_argv;
 
 use std::{
     ffi::OsString,
@@ -26,6 +27,7 @@ use clap::Parser;
 
 use crate::tell;
 use arguments::{Arguments, Command};
+use run::CalledAs;
 
 /// The agent could not be started, or a health check failed.
 const FAILURE: u8 = 1;
@@ -44,6 +46,7 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
         Manner::SecretsAgent => secrets_agent(&name, &arguments),
         Manner::Ours => ours(arguments),
         Manner::FluentBit => fluent_bit(&arguments),
+        Manner::Xray { skip } => xray(&arguments[skip..]),
         // The scripts run Fluent Bit with the file that ECS mounts; so does our own default, if it is there.
         Manner::Script => {
             // Not their text: an argument may be a password.
@@ -52,6 +55,9 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     }
 }
+
+/// What the X-Ray daemon is called: in its image, in its packages, in task definitions.
+const XRAY_NAMES: [&str; 4] = ["xray", "xray-daemon", "xray_linux", "aws-xray-daemon"];
 
 /// In which of the ways that task definitions know we were called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +68,8 @@ enum Manner {
     FluentBit,
     /// `aws-workload-credentials-provider sm start`, `aws_secretsmanager_agent`, or `pillion sm start`: AWS's agent for secrets.
     SecretsAgent,
+    /// `/xray ...`, `pillion xray-daemon ...`: the X-Ray daemon's flags, behind so many words.
+    Xray { skip: usize },
     /// `/entrypoint.sh` or `/init/fluent_bit_init_entrypoint.sh`, which take no arguments.
     Script,
 }
@@ -71,12 +79,18 @@ impl Manner {
         match name.file_name().and_then(|name| name.to_str()) {
             Some("fluent-bit") => return Self::FluentBit,
             Some(name) if secrets_agent_argv::NAMES.contains(&name) => return Self::SecretsAgent,
+            Some(name) if XRAY_NAMES.contains(&name) => return Self::Xray { skip: 0 },
             Some("entrypoint.sh" | "fluent_bit_init_entrypoint.sh") => return Self::Script,
             _ => {}
         }
         // Its image ends its entry point with `sm start`; who overrides the command gives both.
         if arguments.first().is_some_and(|first| first == "sm") {
             return Self::SecretsAgent;
+        }
+        // A `command` that begins with the daemon's path comes here if somebody gave the image an entry point.
+        let first = arguments.first().map(Path::new).and_then(Path::file_name).and_then(|name| name.to_str());
+        if first.is_some_and(|first| XRAY_NAMES.contains(&first)) {
+            return Self::Xray { skip: 1 };
         }
         // A task definition that changed the image only names a file, whatever flags stand before it. Without one,
         // a flag is a slip of the hand, and nothing should start because of it.
@@ -108,7 +122,7 @@ fn ours(arguments: Vec<OsString>) -> ExitCode {
     match parsed.command {
         None => run::run(run::Call::default()),
         Some(Command::Run { config }) => run::run(run::Call { file: config, ..run::Call::default() }),
-        Some(Command::Check { config }) => check::check(config),
+        Some(Command::Check { config }) => check::check(&run::Call { file: config, ..run::Call::default() }),
         Some(Command::Secrets { once: _, config }) => secrets::once(config),
         Some(Command::Healthcheck { address }) => healthcheck::healthcheck(address),
         Some(Command::Demo { folder, rate }) => demo::demo(&folder, rate.into()),
@@ -132,7 +146,7 @@ fn fluent_bit(arguments: &[OsString]) -> ExitCode {
     match call.action {
         fluentbit_argv::Action::Help => ours(vec!["--help".into()]),
         fluentbit_argv::Action::Version => version(),
-        fluentbit_argv::Action::Check => check::check(call.file),
+        fluentbit_argv::Action::Check => check::check(&run::Call { file: call.file, ..run::Call::default() }),
         fluentbit_argv::Action::Run => {
             run::run(run::Call { file: call.file, level: call.level, ignored: call.ignored, ..run::Call::default() })
         }
@@ -144,7 +158,7 @@ fn secrets_agent(name: &Path, arguments: &[OsString]) -> ExitCode {
     let name = name.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     match secrets_agent_argv::read(name, arguments) {
         Ok(secrets_agent_argv::Action::Run(file)) => {
-            run::run(run::Call { file, is_secrets_agent: true, ..run::Call::default() })
+            run::run(run::Call { file, called_as: CalledAs::SecretsAgent, ..run::Call::default() })
         }
         Ok(secrets_agent_argv::Action::Version) => version(),
         Ok(secrets_agent_argv::Action::Help) => ours(vec!["--help".into()]),
@@ -152,6 +166,25 @@ fn secrets_agent(name: &Path, arguments: &[OsString]) -> ExitCode {
             complain(format_args!("pillion: {error}\nTry `pillion --help`.\n"));
             ExitCode::from(USAGE)
         }
+    }
+}
+
+/// Runs what the X-Ray daemon would do when called with these arguments.
+fn xray(arguments: &[OsString]) -> ExitCode {
+    let call = match xray_argv::read(arguments) {
+        Ok(call) => call,
+        Err(error) => {
+            complain(format_args!("xray: {error}\n\n{}", xray_argv::HELP));
+            return ExitCode::from(USAGE);
+        }
+    };
+    let called_as = CalledAs::XrayDaemon(call.daemon);
+    let as_daemon = run::Call { called_as, ignored: call.ignored, ..run::Call::default() };
+    match call.action {
+        xray_argv::Action::Help => print(xray_argv::HELP),
+        xray_argv::Action::Version => version(),
+        xray_argv::Action::Check => check::check(&as_daemon),
+        xray_argv::Action::Run => run::run(as_daemon),
     }
 }
 
@@ -199,6 +232,13 @@ mod tests {
             ("/app/aws-workload-credentials-provider sm start --config /etc/c.toml", Manner::SecretsAgent),
             ("/aws_secretsmanager_agent", Manner::SecretsAgent),
             ("/pillion sm start", Manner::SecretsAgent),
+            ("/xray", Manner::Xray { skip: 0 }),
+            ("/xray -t 0.0.0.0:2000 -b 0.0.0.0:2000", Manner::Xray { skip: 0 }),
+            ("/usr/bin/xray -o -n eu-west-1", Manner::Xray { skip: 0 }),
+            ("xray-daemon -c /cfg.yaml", Manner::Xray { skip: 0 }),
+            ("pillion xray-daemon -c /cfg.yaml", Manner::Xray { skip: 1 }),
+            ("/pillion /xray -o", Manner::Xray { skip: 1 }),
+            ("/pillion xrays -o", Manner::Ours),
             ("/entrypoint.sh", Manner::Script),
             ("/init/fluent_bit_init_entrypoint.sh", Manner::Script),
         ] {

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::{CONFIG, FAILURE, complain};
 use crate::{
     agent::{self, Bound, Bounds, Outcome, Spool},
-    config::{self, Config, Environment, Sources},
+    config::{self, Config, DaemonCall, Environment, Sources},
     ecs::memory,
     fluentbit::Disk,
     life::{Life, Signals},
@@ -36,8 +36,32 @@ pub(super) struct Call {
     pub(super) level: Option<&'static str>,
     /// What was given and has no effect.
     pub(super) ignored: Vec<String>,
-    /// Called as AWS's agent for secrets: nothing but its API is wanted.
-    pub(super) is_secrets_agent: bool,
+    /// Whose command line it was.
+    pub(super) called_as: CalledAs,
+}
+
+/// Whose command line we were called with, as far as the configuration depends on it.
+#[derive(Debug, Default)]
+pub(super) enum CalledAs {
+    /// Our own, or Fluent Bit's.
+    #[default]
+    Ours,
+    /// That of AWS's agent for secrets: nothing but its API is wanted.
+    SecretsAgent,
+    /// That of the X-Ray daemon, with these flags.
+    XrayDaemon(DaemonCall),
+}
+
+impl Call {
+    /// The configuration that it asks for.
+    pub(super) fn load(&self) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
+        let sources = sources(self.file.clone());
+        match &self.called_as {
+            CalledAs::Ours => config::load(&sources),
+            CalledAs::SecretsAgent => config::load_secrets_agent(&sources),
+            CalledAs::XrayDaemon(daemon) => config::load_xray_daemon(daemon, &sources),
+        }
+    }
 }
 
 /// Why the agent could not run.
@@ -50,8 +74,7 @@ pub(super) enum RunError {
 }
 
 pub(super) fn run(call: Call) -> ExitCode {
-    let load = if call.is_secrets_agent { config::load_secrets_agent } else { config::load };
-    let (config, warnings) = match load(&sources(call.file)) {
+    let (config, warnings) = match call.load() {
         Ok(loaded) => loaded,
         Err(problems) => {
             complain(listed(&problems));

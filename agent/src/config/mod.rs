@@ -25,6 +25,7 @@ mod spool;
 mod traces;
 mod typed;
 mod variables;
+mod xray_daemon;
 
 use std::{
     io,
@@ -37,6 +38,7 @@ pub use document::{Admin, Aws, Document, Format, Level, Log, Spool};
 pub use environment::Environment;
 pub use reference::{reference, schema};
 use source::Tree;
+pub use xray_daemon::DaemonCall;
 
 use crate::{
     fluentbit::{self, Files},
@@ -83,7 +85,8 @@ pub struct Config {
     pub memory: Option<ByteSize>,
     /// Where it was set; for problems.
     pub memory_place: String,
-    /// `Mem_Buf_Limit` of the FireLens socket: half of the container's memory, if ECS generated the file.
+    /// `Mem_Buf_Limit` of the FireLens socket: half of the container's memory, if ECS generated the file. Or what the X-Ray daemon was
+    /// given for its buffers.
     pub memory_hint: Option<ByteSize>,
     /// Where undelivered records go that memory does not hold.
     pub spool: Spool,
@@ -124,7 +127,7 @@ fn finished(
     mut problems: Problems,
 ) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
     variables::apply(&sources.environment, &mut loaded, &mut problems);
-    let has_logs = !loaded.is_secrets_agent && !problems.has_errors();
+    let has_logs = loaded.has_logs && !problems.has_errors();
     if loaded.document.logs.outputs.is_empty() && has_logs {
         let what = "there is no output: records are taken and counted, but go nowhere";
         problems.push(Problem::warning(&*loaded.described, what, "name one under `logs.outputs`"));
@@ -137,6 +140,22 @@ fn finished(
         return Err(problems.into_sorted());
     }
     Ok((loaded.config(&sources.environment), problems.into_sorted()))
+}
+
+/// Reads what the X-Ray daemon would, called with these flags: there are traces, and no logs unless variables say so.
+pub fn load_xray_daemon(call: &DaemonCall, sources: &Sources<'_>) -> Result<(Config, Vec<Problem>), Vec<Problem>> {
+    let mut problems = Problems::default();
+    for name in ["PILLION_CONFIG", "PILLION_CONFIG_CONTENT"] {
+        if sources.environment.get(name).is_some() {
+            let hint = "call the agent as `pillion`, and it is";
+            problems.push(Problem::warning(name, "is not read by who is called as the X-Ray daemon", hint));
+        }
+    }
+    let xray_daemon::Reading { mut tree, memory_hint } = xray_daemon::read(call, sources, &mut problems);
+    tree.put_overrides(&sources.environment, &mut problems);
+    let described = tree.name.clone();
+    let loaded = Loaded { memory_hint, has_logs: false, ..checked(tree, described, &mut problems) };
+    finished(loaded, sources, problems)
 }
 
 /// Reads what AWS's Secrets Manager Agent would, called with this file or without one. Nothing but its API runs then.
@@ -166,8 +185,8 @@ struct Loaded {
     memory_place: String,
     memory_hint: Option<ByteSize>,
     described: String,
-    /// Only the API of AWS's agent for secrets is wanted.
-    is_secrets_agent: bool,
+    /// False for who is called as a program that has nothing to do with logs.
+    has_logs: bool,
 }
 
 /// The source that counts.
@@ -229,7 +248,7 @@ fn own(mut tree: Tree, sources: &Sources<'_>, problems: &mut Problems) -> Loaded
         let spool_place = String::new();
         let memory_place = String::new();
         let document = Document::default();
-        return Loaded { document, spool_place, memory_place, memory_hint: None, described, is_secrets_agent: false };
+        return Loaded { document, spool_place, memory_place, memory_hint: None, described, has_logs: true };
     }
     tree.put_overrides(&sources.environment, problems);
     let gives_inputs = tree.root.find(&node::Path::of("logs.inputs")).is_some();
@@ -245,7 +264,7 @@ fn agent_of_aws(name: &str, text: &[u8], sources: &Sources<'_>, problems: &mut P
     let secrets_agent::Reading { mut tree, token } = secrets_agent::read(name, text, &sources.environment, problems);
     tree.put_overrides(&sources.environment, problems);
     let mut loaded = checked(tree, name.to_owned(), problems);
-    loaded.is_secrets_agent = true;
+    loaded.has_logs = false;
     if let Some(api) = &mut loaded.document.secrets.api {
         match token {
             Some(secrets_agent::Given::File(path)) => api.token_file = api.token_file.take().or(Some(path.into())),
@@ -264,7 +283,7 @@ fn checked(mut tree: Tree, described: String, problems: &mut Problems) -> Loaded
     spool::required(&document, &tree, problems);
     let spool_place = tree.place(&node::Path::of("spool.path"));
     let memory_place = tree.place(&node::Path::of("memory"));
-    Loaded { document, spool_place, memory_place, memory_hint: None, described, is_secrets_agent: false }
+    Loaded { document, spool_place, memory_place, memory_hint: None, described, has_logs: true }
 }
 
 /// Where FireLens and the fluent-logger libraries send.
@@ -300,7 +319,7 @@ fn firelens(path: &Path, sources: &Sources<'_>, problems: &mut Problems) -> Load
     document.log.level = document.log.level.or(level);
     let memory_place = tree.place(&node::Path::of("memory"));
     let memory_hint = reading.memory_hint;
-    Loaded { document, spool_place, memory_place, memory_hint, described, is_secrets_agent: false }
+    Loaded { document, spool_place, memory_place, memory_hint, described, has_logs: true }
 }
 
 impl Config {

@@ -172,7 +172,7 @@ impl Job {
         let xray::Config { region, endpoint, role_arn, .. } = config;
         match client("xray", region.as_deref(), endpoint.as_deref(), role_arn.as_deref(), means) {
             Ok(client) => {
-                Some(self.outputs.add(name, Arc::new(xray::XRay::new(client)), xray::rules(), &means.outputs))
+                Some(self.outputs.add(name, Arc::new(xray::XRay::new(client, config)), xray::rules(), &means.outputs))
             }
             Err(problem) => {
                 error!(output = &**name, problem, "output cannot work; its segments are counted as lost");

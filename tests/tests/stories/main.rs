@@ -12,6 +12,7 @@ mod acks;
 mod books;
 mod command_line;
 mod configuration;
+mod daemon;
 mod delivery;
 mod failover;
 mod faults;
