@@ -1,5 +1,5 @@
 //! Secrets and traces with the real parts: a PostgreSQL whose passwords are really rotated, moto as AWS, apps in Python and Node
-//! that ask the database all the while, boto3 beside the local API, and AWS's X-Ray SDK.
+//! that ask the database all the while, boto3 beside the local API, and AWS's X-Ray SDKs.
 //!
 //! Promises: whoever rotates waits for nobody but the service and the database; what apps say of themselves is compared with what
 //! the database refused; what was started is stopped, by its process id.
@@ -11,6 +11,7 @@ mod answers;
 mod postgres;
 mod program;
 mod rotation;
+mod sampling;
 mod service;
 mod traces;
 mod world;

@@ -29,16 +29,18 @@ pub(crate) struct Program {
 impl Program {
     /// A script of `tests/python`.
     pub(crate) fn python(script: &str, arguments: &[&str]) -> Self {
-        let mut command = Command::new(environment("PILLION_PYTHON"));
-        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(script)).args(arguments);
-        Self::start(format!("{script} {}", arguments.first().unwrap_or(&"")), command)
+        Self::start(format!("{script} {}", arguments.first().unwrap_or(&"")), command(script, arguments))
     }
 
     /// A script of `tests/node`.
     pub(crate) fn node(script: &str, arguments: &[&str]) -> Self {
-        let mut command = Command::new("node");
-        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("node").join(script)).args(arguments);
-        command.env("NODE_PATH", environment("PILLION_NODE_MODULES"));
+        Self::start(script.to_owned(), command(script, arguments))
+    }
+
+    /// A script of either, with variables.
+    pub(crate) fn beside(script: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut command = command(script, arguments);
+        command.envs(variables.iter().copied());
         Self::start(script.to_owned(), command)
     }
 
@@ -84,4 +86,18 @@ impl Drop for Program {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The call of a script, by the language that it is in.
+pub(crate) fn command(script: &str, arguments: &[&str]) -> Command {
+    let (program, folder) = match script.ends_with(".py") {
+        true => (environment("PILLION_PYTHON"), "python"),
+        false => ("node".to_owned(), "node"),
+    };
+    let mut command = Command::new(program);
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join(script)).args(arguments);
+    if folder == "node" {
+        command.env("NODE_PATH", environment("PILLION_NODE_MODULES"));
+    }
+    command
 }

@@ -1,28 +1,22 @@
-//! AWS's own X-Ray SDK sends, moto keeps, boto3 reads back.
+//! AWS's own X-Ray SDKs send, moto keeps, boto3 reads back.
 //!
 //! Promises: every segment is there, with its subsegments, also those that the SDK streams as documents of their own.
 //! Never: proves what X-Ray makes of them.
 
-use std::{
-    collections::BTreeSet,
-    path::Path,
-    process::{Command, Output},
-};
+use std::{collections::BTreeSet, process::Output};
 
 use tests::{
     agent::{Agent, Setup, free_address},
     wait::until,
 };
 
-use crate::{SOON, environment};
+use crate::{SOON, environment, program::command};
 
 /// Segments that are sent. Every tenth streams forty subsegments.
 const SEGMENTS: usize = 20;
 
-fn python(script: &str, arguments: &[&str], daemon: &str) -> Output {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(script);
-    let mut command = Command::new(environment("PILLION_PYTHON"));
-    command.arg(script).args(arguments).env("AWS_XRAY_DAEMON_ADDRESS", daemon).output().unwrap()
+fn run(script: &str, arguments: &[&str], daemon: &str) -> Output {
+    command(script, arguments).env("AWS_XRAY_DAEMON_ADDRESS", daemon).output().unwrap()
 }
 
 fn lines(output: &Output) -> Vec<serde_json::Value> {
@@ -32,7 +26,16 @@ fn lines(output: &Output) -> Vec<serde_json::Value> {
 }
 
 #[test]
-fn what_aws_s_sdk_sends_is_read_back_from_x_ray() {
+fn what_aws_s_sdk_for_python_sends_is_read_back_from_x_ray() {
+    is_read_back("send_with_xray_sdk.py");
+}
+
+#[test]
+fn what_aws_s_sdk_for_node_sends_is_read_back_from_x_ray() {
+    is_read_back("trace.cjs");
+}
+
+fn is_read_back(script: &str) {
     let (moto, daemon) = (environment("MOTO_URL"), free_address().unwrap());
     let agent = Agent::start(&Setup::yaml(format!(
         "logs: {{inputs: [{{forward: {{unix: '{{socket}}'}}}}], outputs: [{{to: discard}}]}}\n\
@@ -40,7 +43,7 @@ fn what_aws_s_sdk_sends_is_read_back_from_x_ray() {
     )));
     let agent = agent.unwrap();
     until(SOON, || agent.log(), || agent.get("/readyz").0 == 200);
-    let sent = lines(&python("send_with_xray_sdk.py", &["--segments", &SEGMENTS.to_string()], &daemon.to_string()));
+    let sent = lines(&run(script, &["--segments", &SEGMENTS.to_string()], &daemon.to_string()));
     assert_eq!(sent.len(), SEGMENTS);
     agent.wait_for_metrics(SOON, "all documents", |metrics| {
         let total = metrics.books().total();
@@ -50,7 +53,7 @@ fn what_aws_s_sdk_sends_is_read_back_from_x_ray() {
     let delivered = agent.books().total().delivered.to_string();
     let ids: Vec<&str> = sent.iter().map(|segment| segment["trace_id"].as_str().unwrap()).collect();
     let arguments = [&["--endpoint", &moto, "--at-least", &delivered][..], &ids].concat();
-    let read = lines(&python("read_traces_back.py", &arguments, ""));
+    let read = lines(&run("read_traces_back.py", &arguments, ""));
     assert_eq!(read.len().to_string(), delivered, "as many as we say");
     let of = |key: &str, document: &serde_json::Value| document[key].as_str().unwrap_or_default().to_owned();
     let whole: BTreeSet<_> = read
