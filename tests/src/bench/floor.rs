@@ -98,7 +98,7 @@ fn body_bytes(records: &[&[u8]]) -> f64 {
 }
 
 /// Repeats `work`, which says how many units it did, and gives the CPU nanoseconds of one.
-fn step(mut work: impl FnMut() -> u64) -> f64 {
+pub(super) fn step(mut work: impl FnMut() -> u64) -> f64 {
     work();
     let (begun, mut units) = (thread_cpu(), 0);
     loop {
@@ -135,7 +135,7 @@ fn read_cost() -> io::Result<f64> {
     broken.map_or(Ok(cost * record_bytes), Err)
 }
 
-fn write_cost(body: &[u8]) -> io::Result<f64> {
+pub(super) fn write_cost(body: &[u8]) -> io::Result<f64> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let mut writer = TcpStream::connect(listener.local_addr()?)?;
     let (mut reader, _) = listener.accept()?;

@@ -30,3 +30,4 @@ pub mod spool;
 pub mod table;
 pub mod trial;
 pub mod words;
+pub mod xray;

@@ -8,7 +8,7 @@ use std::{
     path::Path,
 };
 
-use tests::bench::{bare, isolation, options, outage, plan, secrets, spool};
+use tests::bench::{bare, isolation, options, outage, plan, secrets, spool, xray};
 
 fn main() -> anyhow::Result<()> {
     let bench = std::env::current_exe()?;
@@ -17,10 +17,12 @@ fn main() -> anyhow::Result<()> {
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["bare-reader", socket] => Ok(bare::read_for_ever(Path::new(socket))?),
         [] | ["--help" | "-h"] => {
-            Ok(out.write_all([options::HELP, outage::HELP, spool::HELP, secrets::HELP].concat().as_bytes())?)
+            Ok(out
+                .write_all([options::HELP, outage::HELP, spool::HELP, secrets::HELP, xray::HELP].concat().as_bytes())?)
         }
         ["outage", ..] => outage::run(&words, &bench, &mut out),
         ["secrets", ..] => secrets::run(&words, &bench, &mut out),
+        ["xray-udp", ..] => xray::run(&words, &bench, &mut out),
         ["spool", ..] => spool::run(&words, &bench, &mut out),
         ["isolation", ..] => isolation::run(&words[1..], &bench, &mut out),
         _ => plan::run(&options::Options::parse(&words)?, &bench, &mut out),
