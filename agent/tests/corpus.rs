@@ -15,6 +15,8 @@ mod inflate;
 mod json_input;
 #[path = "../fuzz/checks/masking.rs"]
 mod masking;
+#[path = "../fuzz/checks/otlp_json.rs"]
+mod otlp_json;
 #[path = "../fuzz/checks/otlp_walk.rs"]
 mod otlp_walk;
 #[path = "../fuzz/checks/secret_event.rs"]
@@ -104,4 +106,9 @@ fn the_corpus_of_spans_becomes_segments() {
 #[test]
 fn the_corpus_of_stack_traces_is_taken_apart() {
     replay(&["fuzz/corpus/stack_trace"], 5, xray_segment::stack_trace);
+}
+
+#[test]
+fn the_corpus_of_otlp_in_json_becomes_requests_or_is_refused() {
+    replay(&["fuzz/corpus/otlp_json"], 5, otlp_json::check);
 }

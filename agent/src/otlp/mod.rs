@@ -6,5 +6,7 @@
 //! Promises: whatever the bytes are, they are taken or refused with a reason; what is taken can be joined with others.
 //! Never: keeps a decoded message.
 
+pub mod json;
+mod schema;
 pub mod walk;
 pub mod wire;
