@@ -34,12 +34,16 @@ const MASK: u8 = b'*';
 /// How often each secret was masked.
 pub(super) type Tally = Vec<(u32, u64)>;
 
-/// What is to be done to the bytes of a read.
+/// What is to be done to the bytes of a read. It is kept from read to read, so that a record with a secret allocates nothing.
 #[derive(Default)]
 pub(super) struct Plan {
     fills: Vec<Range<usize>>,
-    /// The tags of messages in which something was masked, and how often which secret was.
+    /// The tags of messages in which something was masked, and how often which secret was. The last one can be empty.
     pub(super) tallies: Vec<(Range<usize>, Tally)>,
+    /// What lies within one text.
+    whole: Vec<Found>,
+    /// The secrets of one run.
+    secrets: Vec<u32>,
 }
 
 impl Plan {
@@ -50,16 +54,22 @@ impl Plan {
         }
     }
 
-    /// Messages of one tag that follow each other are counted together.
-    fn count(&mut self, bytes: &[u8], tag: Range<usize>, tally: Tally) {
-        if tally.is_empty() {
-            return;
-        }
+    /// What is counted from here on is of messages with this tag. Those of one tag that follow each other are counted together.
+    pub(super) fn begin(&mut self, bytes: &[u8], tag: Range<usize>) {
         match self.tallies.last_mut() {
-            Some((last, all)) if bytes[last.clone()] == bytes[tag.clone()] => {
-                tally.iter().for_each(|&(secret, count)| add(all, secret, count));
+            Some((last, _)) if bytes[last.clone()] == bytes[tag.clone()] => {}
+            Some((last, tally)) if tally.is_empty() => *last = tag,
+            _ => self.tallies.push((tag, Tally::new())),
+        }
+    }
+
+    fn count(&mut self) {
+        let Some((_, tally)) = self.tallies.last_mut() else { return };
+        for &secret in &self.secrets {
+            match tally.iter_mut().find(|(known, _)| *known == secret) {
+                Some((_, count)) => *count += 1,
+                None => tally.push((secret, 1)),
             }
-            _ => self.tallies.push((tag, tally)),
         }
     }
 
@@ -128,11 +138,9 @@ impl Look<'_> {
         }
         let (Entries::One(bytes) | Entries::Many(_, bytes) | Entries::Packed(bytes)) = read.entries;
         let within = at + offset_in(message, bytes);
-        let mut tally = Tally::new();
-        let walked = self.entries(read.entries, within, found, parts, plan, &mut tally);
         let tag = at + offset_in(message, read.tag);
-        plan.count(self.bytes, tag..tag + read.tag.len(), tally);
-        walked.map_err(Malformed::from)
+        plan.begin(self.bytes, tag..tag + read.tag.len());
+        self.entries(read.entries, within, found, parts, plan).map_err(Malformed::from)
     }
 
     /// Plans for entries, which begin at `at`.
@@ -143,7 +151,6 @@ impl Look<'_> {
         found: &[Found],
         parts: &mut Parts,
         plan: &mut Plan,
-        tally: &mut Tally,
     ) -> Result<(), Broken> {
         let (bytes, mut left, enclosed) = match entries {
             Entries::One(bytes) => (bytes, 1, false),
@@ -165,7 +172,7 @@ impl Look<'_> {
             let (here, after) = after.split_at(after.partition_point(|found| found.start < end));
             found = after;
             if self.is_flooded || !here.is_empty() {
-                self.record(record, start, here, parts, plan, tally)?;
+                self.record(record, start, here, parts, plan)?;
             }
         }
         Ok(())
@@ -178,7 +185,6 @@ impl Look<'_> {
         found: &[Found],
         parts: &mut Parts,
         plan: &mut Plan,
-        tally: &mut Tally,
     ) -> Result<(), Broken> {
         let mut cut = Vec::new();
         if found.iter().any(|found| found.secret == MARKER)
@@ -194,45 +200,34 @@ impl Look<'_> {
             let (_, after) = found.split_at(found.partition_point(|found| found.start < text.start));
             let (here, after) = after.split_at(after.partition_point(|found| found.start < text.end));
             found = after;
-            let mut whole: Vec<Found> =
-                here.iter().filter(|found| found.end <= text.end && found.secret != MARKER).copied().collect();
-            whole.extend(cut.iter().filter(|cut| text.start <= cut.start && cut.end <= text.end));
-            if !whole.is_empty() {
-                whole.sort_unstable();
-                self.runs(&whole, text, plan, tally);
+            plan.whole.clear();
+            plan.whole.extend(here.iter().filter(|found| found.end <= text.end && found.secret != MARKER));
+            if !cut.is_empty() {
+                plan.whole.extend(cut.iter().filter(|cut| text.start <= cut.start && cut.end <= text.end));
+                plan.whole.sort_unstable();
+            }
+            if !plan.whole.is_empty() {
+                self.runs(text, plan);
             }
         })
     }
 
-    /// Plans to mask what overlaps or touches as one.
-    fn runs(&self, found: &[Found], text: Range<usize>, plan: &mut Plan, tally: &mut Tally) {
-        let mut rest = found;
-        while let Some(first) = rest.first() {
-            let (mut end, mut count) = (first.end, 0);
-            let mut secrets: Vec<u32> = Vec::new();
-            for next in rest {
-                if next.start > end {
-                    break;
-                }
+    /// Plans to mask what overlaps or touches, of what is whole within `text`, as one.
+    fn runs(&self, text: Range<usize>, plan: &mut Plan) {
+        let mut at = 0;
+        while let Some(&Found { start, mut end, .. }) = plan.whole.get(at) {
+            plan.secrets.clear();
+            while let Some(next) = plan.whole.get(at).filter(|next| next.start <= end) {
                 end = end.max(next.end);
-                count += 1;
-                if next.secret != MARKER && !secrets.contains(&next.secret) {
-                    secrets.push(next.secret);
+                at += 1;
+                if next.secret != MARKER && !plan.secrets.contains(&next.secret) {
+                    plan.secrets.push(next.secret);
                 }
             }
-            let run = keeping_escapes(&self.bytes[text.clone()], first.start - text.start..end - text.start);
+            let run = keeping_escapes(&self.bytes[text.clone()], start - text.start..end - text.start);
             plan.fills.push(text.start + run.start..text.start + run.end);
-            secrets.iter().for_each(|&secret| add(tally, secret, 1));
-            rest = &rest[count..];
+            plan.count();
         }
-    }
-}
-
-/// Counts `more` of `secret`.
-fn add(tally: &mut Tally, secret: u32, more: u64) {
-    match tally.iter_mut().find(|(known, _)| *known == secret) {
-        Some((_, count)) => *count += more,
-        None => tally.push((secret, more)),
     }
 }
 

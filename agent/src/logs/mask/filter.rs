@@ -68,6 +68,7 @@ pub(super) struct Filter {
     bits_shift: u32,
     key: u32,
     window_keys: [u64; 2],
+    pattern_keys: [u64; 2],
     grams: Index<Gram>,
     windows: Index<Window>,
     beginnings: Index<Beginning>,
@@ -128,26 +129,27 @@ impl Filter {
     pub(super) fn new(patterns: &[Pattern]) -> Self {
         let hasher = RandomState::new();
         let mut seen = HashSet::new();
-        let mut kept: Vec<(&Pattern, u64)> = Vec::with_capacity(patterns.len());
+        let mut kept: Vec<&Pattern> = Vec::with_capacity(patterns.len());
         for pattern in patterns {
             let length = pattern.text.len();
             let hash = hasher.hash_one(&pattern.text[..]);
             if (2 * GRAM..=MASK_PATTERN_BYTES_MAX).contains(&length) && seen.insert((hash, length)) {
-                kept.push((pattern, hash));
+                kept.push(pattern);
             }
         }
-        let shortest = kept.iter().map(|(pattern, _)| pattern.text.len()).min().unwrap_or(WINDOW_MAX);
+        let shortest = kept.iter().map(|pattern| pattern.text.len()).min().unwrap_or(WINDOW_MAX);
         let room = MASK_GRAMS_MAX / kept.len().max(1) + GRAM - 1;
         let window = shortest.min(WINDOW_MAX).min(room.max(2 * GRAM));
         let random = |seed: u8| hasher.hash_one(seed);
         let mut filter = Self {
             stride: window - GRAM + 1,
             window,
-            longest: kept.iter().map(|(pattern, _)| pattern.text.len()).max().unwrap_or(0),
+            longest: kept.iter().map(|pattern| pattern.text.len()).max().unwrap_or(0),
             bits: Box::default(),
             bits_shift: 0,
             key: random(0) as u32 | 1,
             window_keys: [random(1), random(2)],
+            pattern_keys: [random(3), random(4)],
             grams: Index::default(),
             windows: Index::default(),
             beginnings: Index::default(),
@@ -269,7 +271,7 @@ impl Filter {
                     let Some(start) = start.checked_sub(window.offset as usize) else { continue };
                     let end = start + pattern.length as usize;
                     if found.len() < MASK_FOUND_MAX
-                        && text.get(start..end).is_some_and(|text| self.hasher.hash_one(text) == pattern.hash)
+                        && text.get(start..end).is_some_and(|text| self.pattern_keyed(text) == pattern.hash)
                     {
                         found.push(Found { start, end, secret: pattern.secret });
                     }
@@ -293,27 +295,23 @@ impl Filter {
     }
 
     fn window_keyed(&self, window: &[u8]) -> u32 {
-        let [first, second] = self.window_keys;
-        let mut sum = first;
-        let mut rest = window;
-        while let Some((word, after)) = rest.split_first_chunk::<8>() {
-            sum = fold(u64::from_le_bytes(*word) ^ sum, second);
-            rest = after;
-        }
-        // A window has at least 8 bytes: what is left is looked at with what was before it.
-        let last = window.last_chunk::<8>().map_or(0, |word| u64::from_le_bytes(*word));
-        (fold(last ^ sum, second) >> 16) as u32
+        (folded(window, self.window_keys) >> 16) as u32
+    }
+
+    /// A number of a whole pattern. Who reads logs does not know the keys, so he finds no two texts with the same one.
+    fn pattern_keyed(&self, text: &[u8]) -> u64 {
+        folded(text, self.pattern_keys)
     }
 
     fn step(&self, beginning: &[u8]) -> u16 {
         self.hasher.hash_one(beginning) as u16
     }
 
-    fn fill(&mut self, kept: &[(&Pattern, u64)]) {
+    fn fill(&mut self, kept: &[&Pattern]) {
         let counters = self.counted(kept);
         let (mut grams, mut windows, mut beginnings) = (Vec::new(), Vec::new(), Vec::new());
         let (mut steps, mut patterns) = (Vec::new(), Vec::with_capacity(kept.len()));
-        for (number, &(pattern, hash)) in kept.iter().enumerate() {
+        for (number, &pattern) in kept.iter().enumerate() {
             let (text, number) = (&pattern.text[..], number as u32);
             let offset = self.rarest(text, &counters);
             let window = &text[offset..offset + self.window];
@@ -323,6 +321,7 @@ impl Filter {
             }
             beginnings.push(Beginning { keyed: self.keyed(gram(text)), pattern: number });
             let (length, first) = (text.len() as u32, steps.len() as u32);
+            let hash = self.pattern_keyed(text);
             patterns.push(Known { hash, length, secret: pattern.secret, steps: first });
             steps.extend((1..=text.len() / STEP).map(|step| self.step(&text[..step * STEP])));
         }
@@ -349,9 +348,9 @@ impl Filter {
     }
 
     /// How often each gram is in all patterns, about.
-    fn counted(&self, kept: &[(&Pattern, u64)]) -> Zeroizing<Vec<u16>> {
+    fn counted(&self, kept: &[&Pattern]) -> Zeroizing<Vec<u16>> {
         let mut counters = Zeroizing::new(vec![0u16; COUNTERS]);
-        for (pattern, _) in kept {
+        for pattern in kept {
             for four in pattern.text.windows(GRAM) {
                 let counter = &mut counters[self.counter(gram(four))];
                 *counter = counter.saturating_add(1);
@@ -457,6 +456,20 @@ fn gram(bytes: &[u8]) -> u32 {
     bytes.first_chunk().map_or(0, |four| u32::from_le_bytes(*four))
 }
 
+/// A number of `bytes`, of which there are at least 8, with these keys.
+fn folded(bytes: &[u8], [first, second]: [u64; 2]) -> u64 {
+    let mut sum = first ^ bytes.len() as u64;
+    let mut rest = bytes;
+    while let Some((word, after)) = rest.split_first_chunk::<8>() {
+        sum = fold(u64::from_le_bytes(*word) ^ sum, second);
+        rest = after;
+    }
+    // What is left is looked at with what was before it.
+    let last = bytes.last_chunk::<8>().map_or(0, |word| u64::from_le_bytes(*word));
+    fold(last ^ sum, second)
+}
+
+/// The second one's lowest bit does not count: it is a key, never text.
 fn fold(one: u64, other: u64) -> u64 {
     let both = u128::from(one) * u128::from(other | 1);
     (both >> 64) as u64 ^ both as u64

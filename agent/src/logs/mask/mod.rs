@@ -31,7 +31,7 @@ use std::{
     time::Duration,
 };
 
-use prometheus::{IntCounterVec, IntGauge};
+use prometheus::{IntCounter, IntCounterVec, IntGauge};
 use tokio::time::Instant;
 use tracing::{error, warn};
 
@@ -63,6 +63,8 @@ pub enum Mask {
     Never,
 }
 
+/// Counters that a connection keeps.
+const COUNTED_MAX: usize = 16;
 /// Pairs of container and secret that are told of.
 const TOLD_MAX: usize = 1_024;
 /// Warnings about apps that print secrets, at most so often.
@@ -147,6 +149,7 @@ impl Masks {
             scanned: 0,
             plan: Plan::default(),
             parts: Parts::default(),
+            counted: Counted::new(),
         }
     }
 
@@ -157,21 +160,36 @@ impl Masks {
     }
 
     /// Counts what was masked in records of `container`, and says so the first time.
-    fn count(&self, set: &Set, tally: &Tally, container: &str) {
+    fn count(&self, set: &Set, tally: &Tally, counted: &mut Counted, container: &str) {
         for &(secret, count) in tally {
+            if let Some((_, _, counter)) = counted.iter().find(|(of, number, _)| *number == secret && of == container) {
+                counter.inc_by(count);
+                continue;
+            }
             let Some(name) = set.names.get(secret as usize) else { continue };
-            self.0.masked.with_label_values(&[container, name]).inc_by(count);
-            let mut told = lock(&self.0.told);
-            let pair = (container.to_owned(), Arc::clone(name));
-            // Made-up tags make more containers than a task can have.
-            if told.len() < TOLD_MAX
-                && !told.contains(&pair)
-                && let Some(suppressed) = PRINTED.allow(Instant::now())
-            {
-                told.insert(pair);
-                warn!(container, secret = &**name, suppressed, "an app writes a secret to its log; it is masked");
+            let counter = self.0.masked.with_label_values(&[container, name]);
+            counter.inc_by(count);
+            if self.is_told(name, container) {
+                if counted.len() >= COUNTED_MAX {
+                    counted.clear();
+                }
+                counted.push((container.to_owned(), secret, counter));
             }
         }
+    }
+
+    /// Says it, unless that was done or others were told of just now. True if it need not be said any more.
+    fn is_told(&self, name: &Arc<str>, container: &str) -> bool {
+        let mut told = lock(&self.0.told);
+        let pair = (container.to_owned(), Arc::clone(name));
+        // Made-up tags make more containers than a task can have.
+        if told.len() >= TOLD_MAX || told.contains(&pair) {
+            return true;
+        }
+        let Some(suppressed) = PRINTED.allow(Instant::now()) else { return false };
+        told.insert(pair);
+        warn!(container, secret = &**name, suppressed, "an app writes a secret to its log; it is masked");
+        true
     }
 }
 
@@ -222,7 +240,11 @@ pub struct Masker {
     scanned: usize,
     plan: Plan,
     parts: Parts,
+    counted: Counted,
 }
+
+/// Counters of container and secret that were counted lately, and are told of: to find one costs as much as to mask.
+type Counted = Vec<(String, u32, IntCounter)>;
 
 impl fmt::Debug for Masker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -249,7 +271,10 @@ impl Masker {
         look.messages(finder, bytes_max, &mut self.parts, &mut self.plan);
         self.plan.carry_out(bytes);
         for (tag, tally) in &self.plan.tallies {
-            count(&bytes[tag.clone()], Masked { masks: &self.masks, set: &self.set, tally });
+            if !tally.is_empty() {
+                let counted = &mut self.counted;
+                count(&bytes[tag.clone()], Masked { masks: &self.masks, set: &self.set, tally, counted });
+            }
         }
         self.plan.clear();
     }
@@ -285,11 +310,14 @@ impl Masker {
         found.sort_unstable();
         let is_flooded = found.len() >= MASK_FOUND_MAX;
         let look = Look { filter: &self.set.filter, bytes: entries, found: &found, is_flooded };
-        let (mut plan, mut tally) = (Plan::default(), Tally::new());
+        self.plan.begin(entries, 0..0);
         // What is broken ends the entries here and for who reads them.
-        let _ = look.entries(Entries::Packed(entries), 0, &found, &mut self.parts, &mut plan, &mut tally);
-        plan.carry_out(entries);
-        self.masks.count(&self.set, &tally, container);
+        let _ = look.entries(Entries::Packed(entries), 0, &found, &mut self.parts, &mut self.plan);
+        self.plan.carry_out(entries);
+        for (_, tally) in &self.plan.tallies {
+            self.masks.count(&self.set, tally, &mut self.counted, container);
+        }
+        self.plan.clear();
     }
 
     fn scan(&mut self, bytes: &[u8]) {
@@ -324,6 +352,8 @@ impl Masker {
     fn refresh(&mut self) {
         if self.masks.0.newest.load(Ordering::Acquire) != self.number {
             (self.number, self.set) = self.masks.current();
+            // Their numbers are those of the set.
+            self.counted.clear();
             self.forget();
         }
     }
@@ -334,12 +364,13 @@ pub struct Masked<'a> {
     masks: &'a Masks,
     set: &'a Set,
     tally: &'a Tally,
+    counted: &'a mut Counted,
 }
 
 impl Masked<'_> {
     /// Counts it for `container`.
-    pub fn count(&self, container: &str) {
-        self.masks.count(self.set, self.tally, container);
+    pub fn count(self, container: &str) {
+        self.masks.count(self.set, self.tally, self.counted, container);
     }
 }
 
