@@ -5,6 +5,8 @@
 //! entries  where each record ends, when it happened, whose receipt it is on
 //! ```
 //!
+//! What cannot be cut apart is one entry, also if it is several records: a request of OTLP is appended as it came.
+//!
 //! Because the frame around records is constant for a key, and each record's bytes are known, a part of a batch (what a
 //! service refused, one half in the hunt for a poisonous record) is cut out without encoding anything again.
 //!
@@ -36,7 +38,7 @@ pub struct Frame {
     pub tail: &'static [u8],
 }
 
-/// What is known of one record in a body. 16 bytes.
+/// What is known of one record in a body, or of several that cannot be cut apart. 16 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// When it happened, in milliseconds since 1970.
@@ -44,7 +46,22 @@ pub struct Entry {
     /// Where it ends in the body.
     pub end: u32,
     /// Which of the batch's receipts it is on.
-    pub(super) source: u32,
+    pub(super) source: u16,
+    /// Records in it beyond the first.
+    pub(super) more: u16,
+}
+
+/// Receipts that the entries of one batch can tell apart.
+pub(super) const RECEIPTS_MAX: usize = u16::MAX as usize;
+
+impl Entry {
+    /// The most records of one entry.
+    pub const RECORDS_MAX: u32 = 1 << 16;
+
+    /// Records in it.
+    pub fn records(&self) -> u32 {
+        1 + u32::from(self.more)
+    }
 }
 
 /// What a destination sends.
@@ -100,6 +117,7 @@ pub struct Open {
     pub body: Body,
     entries: Vec<Entry>,
     receipts: Vec<Receipt>,
+    records: usize,
     /// Bytes as the service counts them.
     counted: usize,
     earliest: i64,
@@ -122,6 +140,7 @@ impl Open {
             body: Body::default(),
             entries: Vec::new(),
             receipts: Vec::new(),
+            records: 0,
             counted: 0,
             earliest: i64::MAX,
             latest: i64::MIN,
@@ -141,7 +160,12 @@ impl Open {
 
     /// Records in it.
     pub fn records(&self) -> usize {
-        self.entries.len()
+        self.records
+    }
+
+    /// Accounts that its records are of.
+    pub fn receipts(&self) -> usize {
+        self.receipts.len()
     }
 
     /// Bytes as the service counts them.
@@ -198,16 +222,16 @@ impl Open {
     }
 
     /// The place of `account`'s receipt among the receipts.
-    pub fn source(&mut self, account: &Arc<Account>) -> u32 {
+    pub fn source(&mut self, account: &Arc<Account>) -> u16 {
         let place = self.receipts.iter().rposition(|receipt| receipt.is_of(account)).unwrap_or_else(|| {
             self.receipts.push(account.accept(0));
             self.receipts.len() - 1
         });
-        u32::try_from(place).expect("a batch has at most 10,000 records, and no more receipts")
+        u16::try_from(place).expect("an output has some hundred accounts, and a batch no more receipts")
     }
 
     /// Accepts `records` on the receipt at `source`. Their message may wait for an acknowledgement.
-    pub fn accept(&mut self, source: u32, records: u32, ack: Option<&Arc<Ack>>) {
+    pub fn accept(&mut self, source: u16, records: u32, ack: Option<&Arc<Ack>>) {
         let receipt = &mut self.receipts[source as usize];
         receipt.accept(records);
         if let Some(ack) = ack.filter(|_| records > 0) {
@@ -215,14 +239,16 @@ impl Open {
         }
     }
 
-    /// Keeps the record being written.
-    pub fn commit(&mut self, time: i64, counted: usize, source: u32) {
+    /// Keeps what was written, which is so many `records`.
+    pub fn commit(&mut self, time: i64, counted: usize, source: u16, records: u32) {
         let end = u32::try_from(self.body.len()).expect("a body is far below 4 GiB: its limit is a few MiB");
         self.ordered &= time >= self.latest || self.entries.is_empty();
         self.latest = self.latest.max(time);
         self.earliest = self.earliest.min(time);
         self.counted += counted;
-        self.entries.push(Entry { time, end, source });
+        self.records += records as usize;
+        let more = u16::try_from(records - 1).expect("whoever appends knows the most records of an entry");
+        self.entries.push(Entry { time, end, source, more });
     }
 
     /// True if it has no buffer, and the batch before needed a large one.
@@ -272,7 +298,7 @@ impl Open {
         let lost = self.receipts.iter_mut().map(|receipt| lose_all(receipt, reason)).sum();
         self.receipts.clear();
         self.entries.clear();
-        (self.counted, self.acks) = (0, 0);
+        (self.records, self.counted, self.acks) = (0, 0, 0);
         (self.earliest, self.latest, self.ordered) = (i64::MAX, i64::MIN, true);
         self.clear();
         lost
@@ -324,7 +350,7 @@ pub(super) fn join<K>(key: K, parts: &[(&Batch<K>, usize)], frame: &Frame) -> Ba
             Entry { end, source: entry.source + receipts_before, ..*entry }
         }));
         body.put(records);
-        receipts_before += u32::try_from(*receipts).expect("a batch has at most 10,000 records, and no more receipts");
+        receipts_before += u16::try_from(*receipts).expect("what has more receipts together is not joined");
     }
     body.put(frame.tail);
     Batch::new(key, body.into_bytes().into(), entries)
@@ -352,7 +378,7 @@ mod tests {
             open.body.put(text.as_bytes());
             let source = open.source(accounts[number % accounts.len()]);
             open.accept(source, 1, None);
-            open.commit(*time, text.len(), source);
+            open.commit(*time, text.len(), source, 1);
         }
         (open, budget)
     }

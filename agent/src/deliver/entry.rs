@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! length of head u32, crc32c of head u32, head (JSON), entries of 16 bytes, body          (little-endian)
+//! entry: time i64, end u32, source u16, records beyond the first u16
 //! ```
 //!
 //! Promises: what does not fit together is no batch; the head can be read without the rest.
@@ -41,10 +42,11 @@ pub(super) fn write_head<K>(head: &Head, batch: &Batch<K>) -> Vec<u8> {
     bytes.extend((json.len() as u32).to_le_bytes());
     bytes.extend(crc32c::crc32c(&json).to_le_bytes());
     bytes.extend(json);
-    for Entry { time, end, source } in &batch.entries {
+    for Entry { time, end, source, more } in &batch.entries {
         bytes.extend(time.to_le_bytes());
         bytes.extend(end.to_le_bytes());
         bytes.extend(source.to_le_bytes());
+        bytes.extend(more.to_le_bytes());
     }
     bytes
 }
@@ -58,13 +60,14 @@ pub(super) fn read_batch<K>(bytes: Vec<u8>, key: K) -> Option<Batch<K>> {
     let mut entries = Vec::with_capacity(head.entries as usize);
     for place in table.as_chunks::<PLACE_BYTES>().0 {
         let [time, rest] = *place.as_chunks::<8>().0 else { return None };
-        let [end, source] = *rest.as_chunks::<4>().0 else { return None };
-        let (end, source) = (u32::from_le_bytes(end), u32::from_le_bytes(source));
+        let [end, [a, b, c, d]] = *rest.as_chunks::<4>().0 else { return None };
+        let end = u32::from_le_bytes(end);
+        let (source, more) = (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]));
         if end < last || end as usize > bytes.len() - body || source as usize >= head.sources.len() {
             return None;
         }
         last = end;
-        entries.push(Entry { time: i64::from_le_bytes(time), end, source });
+        entries.push(Entry { time: i64::from_le_bytes(time), end, source, more });
     }
     Some(Batch::new(key, Bytes::from(bytes).slice(body..), entries))
 }
@@ -100,8 +103,8 @@ mod tests {
     }
 
     fn batch() -> Batch<()> {
-        let entries = [(5, 4, 0), (-6, 4, 1), (i64::MAX, 9, 0)];
-        let entries = entries.map(|(time, end, source)| Entry { time, end, source }).to_vec();
+        let entries = [(5, 4, 0, 0), (-6, 4, 1, u16::MAX), (i64::MAX, 9, 0, 511)];
+        let entries = entries.map(|(time, end, source, more)| Entry { time, end, source, more }).to_vec();
         Batch::new((), Bytes::from_static(b"[{},{\"a\"}]"), entries)
     }
 

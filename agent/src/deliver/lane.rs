@@ -57,7 +57,7 @@ pub struct Appending<'a, D: Destination> {
     lane: &'a Arc<Lane<D>>,
     open: MutexGuard<'a, Open>,
     account: &'a Arc<Account>,
-    source: u32,
+    source: u16,
     /// Records committed since the account last heard of them.
     unbooked: u32,
     /// Of the message that they are of.
@@ -214,15 +214,21 @@ impl<D: Destination> Appending<'_, D> {
     /// service counts it as `counted` bytes. If it does not fit the limits, it becomes the first of a new batch.
     #[inline]
     pub fn commit(&mut self, time: i64, counted: usize) {
+        self.commit_records(time, counted, 1);
+    }
+
+    /// The same for what cannot be cut apart and is so many `records`, 1 to [`Entry::RECORDS_MAX`](super::batch::Entry::RECORDS_MAX).
+    #[inline]
+    pub fn commit_records(&mut self, time: i64, counted: usize, records: u32) {
         let limits = &self.output.limits;
         let fits = self.open.counted() + counted <= limits.bytes
-            && self.open.records() < limits.records
+            && self.open.records() + records as usize <= limits.records
             && self.open.span_with(time) <= limits.span_milliseconds;
         if !fits && !self.open.is_empty() {
             self.begin_another();
         }
-        self.open.commit(time, counted, self.source);
-        self.unbooked += 1;
+        self.open.commit(time, counted, self.source, records);
+        self.unbooked += records;
     }
 
     /// What comes from here on is of a message that waits for `ack`, or of one that does not wait.

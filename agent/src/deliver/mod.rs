@@ -103,6 +103,13 @@ pub enum Answer {
     Delivered,
     /// All but these was taken.
     Partial(Vec<Verdict>),
+    /// All but so many records was taken. Which those are, the service does not say, and it will not take them later.
+    Short {
+        /// Records that were not taken.
+        refused: u32,
+        /// Why, for a person. Never holds a record or a secret.
+        detail: String,
+    },
     /// Nothing was taken; it may be later.
     Again {
         /// Why, for the pace and the counter.
@@ -131,7 +138,7 @@ pub enum Answer {
 /// What became of some records of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// Their places.
+    /// Their places among the entries.
     pub records: Range<usize>,
     /// What became of them.
     pub fate: Fate,

@@ -9,7 +9,7 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    batch::{Batch, Frame, carve, memory},
+    batch::{Batch, Entry, Frame, carve, memory},
     books::{Account, Lost, Receipt, Refused},
     budget::Lease,
     disk::Stored,
@@ -94,6 +94,10 @@ pub(super) fn lose_all(receipt: &mut Receipt, reason: Lost) -> u64 {
     u64::from(records)
 }
 
+fn records(entries: &[Entry]) -> usize {
+    entries.iter().map(|entry| entry.records() as usize).sum()
+}
+
 impl<K: Clone> Pending<K> {
     /// A batch that was just sealed; its first record was accepted at `since`.
     pub(super) fn sealed(
@@ -105,7 +109,7 @@ impl<K: Clone> Pending<K> {
     ) -> Self {
         Self {
             key: batch.key.clone(),
-            records: batch.entries.len(),
+            records: records(&batch.entries),
             counted: Some(counted),
             batch: Some(Arc::new(batch)),
             receipts,
@@ -241,11 +245,25 @@ impl<K: Clone> Pending<K> {
         self.records
     }
 
+    /// What can be cut apart of it. It must be in memory.
+    pub fn places(&self) -> usize {
+        self.content().entries.len()
+    }
+
     /// Books the records at `places` as refused.
     pub fn refuse(&mut self, places: impl IntoIterator<Item = usize>, reason: Refused) {
         for place in places {
-            let source = self.content().entries[place].source;
-            self.receipts[source as usize].refused(1, reason);
+            let entry = self.content().entries[place];
+            self.receipts[entry.source as usize].refused(entry.records(), reason);
+        }
+    }
+
+    /// Books so many `records` as refused, nobody knows which.
+    pub fn refuse_some(&mut self, mut records: u32, reason: Refused) {
+        for receipt in &mut self.receipts {
+            let refused = records.min(receipt.unsettled());
+            receipt.refused(refused, reason);
+            records -= refused;
         }
     }
 
@@ -258,13 +276,13 @@ impl<K: Clone> Pending<K> {
         let body = body.into_bytes();
         let mut counts = vec![0; self.receipts.len()];
         for entry in &entries {
-            counts[entry.source as usize] += 1;
+            counts[entry.source as usize] += entry.records();
         }
         let receipts = self.receipts.iter_mut().zip(counts).map(|(receipt, count)| receipt.split(count)).collect();
         let lease = self.lease.split(memory(body.capacity(), &entries));
         Self {
             key: self.key.clone(),
-            records: entries.len(),
+            records: records(&entries),
             counted: None,
             batch: Some(Arc::new(Batch::new(self.key.clone(), body.into(), entries))),
             receipts,

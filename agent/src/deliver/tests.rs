@@ -29,6 +29,7 @@ use crate::{life::Life, tell::counters::Counters};
 
 mod acks;
 mod joining;
+mod several;
 
 type Key = &'static str;
 

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::Engine;
 use crate::deliver::{
     Destination, Limits,
-    batch::{Batch, join},
+    batch::{Batch, RECEIPTS_MAX, join},
     budget::Lease,
     pending::{DiskCopy, Pending},
     queue::Listed,
@@ -23,6 +23,7 @@ use crate::deliver::{
 struct Room {
     bytes: usize,
     records: usize,
+    receipts: usize,
     /// The earliest time in it, and the latest.
     earliest: i64,
     latest: i64,
@@ -30,12 +31,22 @@ struct Room {
     is_on_disk: bool,
 }
 
+/// What a batch takes of it.
+struct Size {
+    counted: usize,
+    records: usize,
+    receipts: usize,
+    earliest: i64,
+    latest: i64,
+}
+
 impl Room {
     fn behind<K: Clone>(pending: &Pending<K>, limits: &Limits) -> Option<Self> {
         let batch = pending.batch.as_ref()?;
         Some(Self {
             bytes: limits.bytes.checked_sub(pending.counted?)?,
-            records: limits.records.checked_sub(batch.entries.len())?,
+            records: limits.records.checked_sub(pending.records())?,
+            receipts: RECEIPTS_MAX.checked_sub(pending.receipts())?,
             earliest: batch.entries.first()?.time,
             latest: batch.entries.last()?.time,
             span_milliseconds: limits.span_milliseconds,
@@ -44,15 +55,17 @@ impl Room {
     }
 
     /// Takes room for a batch, if it fits.
-    fn take(&mut self, counted: usize, records: usize, earliest: i64, latest: i64) -> bool {
-        let fits = counted <= self.bytes
-            && records <= self.records
-            && earliest >= self.latest
-            && latest.abs_diff(self.earliest) <= self.span_milliseconds;
+    fn take(&mut self, size: &Size) -> bool {
+        let fits = size.counted <= self.bytes
+            && size.records <= self.records
+            && size.receipts <= self.receipts
+            && size.earliest >= self.latest
+            && size.latest.abs_diff(self.earliest) <= self.span_milliseconds;
         if fits {
-            self.bytes -= counted;
-            self.records -= records;
-            self.latest = latest;
+            self.bytes -= size.counted;
+            self.records -= size.records;
+            self.receipts -= size.receipts;
+            self.latest = size.latest;
         }
         fits
     }
@@ -60,7 +73,9 @@ impl Room {
     fn take_sealed<K: Clone>(&mut self, next: &Pending<K>) -> bool {
         let (Some(counted), Some(batch)) = (next.counted, &next.batch) else { return false };
         let (Some(first), Some(last)) = (batch.entries.first(), batch.entries.last()) else { return false };
-        is_on_disk(next) == Some(self.is_on_disk) && self.take(counted, batch.entries.len(), first.time, last.time)
+        let (records, receipts) = (next.records(), next.receipts());
+        let size = Size { counted, records, receipts, earliest: first.time, latest: last.time };
+        is_on_disk(next) == Some(self.is_on_disk) && self.take(&size)
     }
 }
 
@@ -140,7 +155,8 @@ impl<D: Destination> Engine<D> {
         // While nobody looked, it may have been sealed because it was full; what is open now comes after that.
         let is_next = !open.is_empty() && !self.output.queue().has_sealed(key);
         let (earliest, latest) = open.times();
-        if is_next && room.take(open.counted(), open.records(), earliest, latest) {
+        let (counted, records, receipts) = (open.counted(), open.records(), open.receipts());
+        if is_next && room.take(&Size { counted, records, receipts, earliest, latest }) {
             let mut pending = self.output.seal_alone(&lane, &mut open);
             self.output.queue().number(&mut pending);
             return Some(pending);

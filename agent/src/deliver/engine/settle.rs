@@ -21,7 +21,7 @@ impl<D: Destination> Engine<D> {
         let started = flight.started;
         let label = match &answer {
             Answer::Delivered => "delivered",
-            Answer::Partial(_) => "partial",
+            Answer::Partial(_) | Answer::Short { .. } => "partial",
             Answer::Again { cause, .. } | Answer::Unprepared { cause, .. } => cause.label(),
             Answer::Divide { .. } => "divide",
         };
@@ -42,6 +42,10 @@ impl<D: Destination> Engine<D> {
                 if let Some(pending) = flight.join() {
                     self.settle_parts(pending, verdicts);
                 }
+            }
+            Answer::Short { refused, detail } => {
+                self.succeeded(started);
+                self.settle_short(flight, refused, &detail);
             }
             Answer::Again { cause, detail, after } | Answer::Unprepared { cause, detail, after } => {
                 let now = Instant::now();
@@ -72,10 +76,10 @@ impl<D: Destination> Engine<D> {
     }
 
     fn settle_parts(&mut self, mut pending: Pending<D::Key>, verdicts: Vec<Verdict>) {
-        let records = pending.records();
+        let places = pending.places();
         let mut again = Vec::new();
         for Verdict { records: range, fate } in verdicts {
-            let range = range.start.min(records)..range.end.min(records);
+            let range = range.start.min(places)..range.end.min(places);
             match fate {
                 Fate::Refused(reason) => pending.refuse(range, reason),
                 Fate::Again => again.extend(range),
@@ -91,6 +95,22 @@ impl<D: Destination> Engine<D> {
             self.keep_or_give_up(rest, now);
         }
         pending.delivered();
+    }
+
+    fn settle_short(&self, flight: Flight<D>, refused: u32, detail: &str) {
+        if let Some(suppressed) = self.warned.allow(Instant::now()) {
+            warn!(
+                output = &*self.output.name,
+                records = refused,
+                detail,
+                suppressed,
+                "output refused records of a batch"
+            );
+        }
+        if let Some(mut pending) = flight.join() {
+            pending.refuse_some(refused, Refused::Invalid);
+            pending.delivered();
+        }
     }
 
     /// Lets the pace know that a batch was not taken. Returns how long its key must rest, if only the key is concerned.
@@ -167,14 +187,14 @@ impl<D: Destination> Engine<D> {
             });
         }
         let Some(mut pending) = parts.pop() else { return };
-        let records = pending.records();
-        if records <= 1 {
-            warn!(output = &*self.output.name, detail, "a record was refused");
+        let (places, records) = (pending.places(), pending.records());
+        if places <= 1 {
+            warn!(output = &*self.output.name, detail, records, "a record was refused");
             return pending.refused(Refused::Invalid);
         }
         debug!(output = &*self.output.name, detail, records, "a batch was refused; its halves are sent alone");
         let frame = self.output.destination.frame(&pending.key);
-        let (first, second): (Vec<_>, Vec<_>) = (0..records).partition(|&place| place < records / 2);
+        let (first, second): (Vec<_>, Vec<_>) = (0..places).partition(|&place| place < places / 2);
         // Parts of one age are put before each other: the first half last.
         let halves = [second, first].map(|places| pending.cut(&places, &frame));
         let mut queue = self.output.queue();

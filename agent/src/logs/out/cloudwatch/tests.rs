@@ -65,7 +65,7 @@ fn batch(events: usize) -> Arc<Batch<Key>> {
         open.body.put(format!("{{\"timestamp\":{time},\"message\":\"{{}}\"}}").as_bytes());
         let source = open.source(&account);
         open.accept(source, 1, None);
-        open.commit(time as i64, 28, source);
+        open.commit(time as i64, 28, source, 1);
     }
     let pending = open.seal(key(), &frame, budget.share().lease(), &Arc::new(Stock::new(budget.share(), 1 << 20)));
     let batch = pending.batch.clone().expect("it is in memory");
