@@ -4,6 +4,7 @@
 //! Never: connects; the first call does.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     sync::{Mutex, PoisonError},
 };
@@ -60,15 +61,21 @@ impl Access {
         &self.http
     }
 
+    /// The HTTP client for gRPC, which speaks HTTP/2 from the first byte.
+    pub fn http2(&self) -> HttpClient {
+        self.http.http2()
+    }
+
     /// A client of `service` in `region`, at `endpoint` if one is given, as `identity`.
     pub fn client(
         &self,
-        service: &'static str,
+        service: impl Into<Cow<'static, str>>,
         region: &str,
         endpoint: Option<&str>,
         identity: &Identity,
     ) -> Result<Client, EndpointError> {
-        let endpoint = at(service, region, endpoint)?;
+        let service = service.into();
+        let endpoint = at(&service, region, endpoint)?;
         Ok(Client::new(service, endpoint, self.credentials(identity, region)?, self.http.clone()))
     }
 

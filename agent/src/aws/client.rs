@@ -4,7 +4,10 @@
 //! fetched when the old ones are refused; each leads to one immediate resend of a request that the service did not take.
 //! Never: resends a request that may have been taken.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    borrow::Cow,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use http::{
@@ -34,13 +37,14 @@ const BOUNDS: Bounds = Bounds { time: limits::REQUEST_TIMEOUT, answer_bytes: lim
 /// A client of one service, at one endpoint, as one identity.
 #[derive(Clone, Debug)]
 pub struct Client {
-    service: &'static str,
+    service: Cow<'static, str>,
     endpoint: Endpoint,
     credentials: Credentials,
     http: HttpClient,
     user_agent: HeaderValue,
     content_type: HeaderValue,
     bounds: Bounds,
+    is_aws: bool,
 }
 
 /// The answer to a call that succeeded.
@@ -48,7 +52,7 @@ pub struct Client {
 pub struct Reply {
     /// The body, at most [`limits::ANSWER_BYTES_MAX`] if nobody set another bound.
     pub body: Bytes,
-    /// What AWS's support asks for.
+    /// What AWS's support asks for. Empty if there is none ([`Client::of_anybody`]).
     pub request_id: String,
 }
 
@@ -71,15 +75,27 @@ struct Call<'a> {
 
 impl Client {
     /// A client of the service that is signed for as `service` (`logs`). It uses the clock of `credentials`.
-    pub fn new(service: &'static str, endpoint: Endpoint, credentials: Credentials, http: HttpClient) -> Self {
+    pub fn new(
+        service: impl Into<Cow<'static, str>>,
+        endpoint: Endpoint,
+        credentials: Credentials,
+        http: HttpClient,
+    ) -> Self {
+        let service = service.into();
         let user_agent = HeaderValue::from_static(concat!("pillion/", env!("CARGO_PKG_VERSION")));
         let content_type = HeaderValue::from_static("application/x-amz-json-1.1");
-        Self { service, endpoint, credentials, http, user_agent, content_type, bounds: BOUNDS }
+        Self { service, endpoint, credentials, http, user_agent, content_type, bounds: BOUNDS, is_aws: true }
     }
 
     /// Speaks JSON 1.0, as SQS does. The difference is in the errors, all of which are read.
     pub fn with_json_1_0(mut self) -> Self {
         self.content_type = HeaderValue::from_static("application/x-amz-json-1.0");
+        self
+    }
+
+    /// Takes a success for one also without a request id: what stands behind an address of the user's need not be AWS itself.
+    pub fn of_anybody(mut self) -> Self {
+        self.is_aws = false;
         self
     }
 
@@ -124,7 +140,7 @@ impl Client {
     ) -> Result<Reply, Fault> {
         let call = Call { operation, body_sha256, body, headers };
         let answer = self.exchange(&call).await.map_err(|refused| refused.fault)?;
-        reply(&answer)
+        reply(&answer, self.is_aws)
     }
 
     /// Passes on what somebody else wants of the service: the same, but the answer comes as it is, also one that refuses. A fault
@@ -159,7 +175,7 @@ impl Client {
             let held = self.credentials.get().await.map_err(|fault| before.take().unwrap_or(fault.into()))?;
             let offset = clock.offset_seconds();
             let answer = self.http.send_within(self.signed(call, &held)?, self.bounds).await.map_err(Fault::from)?;
-            let Err(fault) = reply(&answer) else { return Ok(answer) };
+            let Err(fault) = reply(&answer, self.is_aws) else { return Ok(answer) };
             let is_credentials = fault.kind == FaultKind::Credentials;
             // Another call may have set the clock while this one was on its way.
             let is_our_clock =
@@ -196,7 +212,7 @@ impl Client {
             request.headers_mut().insert(name, value.clone());
         }
         let scope =
-            Scope { service: self.service, region: self.endpoint.region(), time: self.credentials.clock().now() };
+            Scope { service: &self.service, region: self.endpoint.region(), time: self.credentials.clock().now() };
         sign(&mut request, call.body_sha256.to_owned(), &held.identity, scope).map_err(|error| unusable(&error))?;
         Ok(request)
     }
@@ -224,7 +240,7 @@ impl From<Fault> for Refused {
 }
 
 /// A success has the service's request id. Without one it comes from a proxy or a captive portal, and nothing was taken.
-fn reply(answer: &Response<Bytes>) -> Result<Reply, Fault> {
+fn reply(answer: &Response<Bytes>, is_aws: bool) -> Result<Reply, Fault> {
     if !answer.status().is_success() {
         return Err(classify(answer.status(), answer.headers(), answer.body()));
     }
@@ -233,6 +249,7 @@ fn reply(answer: &Response<Bytes>) -> Result<Reply, Fault> {
         Some(id) => {
             Ok(Reply { body: answer.body().clone(), request_id: id.chars().take(REQUEST_ID_BYTES_MAX).collect() })
         }
+        None if !is_aws => Ok(Reply { body: answer.body().clone(), request_id: String::new() }),
         None => Err(Fault::no_request_id()),
     }
 }

@@ -154,6 +154,11 @@ impl Fault {
         Self::own(Transient, "no_request_id", text)
     }
 
+    /// True if it is about who asks, not about what.
+    pub fn is_about_who(&self) -> bool {
+        matches!(self.kind, Credentials | Denied)
+    }
+
     /// True if the reason may be that our clock is wrong.
     pub(super) fn may_be_our_clock(&self) -> bool {
         CLOCK_CODES.contains(&stem(&self.code))
@@ -260,7 +265,7 @@ fn stem(code: &str) -> &str {
 
 /// `x-amz-retry-after` in milliseconds, else `Retry-After` in seconds or as a date, which is compared with the answer's
 /// own `Date`, so that our clock does not matter.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let number = |value: &HeaderValue| value.to_str().ok()?.trim().parse::<u64>().ok();
     let wait = match (headers.get("x-amz-retry-after").and_then(number), headers.get(RETRY_AFTER)) {
         (Some(milliseconds), _) => Duration::from_millis(milliseconds),

@@ -27,7 +27,7 @@ pub use client::{Client, Operation, Reply};
 pub use clock::Clock;
 pub use credentials::Credentials;
 pub use endpoint::{Endpoint, EndpointError};
-pub use error::{Fault, FaultKind};
+pub use error::{Fault, FaultKind, retry_after};
 pub use sdk_client::SdkAccess;
 pub use sign::sha256_hex;
 

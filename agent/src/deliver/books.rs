@@ -27,6 +27,8 @@ pub enum Refused {
     KeyMissing,
     /// There is nothing in it, and the service takes no empty records.
     Empty,
+    /// What the service needs for it is switched off in the account.
+    NotEnabled,
 }
 
 /// Why a record was lost.
@@ -54,8 +56,8 @@ pub enum Lost {
 
 impl Refused {
     /// All reasons, in the order of the page.
-    pub const ALL: [Self; 6] =
-        [Self::TooOld, Self::TooNew, Self::Expired, Self::Invalid, Self::KeyMissing, Self::Empty];
+    pub const ALL: [Self; 7] =
+        [Self::TooOld, Self::TooNew, Self::Expired, Self::Invalid, Self::KeyMissing, Self::Empty, Self::NotEnabled];
 
     /// The label on `/metrics`.
     pub const fn label(self) -> &'static str {
@@ -66,6 +68,7 @@ impl Refused {
             Self::Invalid => "invalid",
             Self::KeyMissing => "key_missing",
             Self::Empty => "empty",
+            Self::NotEnabled => "not_enabled",
         }
     }
 }

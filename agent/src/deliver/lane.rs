@@ -123,6 +123,15 @@ impl<D: Destination> Output<D> {
         Appending { output: self, lane, open, account, source, unbooked: 0, ack: None }
     }
 
+    /// True if about `bytes` more can be kept without giving up what waits already. Who can send again later asks before.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        // A body that grows doubles; behind one that is full comes another with room for a whole batch.
+        let room = self.limits.bytes + self.limits.bytes / 4;
+        let wanted = ((2 * bytes).max(room) + BATCH_BYTES_LEAST) as u64;
+        let mut lease = self.share.lease();
+        lease.resize(wanted) || (self.stock.clear() && lease.resize(wanted)) || self.queue().could_release()
+    }
+
     /// No more records will come: the engine may end when all are settled.
     pub fn close(&self) {
         self.queue().closed = true;

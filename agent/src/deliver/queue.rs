@@ -241,6 +241,14 @@ impl<D: Destination> Queue<D> {
         newest.max_by_key(|batch| batch.age()).is_some_and(Pending::release)
     }
 
+    /// True if a batch is in memory of which there is, or will be, a copy on disk.
+    pub(super) fn could_release(&self) -> bool {
+        let kept = |batch: &Pending<D::Key>| {
+            batch.batch.is_some() && !matches!(batch.copy, DiskCopy::None | DiskCopy::Part(_))
+        };
+        self.sealed.values().flatten().any(kept)
+    }
+
     fn oldest_in_memory(&self) -> Option<(D::Key, Age)> {
         let in_memory = |batch: &&Pending<D::Key>| batch.batch.is_some();
         // Without a spool that is the first one looked at.

@@ -1,4 +1,4 @@
-//! The HTTP client for everything that leaves the task: pooled connections, HTTP/1.1, plain or TLS.
+//! The HTTP client for everything that leaves the task: pooled connections, HTTP/1.1 (for gRPC HTTP/2), plain or TLS.
 //!
 //! Promises: a request ends within its time, whatever the other side does; an answer larger than its cap ends the
 //! connection; an error says whether the service may have seen the request; every connection that could not be made is
@@ -17,7 +17,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{Extensions, Request, Response, StatusCode};
+use http::{Extensions, HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use hyper_util::{
@@ -27,6 +27,7 @@ use hyper_util::{
     },
     rt::{TokioExecutor, TokioTimer},
 };
+use rustls::ClientConfig;
 use tokio::time::{Instant, timeout};
 
 use super::{
@@ -43,12 +44,25 @@ pub struct HttpClient(Arc<Shared>);
 
 struct Shared {
     tls: Tls,
+    speaks: Speaks,
     counters: Counters,
     resolver: Resolver,
     connect: Arc<dyn Connect>,
     connect_timeout: Duration,
     client: OnceLock<Client<Connector, Pieces>>,
 }
+
+/// The protocol of a client's connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Speaks {
+    Http1,
+    /// From the first byte; by TLS it is agreed upon.
+    Http2,
+}
+
+/// What came behind the body of an answer, among its extensions.
+#[derive(Clone, Debug)]
+pub struct Trailers(pub HeaderMap);
 
 /// The world around a client: how names are looked up, how connections are made, and how long that may take.
 pub struct Network {
@@ -172,10 +186,25 @@ impl HttpClient {
     pub fn over(network: Network, tls: &Tls, counters: &Counters) -> Self {
         Self(Arc::new(Shared {
             tls: tls.clone(),
+            speaks: Speaks::Http1,
             counters: counters.clone(),
             resolver: Resolver::new(network.resolve_timeout, network.resolve),
             connect: network.connect,
             connect_timeout: network.connect_timeout,
+            client: OnceLock::new(),
+        }))
+    }
+
+    /// A client of the same network that speaks HTTP/2, with connections of its own.
+    pub fn http2(&self) -> Self {
+        let shared = &self.0;
+        Self(Arc::new(Shared {
+            tls: shared.tls.clone(),
+            speaks: Speaks::Http2,
+            counters: shared.counters.clone(),
+            resolver: shared.resolver.clone(),
+            connect: Arc::clone(&shared.connect),
+            connect_timeout: shared.connect_timeout,
             client: OnceLock::new(),
         }))
     }
@@ -216,13 +245,24 @@ impl HttpClient {
             resolver: shared.resolver.clone(),
             connect: Arc::clone(&shared.connect),
             limit: shared.connect_timeout,
-            tls: shared.tls.client_config()?,
+            tls: match shared.speaks {
+                Speaks::Http1 => shared.tls.client_config()?,
+                Speaks::Http2 => {
+                    let mut config = ClientConfig::clone(&*shared.tls.client_config()?);
+                    config.alpn_protocols = vec![b"h2".to_vec()];
+                    Arc::new(config)
+                }
+            },
         };
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(limits::POOL_IDLE)
             .pool_max_idle_per_host(limits::POOL_CONNECTIONS_MAX)
             .http1_max_buf_size(limits::ANSWER_HEAD_BYTES_MAX)
+            .http2_only(shared.speaks == Speaks::Http2)
+            .http2_max_header_list_size(limits::ANSWER_HEAD_BYTES_MAX as u32)
+            .http2_initial_stream_window_size(limits::ANSWER_BYTES_MAX as u32)
+            .http2_initial_connection_window_size(4 * limits::ANSWER_BYTES_MAX as u32)
             .build(connector);
         Ok(shared.client.get_or_init(|| client))
     }
@@ -247,8 +287,12 @@ async fn exchange(
     })?;
     retire(connection, Instant::now());
     let (head, body) = answer.into_parts();
-    let body = collect(head.status, body, answer_bytes_max).await?;
-    Ok(Response::from_parts(head, body))
+    let (body, trailers) = collect(head.status, body, answer_bytes_max).await?;
+    let mut answer = Response::from_parts(head, body);
+    if let Some(trailers) = trailers {
+        answer.extensions_mut().insert(Trailers(trailers));
+    }
+    Ok(answer)
 }
 
 fn is_sent(connection: &CaptureConnection) -> bool {
@@ -268,7 +312,12 @@ fn retire(connection: &CaptureConnection, now: Instant) {
 }
 
 /// Reads a body to its end. A connection whose body was not read to the end is closed by hyper, not pooled.
-async fn collect(status: StatusCode, mut body: Incoming, limit: usize) -> Result<Bytes, HttpError> {
+async fn collect(
+    status: StatusCode,
+    mut body: Incoming,
+    limit: usize,
+) -> Result<(Bytes, Option<HeaderMap>), HttpError> {
+    let mut trailers = None;
     let too_large = HttpError::TooLarge { status, limit };
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large);
@@ -276,15 +325,19 @@ async fn collect(status: StatusCode, mut body: Incoming, limit: usize) -> Result
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|source| HttpError::BrokenAnswer { status, source })?;
-        let Ok(data) = frame.into_data() else {
-            continue; // Trailers: nobody asks for them.
+        let data = match frame.into_data() {
+            Ok(data) => data,
+            Err(frame) => {
+                trailers = frame.into_trailers().ok();
+                continue;
+            }
         };
         if whole.len() + data.len() > limit {
             return Err(too_large);
         }
         whole.extend_from_slice(&data);
     }
-    Ok(whole.freeze())
+    Ok((whole.freeze(), trailers))
 }
 
 #[cfg(test)]

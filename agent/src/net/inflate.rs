@@ -10,7 +10,7 @@
 
 use std::io::{self, Read};
 
-use flate2::bufread::GzDecoder;
+use flate2::bufread::{GzDecoder, ZlibDecoder};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 /// The largest zstd window that is accepted: what RFC 8878 (3.1.1.1.2) asks a decoder to support, and what the `zstd`
@@ -100,6 +100,15 @@ pub fn gunzip(mut input: &[u8], max: usize) -> Result<Vec<u8>, InflateError> {
         members += 1;
     }
     Ok(out)
+}
+
+/// Decompresses one stream of zlib (`Content-Encoding: deflate`) into at most `max` bytes.
+pub fn unzlib(mut input: &[u8], max: usize) -> Result<Vec<u8>, InflateError> {
+    let mut out = Vec::new();
+    if !input.is_empty() {
+        read_capped(&mut ZlibDecoder::new(&mut input), &mut out, max)?;
+    }
+    if input.is_empty() { Ok(out) } else { Err(InflateError::TrailingGarbage { bytes: input.len() }) }
 }
 
 /// Decompresses one or more zstd frames into at most `max` bytes. Skippable frames are skipped.

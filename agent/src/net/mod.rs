@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv6Addr};
 pub mod caller;
 pub mod connect;
 pub mod datagram;
+pub mod deflate;
 pub mod http;
 pub mod inflate;
 pub mod listen;
