@@ -42,6 +42,41 @@ pub const CONTAINER_LABELS_MAX: usize = 64;
 pub const CONNECTIONS_MAX: usize = 1_024;
 /// Bytes of an answer from a service that are read. Answers we need are under 1 KiB.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Connections to one OTLP address. A task has one or two for each process with an SDK.
+pub const OTLP_CONNECTIONS_MAX: usize = 128;
+/// Bytes that a connection of HTTP/2 may send before they are read; with all connections at once 32 MiB.
+pub const OTLP_CONNECTION_WINDOW: u32 = 256 * 1024;
+/// Bytes of the same for one request.
+pub const OTLP_STREAM_WINDOW: u32 = 128 * 1024;
+/// Requests at a time on one connection of HTTP/2. SDKs send one after another.
+pub const OTLP_STREAMS_MAX: u32 = 64;
+/// Bytes of the headers of a request. SDKs send under 1 KiB; tokens that users add have a few.
+pub const OTLP_HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Headers of a request.
+pub const OTLP_HEADERS_MAX: usize = 64;
+/// Time for the first request of a connection, head and all.
+pub const OTLP_FIRST_REQUEST: Duration = Duration::from_secs(30);
+/// Time between requests of a connection of HTTP/1.1. The longest for which a usual client keeps one is 5 min (OkHttp); whoever
+/// closes first risks a request.
+pub const OTLP_IDLE: Duration = Duration::from_secs(330);
+/// Time for the body of a request. SDKs give up after 10 s.
+pub const OTLP_BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a request waits, unread, for room.
+pub const OTLP_ROOM_WAIT: Duration = Duration::from_secs(2);
+/// How long an answer waits for what it promises (`ack`), at most.
+pub const OTLP_ACK_TIMEOUT: Duration = Duration::from_secs(60);
+/// While the agent stops: how long a connection without a request is kept. SDKs send every 5 s.
+pub const OTLP_QUIET: Duration = Duration::from_secs(6);
+/// Bytes of a compressed body that is decompressed at once; larger ones beside the data path. SDKs send 20 KiB for 512 spans.
+pub const OTLP_INLINE_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a request, unless the user sets another: about what the collector takes by HTTP (20 MiB; by gRPC 4 MiB).
+pub const OTLP_REQUEST_BYTES_MAX: usize = 16 << 20;
+/// Bytes of a request towards a backend. A collector takes 4 MiB by gRPC, AWS 5 MB; more than 1 MiB compresses no better.
+pub const OTLP_BATCH_BYTES_MAX: usize = 1 << 20;
+/// Bytes of a request that cannot be made smaller without cutting what came in one: below every backend's limit.
+pub const OTLP_PIECE_BYTES_MAX: usize = 3 << 20;
+/// Spans of a request towards a backend: what AWS takes.
+pub const OTLP_BATCH_ITEMS_MAX: usize = 10_000;
 /// Bytes of a secret. Secrets Manager takes no more.
 pub const SECRET_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of an answer with secrets that are read. A secret has at most 64 KiB and ten parameters 80 KiB, of which JSON makes six

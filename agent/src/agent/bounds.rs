@@ -9,9 +9,10 @@ use std::fmt::Write;
 use crate::{
     config::Config,
     limits::{
-        CONNECTIONS_MAX, FORWARD_BURST_BYTES, FORWARD_MESSAGE_BYTES_MAX, FORWARD_READ_BYTES, PARTIAL_BYTES_FREE,
-        PARTIAL_MESSAGES_MAX, PARTIAL_WAITING_MAX, PROXY_ANSWER_BYTES_MAX, PROXY_BODY_BYTES_MAX, PROXY_CONNECTIONS_MAX,
-        PROXY_HEAD_BYTES_MAX, PROXY_KEPT_MAX, PROXY_LARGE_BODIES_MAX, PROXY_SMALL_BODY_BYTES, PROXY_UNDER_WAY_MAX,
+        CONNECTIONS_MAX, FORWARD_BURST_BYTES, FORWARD_MESSAGE_BYTES_MAX, FORWARD_READ_BYTES, OTLP_CONNECTION_WINDOW,
+        OTLP_CONNECTIONS_MAX, PARTIAL_BYTES_FREE, PARTIAL_MESSAGES_MAX, PARTIAL_WAITING_MAX, PROXY_ANSWER_BYTES_MAX,
+        PROXY_BODY_BYTES_MAX, PROXY_CONNECTIONS_MAX, PROXY_HEAD_BYTES_MAX, PROXY_KEPT_MAX, PROXY_LARGE_BODIES_MAX,
+        PROXY_SMALL_BODY_BYTES, PROXY_UNDER_WAY_MAX,
     },
     logs::settings::Input,
     net::{datagram::DATAGRAM_BYTES_MAX, inflate::ZSTD_WINDOW_BYTES_MAX},
@@ -202,15 +203,27 @@ fn fixed(config: &Config, connections: usize) -> Vec<Row> {
         row("reads that wait for their room", PARTIAL_WAITING_MAX as u64 * read, When::AtWorst, "64 connections"),
         row("a message being opened and written", open, When::AtWorst, "one at a time"),
     ];
-    // The kernel keeps twice what is asked for, and counts it as the container's.
-    rows.extend(config.traces.inputs.iter().map(|traces::Input::Xray(xray)| {
-        let bytes = xray.receive().0.saturating_mul(2) + DATAGRAM_BYTES_MAX as u64;
-        row("segments not yet read", bytes, When::AtWorst, "`receive_bytes` in the kernel, which keeps twice that")
-    }));
-    let proxies = config.traces.inputs.iter().filter(|traces::Input::Xray(xray)| xray.tcp_address().is_some()).count();
-    if proxies > 0 {
-        let bytes = proxies as u64 * PROXY;
-        rows.push(row("what SDKs ask X-Ray", bytes, When::AtWorst, "256 connections, 16 requests, 8 answers kept"));
+    for input in &config.traces.inputs {
+        match input {
+            // The kernel keeps twice what is asked for, and counts it as the container's.
+            traces::Input::Xray(xray) => {
+                let bytes = xray.receive().0.saturating_mul(2) + DATAGRAM_BYTES_MAX as u64;
+                let source = "`receive_bytes` in the kernel, which keeps twice that";
+                rows.push(row("segments not yet read", bytes, When::AtWorst, source));
+                if xray.tcp_address().is_some() {
+                    let source = "256 connections, 16 requests, 8 answers kept";
+                    rows.push(row("what SDKs ask X-Ray", PROXY, When::AtWorst, source));
+                }
+            }
+            // On each of two ports: two bodies, what one of them becomes, and what connections may send ahead.
+            traces::Input::Otlp(otlp) => {
+                let bodies = otlp.request_bytes().0.saturating_mul(6);
+                let ahead = 2 * OTLP_CONNECTIONS_MAX as u64 * u64::from(OTLP_CONNECTION_WINDOW);
+                let source =
+                    "two ports with two bodies and an open one of `request_bytes_max` each, and 256 KiB a connection";
+                rows.push(row("requests of OTLP", bodies.saturating_add(ahead), When::AtWorst, source));
+            }
+        }
     }
     rows
 }

@@ -38,7 +38,7 @@ impl Spool {
             path: path.clone(),
             outputs: shares(config),
             when_full: config.spool.when_full,
-            at_once: config.logs.copies_at_once(),
+            at_once: config.logs.copies_at_once() || config.traces.copies_at_once(),
         };
         let outputs: Vec<Arc<str>> = wish.outputs.iter().map(|(name, _)| Arc::clone(name)).collect();
         let spool = match Spooling::open(wish) {

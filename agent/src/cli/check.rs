@@ -76,15 +76,18 @@ fn summary(config: &Config, bounds: &Bounds) -> String {
     for (number, output) in config.logs.outputs.iter().enumerate() {
         line(&mut text, "go out", &described_output(number, output));
     }
-    for traces::Input::Xray(xray) in &config.traces.inputs {
-        line(&mut text, "traces come in", &format!("as to the X-Ray daemon: UDP {}", xray.address()));
-        if let Some(address) = xray.tcp_address() {
-            let more = xray.proxy.allow.len();
-            line(&mut text, "", &format!("TCP {address}: sampling rules and targets are asked for, {more} more paths"));
-        }
+    for input in &config.traces.inputs {
+        described_traces(&mut text, input);
     }
     for output in config.traces.running() {
-        line(&mut text, "go out", &format!("{} to AWS X-Ray", output.name.as_deref().unwrap_or("segments")));
+        let (what, to) = match &output.to {
+            traces::Destination::Xray(_) => ("segments", "AWS X-Ray".to_owned()),
+            traces::Destination::Otlp(otlp) => {
+                let place = otlp.traces_endpoint.as_ref().or(otlp.endpoint.as_ref());
+                ("spans", place.map_or("AWS X-Ray's OTLP endpoint".to_owned(), |place| format!("OTLP at {place}")))
+            }
+        };
+        line(&mut text, "go out", &format!("{} to {to}", output.name.as_deref().unwrap_or(what)));
     }
     if let Some(path) = &config.spool.path {
         let must = if config.spool.required { ", without which it does not start" } else { "" };
@@ -134,6 +137,22 @@ fn described_input(input: &Input) -> String {
             format!("forward: {}{key}", places.join(" and "))
         }
         Input::Json(json) => format!("json: TCP {}, tag {}", json.tcp, json.tag),
+    }
+}
+
+fn described_traces(text: &mut String, input: &traces::Input) {
+    match input {
+        traces::Input::Xray(xray) => {
+            line(text, "traces come in", &format!("as to the X-Ray daemon: UDP {}", xray.address()));
+            if let Some(address) = xray.tcp_address() {
+                let more = xray.proxy.allow.len();
+                line(text, "", &format!("TCP {address}: sampling rules and targets are asked for, {more} more paths"));
+            }
+        }
+        traces::Input::Otlp(otlp) => {
+            let [grpc, http] = otlp.addresses();
+            line(text, "traces come in", &format!("by OTLP: gRPC {grpc}, HTTP {http}"));
+        }
     }
 }
 

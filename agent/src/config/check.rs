@@ -59,7 +59,7 @@ pub(super) fn check(document: &Document, tree: &Tree, problems: &mut Problems) {
     for ((output, path), name) in document.logs.outputs.iter().zip(check.items("logs.outputs")).zip(names) {
         check.logs_output(output, name, &path);
     }
-    traces::check(&document.traces, &mut check);
+    traces::check(&document.traces, document.spool.path.is_some(), &mut check);
 }
 
 impl Check<'_> {

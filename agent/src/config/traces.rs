@@ -3,47 +3,82 @@
 //! Promises: every problem names the line and path of the field that should change.
 //! Never: changes a setting.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     checking::{Check, Common, Protection, is_region},
     node::Path,
 };
 use crate::{
+    deliver::ack::AckLevel,
+    otlp::{
+        out::{Config, Protocol, Target, headers},
+        walk::Signal,
+    },
     traces::{
         self, proxy,
-        settings::{Destination, Input, Proxy, Traces, Xray},
+        settings::{Destination, Input, Otlp, Output, Proxy, Traces, Xray},
     },
-    units::ByteSize,
+    units::{ByteSize, Span},
 };
 
 /// The least that the kernel may keep, and the most.
 const RECEIVE_BYTES: (ByteSize, ByteSize) = (ByteSize(64 << 10), ByteSize::mebibytes(64));
+/// The least that a request must be allowed, and the most.
+const REQUEST_BYTES: (ByteSize, ByteSize) = (ByteSize(64 << 10), ByteSize::mebibytes(64));
+/// The shortest time for a request, and the longest.
+const TIMEOUT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// Paths that may be added to those that are passed on.
 const ALLOWED_MAX: usize = 32;
 
 /// Looks at the whole section.
-pub(super) fn check(section: &Traces, check: &mut Check<'_>) {
-    if section.inputs.is_empty() && !section.outputs.is_empty() {
-        let hint = "name an input, for example `- xray: {}`";
-        check.warning(&Path::of("traces.outputs"), "nothing can come in", hint);
-    }
+pub(super) fn check(section: &Traces, has_spool: bool, check: &mut Check<'_>) {
+    check_wiring(section, check);
     let mut addresses = BTreeSet::new();
     for (input, path) in section.inputs.iter().zip(check.items("traces.inputs")) {
-        let Input::Xray(xray) = input;
-        let path = path.key("xray");
-        if !addresses.insert(xray.address()) {
-            let what = format!("`{}` is listened on by another input", xray.address());
-            check.error(&path.key("udp"), what, "give each input its own");
+        match input {
+            Input::Xray(xray) => {
+                let path = path.key("xray");
+                if !addresses.insert(xray.address()) {
+                    let what = format!("`{}` is listened on by another input", xray.address());
+                    check.error(&path.key("udp"), what, "give each input its own");
+                }
+                check_xray(xray, &path, check);
+            }
+            Input::Otlp(otlp) => check_otlp(otlp, has_spool, &path.key("otlp"), check),
         }
-        check_xray(xray, &path, check);
     }
     let names = traces::job::names(&section.outputs);
     for ((output, path), name) in section.outputs.iter().zip(check.items("traces.outputs")).zip(names) {
         let (own, spool_bytes_max) = (output.name.as_deref(), output.spool_bytes_max);
         check.output(Common { name, own, spool_bytes_max }, &path);
-        let Destination::Xray(config) = &output.to;
-        check_region(config.region.as_deref(), &path.key("to").key("xray"), check);
+        match &output.to {
+            Destination::Xray(config) => check_region(config.region.as_deref(), &path.key("to").key("xray"), check),
+            Destination::Otlp(config) => check_backend(config, &path.key("to").key("otlp"), check),
+        }
+    }
+}
+
+/// Each input needs an output of its kind.
+fn check_wiring(section: &Traces, check: &mut Check<'_>) {
+    if section.inputs.is_empty() && !section.outputs.is_empty() {
+        let hint = "name an input, for example `- xray: {}` or `- otlp: {}`";
+        check.warning(&Path::of("traces.outputs"), "nothing can come in", hint);
+    }
+    let outputs = section.running();
+    let is_otlp = |output: &Output| matches!(output.to, Destination::Otlp(_));
+    for (input, path) in section.inputs.iter().zip(check.items("traces.inputs")) {
+        match input {
+            Input::Xray(_) if outputs.iter().all(is_otlp) => {
+                check.error(&path.key("xray"), "no output takes segments", "add an output `to: {xray: {}}`");
+            }
+            Input::Otlp(_) if !outputs.iter().any(is_otlp) => {
+                let hint =
+                    "add an output, for example `to: {otlp: {endpoint: 'https://..'}}` or `to: {otlp: {aws: {}}}`";
+                check.error(&path.key("otlp"), "no output takes spans", hint);
+            }
+            Input::Xray(_) | Input::Otlp(_) => {}
+        }
     }
 }
 
@@ -52,11 +87,7 @@ fn check_xray(xray: &Xray, path: &Path, check: &mut Check<'_>) {
         let what = "everybody who reaches the address can send segments in your name";
         check.warning(&path.key("udp"), what, "write `127.0.0.1:2000` where the app shares our network");
     }
-    let (least, most) = RECEIVE_BYTES;
-    if !(least..=most).contains(&xray.receive()) {
-        let what = format!("`{}` is not in range", xray.receive());
-        check.error(&path.key("receive_bytes"), what, &format!("give {least} to {most}"));
-    }
+    check_bytes(xray.receive(), RECEIVE_BYTES, &path.key("receive_bytes"), check);
     check.listener(xray.tcp_address(), &path.key("tcp"), Protection::None);
     let Proxy { region, allow, .. } = &xray.proxy;
     let path = path.key("proxy");
@@ -75,5 +106,52 @@ fn check_xray(xray: &Xray, path: &Path, check: &mut Check<'_>) {
 fn check_region(region: Option<&str>, path: &Path, check: &mut Check<'_>) {
     if region.is_some_and(|region| !is_region(region)) {
         check.error(&path.key("region"), "not a region", "write for example `eu-west-1`");
+    }
+}
+
+fn check_bytes(bytes: ByteSize, (least, most): (ByteSize, ByteSize), path: &Path, check: &mut Check<'_>) {
+    if !(least..=most).contains(&bytes) {
+        check.error(path, format!("`{bytes}` is not in range"), &format!("give {least} to {most}"));
+    }
+}
+
+fn check_otlp(otlp: &Otlp, has_spool: bool, path: &Path, check: &mut Check<'_>) {
+    for (name, address) in ["grpc", "http"].into_iter().zip(otlp.addresses()) {
+        check.listener(Some(address), &path.key(name), Protection::None);
+    }
+    check_bytes(otlp.request_bytes(), REQUEST_BYTES, &path.key("request_bytes_max"), check);
+    if otlp.ack == AckLevel::Spooled && !has_spool {
+        check.error(&path.key("ack"), "there is no spool", "set `spool.path`, or take `accepted` or `delivered`");
+    }
+}
+
+fn check_backend(config: &Config, path: &Path, check: &mut Check<'_>) {
+    let field = match (&config.traces_endpoint, &config.endpoint) {
+        (Some(_), _) => path.key("traces_endpoint"),
+        (None, Some(_)) => path.key("endpoint"),
+        (None, None) => path.clone(),
+    };
+    if let Err(error) = Target::of(config, Signal::Traces) {
+        let hint = "it is what your backend's guide has for `OTEL_EXPORTER_OTLP_ENDPOINT`";
+        check.error(&field, error.to_string(), hint);
+    }
+    if let Err(error) = headers(config) {
+        check.error(&path.key("headers"), error.to_string(), "write `name: value`");
+    }
+    if config.endpoint.is_some() && config.traces_endpoint.is_some() {
+        check.error(&field, "`endpoint` is there too", "leave one of them out");
+    }
+    if config.protocol == Protocol::Grpc && config.traces_endpoint.is_some() {
+        check.error(&field, "gRPC has a path of its own", "write `endpoint`, without a path");
+    }
+    if config.protocol == Protocol::Grpc && config.aws.is_some() {
+        check.error(&path.key("aws"), "AWS takes OTLP by HTTP only", "leave out `protocol: grpc`");
+    }
+    if let Some(aws) = &config.aws {
+        check_region(aws.region.as_deref(), &path.key("aws"), check);
+    }
+    let Span(timeout) = config.timeout;
+    if timeout < TIMEOUT.0 || timeout > TIMEOUT.1 {
+        check.error(&path.key("timeout"), format!("{timeout:?} is not in range"), "give 1s to 60s");
     }
 }

@@ -7,6 +7,7 @@
 //! The books (what became of every record) are not counters of their own: `deliver` registers a
 //! [`Collector`] that reads them when the page is asked for, so that the page always balances.
 
+mod otlp;
 mod secrets;
 mod traces;
 
@@ -19,6 +20,7 @@ use prometheus::{
 use std::sync::{Mutex, PoisonError};
 use tracing::error;
 
+pub use otlp::Otlp;
 pub use secrets::Secrets;
 pub use traces::Traces;
 
@@ -72,6 +74,9 @@ pub struct Set {
 
     /// Of the traces job.
     pub traces: Traces,
+
+    /// Of what comes by OTLP.
+    pub otlp: Otlp,
 
     /// Tasks that panicked. Each is a bug.
     pub life_panics: IntCounter,
@@ -192,6 +197,7 @@ impl Counters {
             ),
             secrets: Secrets::new(&to),
             traces: Traces::new(&to),
+            otlp: Otlp::new(&to),
             life_panics: to.counter("pillion_life_panics_total", "Tasks that panicked; each is a bug."),
             registry: to.registry,
             described: to.described,

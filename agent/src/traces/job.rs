@@ -11,34 +11,60 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::{
-    out::{Sink, xray},
+    out::{Sink, SpanSink, otlp as to_otlp, xray},
     proxy::{self, Clients, Proxy},
     settings::{self, Destination, Input, Output, Traces},
+    spans::Spans,
     udp::{self, Reader},
 };
 use crate::{
     aws::{Access, Client, Identity},
     deliver::{
-        books::Holder,
+        books::{Account, Holder},
         lane,
         outputs::{self, Outputs, ended},
     },
     ecs::Metadata,
+    life::Life,
+    limits::OTLP_CONNECTIONS_MAX,
     net::{
         datagram::Datagrams,
         listen::{BindError, Listener},
     },
-    tell::chain,
+    otlp::{
+        out::{self, Otlp},
+        serve,
+        taker::{Rules, Takers},
+    },
+    tell::{chain, counters::Counters},
 };
 
-/// The container that segments are booked on: who sent a datagram is not known.
-const SOURCE: &str = "xray";
+/// The containers that segments and spans are booked on: who sent them is not known.
+const SEGMENTS: &str = "xray";
+const SPANS: &str = "otlp";
 
 /// Sockets of the job, bound before anything else happens, or why not.
 #[derive(Debug, Default)]
 pub struct Bound {
     datagrams: Vec<Result<Datagrams, BindError>>,
     proxies: Vec<(SocketAddr, settings::Proxy, Result<Listener, BindError>)>,
+    otlp: Vec<(Result<Listener, BindError>, Rules)>,
+}
+
+/// An output while the job is put together.
+struct Made {
+    name: Arc<str>,
+    to: To,
+}
+
+/// What an output became.
+enum To {
+    Xray(Arc<lane::Output<xray::XRay>>),
+    Otlp(Arc<lane::Output<Otlp>>),
+    /// It takes segments, and cannot work.
+    NoXray,
+    /// It takes spans, and cannot work.
+    NoOtlp,
 }
 
 /// What the job needs of the rest of the agent.
@@ -54,30 +80,41 @@ pub struct Means<'a> {
 /// The running job.
 pub struct Job {
     readers: Vec<JoinHandle<()>>,
-    proxies: Vec<JoinHandle<Option<()>>>,
+    listeners: Vec<JoinHandle<Option<()>>>,
     outputs: Outputs,
     closing: CancellationToken,
 }
 
 /// Binds all sockets of `traces`. One that cannot be bound is said at the start.
 pub fn bind(traces: &Traces) -> Bound {
-    let datagrams = traces.inputs.iter().map(|Input::Xray(xray)| {
-        let receive = usize::try_from(xray.receive().0).unwrap_or(usize::MAX);
-        Datagrams::bind(xray.address(), receive)
-    });
-    let datagrams = datagrams.collect();
-    let proxies = traces.inputs.iter().filter_map(|Input::Xray(xray)| {
-        let address = xray.tcp_address()?;
-        Some((address, xray.proxy.clone(), Listener::tcp(address)))
-    });
-    Bound { datagrams, proxies: proxies.collect() }
+    let mut bound = Bound::default();
+    for input in &traces.inputs {
+        match input {
+            Input::Xray(xray) => {
+                let receive = usize::try_from(xray.receive().0).unwrap_or(usize::MAX);
+                bound.datagrams.push(Datagrams::bind(xray.address(), receive));
+                let proxy = |address| (address, xray.proxy.clone(), Listener::tcp(address));
+                bound.proxies.extend(xray.tcp_address().map(proxy));
+            }
+            Input::Otlp(otlp) => {
+                let rules = Rules {
+                    request_bytes_max: usize::try_from(otlp.request_bytes().0).unwrap_or(usize::MAX),
+                    ack: otlp.ack,
+                    connections_max: OTLP_CONNECTIONS_MAX,
+                };
+                bound.otlp.extend(otlp.addresses().map(|address| (Listener::tcp(address), rules)));
+            }
+        }
+    }
+    bound
 }
 
 impl Bound {
     /// Where the job listens, for people.
     pub fn places(&self) -> Vec<String> {
         let proxies = self.proxies.iter().flat_map(|(_, _, listener)| listener).map(Listener::place);
-        self.datagrams.iter().flatten().map(Datagrams::place).chain(proxies).collect()
+        let otlp = self.otlp.iter().flat_map(|(listener, _)| listener).map(Listener::place);
+        self.datagrams.iter().flatten().map(Datagrams::place).chain(proxies).chain(otlp).collect()
     }
 }
 
@@ -85,47 +122,30 @@ impl Job {
     /// Starts everything.
     pub fn start(traces: &Traces, bound: Bound, means: &Means<'_>) -> Self {
         let (outputs, closing) = (Outputs::default(), CancellationToken::new());
-        let mut job = Self { readers: Vec::new(), proxies: Vec::new(), outputs, closing };
+        let mut job = Self { readers: Vec::new(), listeners: Vec::new(), outputs, closing };
         let outputs = traces.running();
-        let named: Vec<_> = names(&outputs).into_iter().zip(&outputs).collect();
-        let mut destinations = Vec::new();
-        for (name, output) in &named {
-            destinations.push(job.destination(name, output, means));
-        }
-        let life = means.outputs.life;
+        let named = names(&outputs).into_iter().zip(&outputs);
+        let made: Vec<_> = named.map(|(name, output)| job.destination(name, output, means)).collect();
         for (address, settings, listener) in bound.proxies {
             match listener {
                 Ok(listener) => job.pass_on(listener, address, &with_output(settings, &outputs), means),
                 Err(error) => error!(error = %chain(&error), "sampling rules cannot be asked for there"),
             }
         }
-        for bound in bound.datagrams {
-            let datagrams = match bound {
-                Ok(datagrams) => datagrams,
-                Err(error) => {
-                    error!(error = %chain(&error), "segments are not taken there");
-                    continue;
-                }
-            };
-            let sinks = named.iter().zip(&destinations).map(|((name, _), destination)| {
-                let holder = Holder { output: Arc::clone(name), source: SOURCE.into() };
-                let account = means.outputs.ledger.books.account(&holder);
-                match destination {
-                    Some(output) => Sink::Xray(xray::Sink::new(Arc::clone(output), account)),
-                    None => Sink::Nowhere(account),
-                }
-            });
-            let (counters, closing) = (means.outputs.counters, job.closing.clone());
-            let reader = Arc::new(Reader::new(datagrams, sinks.collect(), counters, life.stopping(), closing));
-            job.readers.push(life.keep("segments", move || udp::run(Arc::clone(&reader))));
+        for datagrams in bound.datagrams {
+            match datagrams {
+                Ok(datagrams) => job.read_segments(datagrams, &made, means),
+                Err(error) => error!(error = %chain(&error), "segments are not taken there"),
+            }
         }
+        job.take_spans(bound.otlp, &made, means);
         job
     }
 
     /// Reads until nothing comes any more. What still comes after `closing` is not read.
     pub async fn inputs_ended(&mut self) {
         ended(&mut self.readers).await;
-        ended(&mut self.proxies).await;
+        ended(&mut self.listeners).await;
     }
 
     /// Stops waiting for segments.
@@ -144,6 +164,43 @@ impl Job {
         self.outputs.abandon();
     }
 
+    fn read_segments(&mut self, datagrams: Datagrams, made: &[Made], means: &Means<'_>) {
+        let account = |name| account(name, SEGMENTS, means);
+        let sinks = made.iter().filter_map(|Made { name, to }| match to {
+            To::Xray(output) => Some(Sink::Xray(xray::Sink::new(Arc::clone(output), account(name)))),
+            To::NoXray => Some(Sink::Nowhere(account(name))),
+            To::Otlp(_) | To::NoOtlp => None,
+        });
+        let (life, counters) = (means.outputs.life, means.outputs.counters);
+        let reader = Reader::new(datagrams, sinks.collect(), counters, life.stopping(), self.closing.clone());
+        let reader = Arc::new(reader);
+        self.readers.push(life.keep("segments", move || udp::run(Arc::clone(&reader))));
+    }
+
+    fn take_spans(&mut self, bound: Vec<(Result<Listener, BindError>, Rules)>, made: &[Made], means: &Means<'_>) {
+        if bound.is_empty() {
+            return;
+        }
+        let account = |name| account(name, SPANS, means);
+        let sinks = made.iter().filter_map(|Made { name, to }| match to {
+            To::Otlp(output) => Some(SpanSink::Otlp(out::Sink::new(Arc::clone(output), account(name)))),
+            To::NoOtlp => Some(SpanSink::Nowhere(account(name))),
+            To::Xray(_) | To::NoXray => None,
+        });
+        let takers = Takers { traces: Some(Arc::new(Spans::new(sinks.collect()))), ..Takers::default() };
+        for (listener, rules) in bound {
+            let (life, counters) = (means.outputs.life.clone(), means.outputs.counters.clone());
+            let (takers, closing) = (takers.clone(), self.closing.clone());
+            match listener {
+                Ok(listener) => {
+                    let serving = serve_otlp(listener, takers, rules, (life, counters), closing);
+                    self.listeners.push(means.outputs.life.spawn("otlp", serving));
+                }
+                Err(error) => error!(error = %chain(&error), "otlp is not taken there"),
+            }
+        }
+    }
+
     /// Passes on what SDKs ask through `listener`.
     fn pass_on(&mut self, listener: Listener, address: SocketAddr, settings: &settings::Proxy, means: &Means<'_>) {
         let client = |service, endpoint: &Option<String>| {
@@ -155,31 +212,54 @@ impl Job {
         };
         let proxy = Arc::new(Proxy::new(address, settings, clients, means.outputs.counters));
         let (life, closing) = (means.outputs.life.clone(), self.closing.clone());
-        self.proxies.push(means.outputs.life.spawn("xray proxy", async move {
+        self.listeners.push(means.outputs.life.spawn("xray proxy", async move {
             if let Err(error) = proxy::serve(listener, proxy, &life, closing).await {
                 error!(error = %error, "the tcp port for sdks ended; restart the agent");
             }
         }));
     }
 
-    fn destination(
-        &mut self,
-        name: &Arc<str>,
-        output: &Output,
-        means: &Means<'_>,
-    ) -> Option<Arc<lane::Output<xray::XRay>>> {
-        let Destination::Xray(config) = &output.to;
-        let xray::Config { region, endpoint, role_arn, .. } = config;
-        match client("xray", region.as_deref(), endpoint.as_deref(), role_arn.as_deref(), means) {
-            Ok(client) => {
-                Some(self.outputs.add(name, Arc::new(xray::XRay::new(client, config)), xray::rules(), &means.outputs))
+    fn destination(&mut self, name: Arc<str>, output: &Output, means: &Means<'_>) -> Made {
+        let (made, broken) = match &output.to {
+            Destination::Xray(config) => {
+                let xray::Config { region, endpoint, role_arn, .. } = config;
+                let client = client("xray", region.as_deref(), endpoint.as_deref(), role_arn.as_deref(), means);
+                let made = client.map(|client| {
+                    let destination = Arc::new(xray::XRay::new(client, config));
+                    To::Xray(self.outputs.add(&name, destination, xray::rules(), &means.outputs))
+                });
+                (made, To::NoXray)
             }
-            Err(problem) => {
-                error!(output = &**name, problem, "output cannot work; its segments are counted as lost");
-                None
+            Destination::Otlp(config) => {
+                let backend = to_otlp::backend(config, means.access, means.task);
+                let made = backend
+                    .map(|backend| To::Otlp(self.outputs.add(&name, Arc::new(backend), out::rules(), &means.outputs)));
+                (made, To::NoOtlp)
             }
-        }
+        };
+        let to = made.unwrap_or_else(|problem| {
+            error!(output = &*name, problem, "output cannot work; what goes there is counted as lost");
+            broken
+        });
+        Made { name, to }
     }
+}
+
+async fn serve_otlp(
+    listener: Listener,
+    takers: Takers,
+    rules: Rules,
+    (life, counters): (Life, Counters),
+    closing: CancellationToken,
+) {
+    let place = listener.place();
+    if let Err(error) = serve::serve(listener, takers, rules, &life, &counters, closing).await {
+        error!(place, error = %chain(&error), "otlp is not taken there");
+    }
+}
+
+fn account(name: &Arc<str>, source: &str, means: &Means<'_>) -> Arc<Account> {
+    means.outputs.ledger.books.account(&Holder { output: Arc::clone(name), source: source.into() })
 }
 
 fn client(
@@ -198,11 +278,11 @@ fn client(
 
 /// What the settings of a proxy leave open is as in the first output to X-Ray.
 fn with_output(mut settings: settings::Proxy, outputs: &[Output]) -> settings::Proxy {
-    let first = outputs.iter().map(|output| {
-        let Destination::Xray(config) = &output.to;
-        config
+    let mut to_x_ray = outputs.iter().filter_map(|output| match &output.to {
+        Destination::Xray(config) => Some(config),
+        Destination::Otlp(_) => None,
     });
-    if let Some(first) = first.into_iter().next() {
+    if let Some(first) = to_x_ray.next() {
         settings.region = settings.region.or_else(|| first.region.clone());
         settings.role_arn = settings.role_arn.or_else(|| first.role_arn.clone());
         settings.endpoint = settings.endpoint.or_else(|| first.endpoint.clone());

@@ -1,8 +1,9 @@
-//! The traces job: what SDKs send to the X-Ray daemon, in AWS X-Ray.
+//! The traces job: what SDKs send to the X-Ray daemon, in AWS X-Ray; what they send by OTLP, in any backend of OTLP.
 //!
 //! ```text
-//! UDP 2000 ─ header ─ document ─▶ out/xray: escape into the open batch ─▶ deliver ─▶ PutTraceSegments
-//! TCP 2000 ─ proxy: sign and pass on ─▶ GetSamplingRules, SamplingTargets ─▶ the same answer
+//! UDP 2000   ─ header ─ document ─▶ out/xray: escape into the open batch ─▶ deliver ─▶ PutTraceSegments
+//! TCP 2000   ─ proxy: sign and pass on ─▶ GetSamplingRules, SamplingTargets ─▶ the same answer
+//! 4317, 4318 ─ otlp ─ request ─▶ spans ─▶ out/otlp: copy into the open batch ─▶ deliver ─▶ a backend
 //! ```
 //!
 //! A document is never parsed on its way: the daemon's protocol is a header line and bytes that X-Ray judges. Cost of a segment of
@@ -20,4 +21,5 @@ pub mod out;
 pub mod proxy;
 pub mod segment;
 pub mod settings;
+pub mod spans;
 pub mod udp;

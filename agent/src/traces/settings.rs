@@ -9,7 +9,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{out::xray, proxy::Service};
-use crate::units::{ByteSize, Listen};
+use crate::{
+    deliver::ack::AckLevel,
+    limits::OTLP_REQUEST_BYTES_MAX,
+    otlp,
+    units::{ByteSize, Listen},
+};
 
 /// The traces job. Without `inputs` there is none.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -27,6 +32,23 @@ pub struct Traces {
 pub enum Input {
     /// The protocol of the X-Ray daemon.
     Xray(Xray),
+    /// OTLP, as OpenTelemetry's SDKs send it.
+    Otlp(Otlp),
+}
+
+/// Settings of an `otlp` input. Each address takes gRPC and HTTP, so that a client with the wrong port is served too.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Otlp {
+    /// Address for gRPC. Default `127.0.0.1:4317`.
+    pub grpc: Option<SocketAddr>,
+    /// Address for HTTP, protobuf or JSON. Default `127.0.0.1:4318`.
+    pub http: Option<SocketAddr>,
+    /// The largest request taken, before and after decompression, 64 KiB to 64 MiB. Default 16 MiB.
+    pub request_bytes_max: Option<ByteSize>,
+    /// What it means that a request is answered: its spans are `accepted` (default: in memory), `spooled` (on disk or
+    /// delivered; needs `spool.path`) or `delivered`. If one of them is lost, the client is told to send the request again.
+    pub ack: AckLevel,
 }
 
 /// Settings of an `xray` input.
@@ -75,6 +97,19 @@ pub struct Allowed {
     pub service: Service,
 }
 
+impl Otlp {
+    /// Where it listens.
+    pub fn addresses(&self) -> [SocketAddr; 2] {
+        let or = |address: Option<SocketAddr>, port| address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], port)));
+        [or(self.grpc, 4317), or(self.http, 4318)]
+    }
+
+    /// The largest request taken.
+    pub fn request_bytes(&self) -> ByteSize {
+        self.request_bytes_max.unwrap_or(ByteSize(OTLP_REQUEST_BYTES_MAX as u64))
+    }
+}
+
 impl Xray {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
@@ -113,6 +148,8 @@ pub struct Output {
 pub enum Destination {
     /// AWS X-Ray.
     Xray(xray::Config),
+    /// Any backend that takes OTLP.
+    Otlp(Box<otlp::out::Config>),
 }
 
 impl Destination {
@@ -120,11 +157,17 @@ impl Destination {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Xray(_) => "xray",
+            Self::Otlp(_) => "otlp",
         }
     }
 }
 
 impl Traces {
+    /// True if an input wants what comes to be copied to disk at once.
+    pub fn copies_at_once(&self) -> bool {
+        self.inputs.iter().any(|input| matches!(input, Input::Otlp(otlp) if otlp.ack == AckLevel::Spooled))
+    }
+
     /// The outputs, if anything can come in: the default one if none is named.
     pub fn running(&self) -> Vec<Output> {
         if self.inputs.is_empty() {

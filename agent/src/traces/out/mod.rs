@@ -1,18 +1,25 @@
-//! The destinations of segments, one file each.
+//! The destinations of segments and spans, one file each.
 //!
 //! Promises: adding one touches its own file, its settings' variant, the enums here, and the wiring.
 //! Never: queues, retries or counts; `deliver` does.
 
+pub mod otlp;
 pub mod xray;
 
 use std::sync::Arc;
 
-use crate::deliver::{
-    books::{Account, Lost},
-    lane::Appending,
+use tracing::error;
+
+use crate::{
+    deliver::{
+        ack::Ack,
+        books::{Account, Lost},
+        lane::Appending,
+    },
+    otlp::out::Sink as OtlpSink,
 };
 
-/// An output of any kind.
+/// An output that takes segments.
 pub enum Sink {
     /// AWS X-Ray.
     Xray(xray::Sink),
@@ -32,6 +39,42 @@ pub enum Appender<'a> {
 pub struct Counting<'a> {
     account: &'a Arc<Account>,
     documents: u32,
+}
+
+/// An output that takes spans.
+pub enum SpanSink {
+    /// A backend of OTLP.
+    Otlp(OtlpSink),
+    /// One that cannot work here: what goes there is lost, and counted.
+    Nowhere(Arc<Account>),
+}
+
+impl SpanSink {
+    /// True if `bytes` more cost nobody else's.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        match self {
+            Self::Otlp(sink) => sink.has_room(bytes),
+            Self::Nowhere(_) => true,
+        }
+    }
+
+    /// Appends a request of so many `spans`, of which `ack` hears.
+    pub fn append(&self, request: &[u8], spans: usize, ack: Option<&Arc<Ack>>) {
+        match self {
+            Self::Otlp(sink) => {
+                let mut appending = sink.appending();
+                appending.of_message(ack);
+                if let Err(error) = sink.append(&mut appending, request, spans) {
+                    // It was counted, so it can be cut, unless one of the two is wrong.
+                    error!(error = %error, "a request could not be cut; this is a bug in pillion");
+                }
+            }
+            Self::Nowhere(account) => {
+                let spans = u32::try_from(spans).unwrap_or(u32::MAX);
+                account.accept(spans).lost(spans, Lost::OutputUnusable);
+            }
+        }
+    }
 }
 
 impl Sink {

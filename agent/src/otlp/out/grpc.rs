@@ -1,0 +1,68 @@
+//! A call of gRPC to a backend: one message there, one status back.
+//!
+//! Promises: a call without a status is no success.
+//! Never: streams.
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version,
+    header::{CONTENT_TYPE, TE, USER_AGENT},
+};
+
+use super::{AGENT, Compression, Otlp, Target, meaning};
+use crate::{
+    aws::Fault,
+    deliver::{Answer, Cause},
+    net::http::{HttpClient, Trailers},
+};
+
+/// Bytes before a message: whether it is compressed, and its length.
+const HEAD: usize = 5;
+
+impl Otlp {
+    pub(super) async fn call(&self, client: &HttpClient, target: &Target, headers: &HeaderMap, body: &Bytes) -> Answer {
+        let Some(frame) = self.framed(body).await else {
+            return Answer::Divide { detail: "the request is larger than a message of grpc".to_owned() };
+        };
+        let mut request = Request::new(frame);
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = target.uri().clone();
+        *request.version_mut() = Version::HTTP_2;
+        let all = request.headers_mut();
+        *all = headers.clone();
+        all.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        all.insert(TE, HeaderValue::from_static("trailers"));
+        all.insert(USER_AGENT, AGENT);
+        if self.compression == Compression::Gzip {
+            all.insert("grpc-encoding", HeaderValue::from_static("gzip"));
+        }
+        match client.send_within(request, self.bounds).await {
+            Ok(answer) => of_answer(&answer),
+            Err(error) => Answer::from(Fault::from(error)),
+        }
+    }
+
+    async fn framed(&self, body: &Bytes) -> Option<Bytes> {
+        let mut frame = match self.compression {
+            Compression::Gzip => crate::net::deflate::gzip_behind(&[1, 0, 0, 0, 0], body).await,
+            Compression::None => [&[0; HEAD], &body[..]].concat(),
+        };
+        let length = u32::try_from(frame.len() - HEAD).ok()?;
+        frame[1..HEAD].copy_from_slice(&length.to_be_bytes());
+        Some(frame.into())
+    }
+}
+
+fn of_answer(answer: &Response<Bytes>) -> Answer {
+    let trailers = answer.extensions().get::<Trailers>().map(|Trailers(trailers)| trailers);
+    let has_status = |headers: &&HeaderMap| headers.contains_key("grpc-status");
+    let said = trailers.into_iter().chain([answer.headers()]).find(has_status);
+    let code = said.and_then(|headers| headers["grpc-status"].to_str().ok()?.parse().ok());
+    match (said, code) {
+        (Some(_), Some(0)) => meaning::of_success(answer.body().get(HEAD..).unwrap_or_default()),
+        (Some(headers), Some(code)) => meaning::of_grpc(code, headers),
+        // Somebody between us and the backend, or one that broke off.
+        _ if answer.status() != StatusCode::OK => meaning::of_http(answer),
+        _ => Answer::Again { cause: Cause::Ambiguous, detail: "the answer has no grpc-status".to_owned(), after: None },
+    }
+}
