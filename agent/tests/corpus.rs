@@ -99,11 +99,6 @@ fn the_corpus_of_otlp_is_counted_and_cut_or_refused() {
 }
 
 #[test]
-fn the_corpus_of_otlp_s_json_becomes_requests_or_is_refused() {
-    replay(&["fuzz/corpus/otlp_json"], 3, otlp_json::check);
-}
-
-#[test]
 fn the_corpus_of_spans_becomes_segments() {
     replay(&["fuzz/corpus/xray_segment", "fuzz/corpus/otlp_walk"], 12, xray_segment::check);
 }

@@ -19,5 +19,6 @@ pub mod http;
 pub mod leaks;
 pub mod metrics;
 pub mod network;
+pub mod otlp;
 pub mod tidy;
 pub mod wait;

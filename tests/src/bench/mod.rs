@@ -18,6 +18,7 @@ pub mod clock;
 pub mod floor;
 pub mod isolation;
 pub mod options;
+pub mod otlp;
 pub mod outage;
 pub mod plan;
 pub mod process;

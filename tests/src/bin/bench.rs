@@ -8,7 +8,7 @@ use std::{
     path::Path,
 };
 
-use tests::bench::{bare, isolation, options, outage, plan, secrets, spool, xray};
+use tests::bench::{bare, isolation, options, otlp, outage, plan, secrets, spool, xray};
 
 fn main() -> anyhow::Result<()> {
     let bench = std::env::current_exe()?;
@@ -16,13 +16,13 @@ fn main() -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["bare-reader", socket] => Ok(bare::read_for_ever(Path::new(socket))?),
-        [] | ["--help" | "-h"] => {
-            Ok(out
-                .write_all([options::HELP, outage::HELP, spool::HELP, secrets::HELP, xray::HELP].concat().as_bytes())?)
-        }
+        [] | ["--help" | "-h"] => Ok(out.write_all(
+            [options::HELP, outage::HELP, spool::HELP, secrets::HELP, xray::HELP, otlp::HELP].concat().as_bytes(),
+        )?),
         ["outage", ..] => outage::run(&words, &bench, &mut out),
         ["secrets", ..] => secrets::run(&words, &bench, &mut out),
         ["xray-udp", ..] => xray::run(&words, &bench, &mut out),
+        ["otlp-otlp", ..] => otlp::run(&words, &bench, &mut out),
         ["spool", ..] => spool::run(&words, &bench, &mut out),
         ["isolation", ..] => isolation::run(&words[1..], &bench, &mut out),
         _ => plan::run(&options::Options::parse(&words)?, &bench, &mut out),

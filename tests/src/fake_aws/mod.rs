@@ -45,7 +45,7 @@ pub use signature::Credentials;
 pub use task::TASK_ARN;
 pub use xray::SAMPLING_RULES;
 
-use crate::wait;
+use crate::{otlp::Span, wait};
 
 /// The access key that is valid from the start, for `AWS_ACCESS_KEY_ID`. It has no token.
 pub const ACCESS_KEY: &str = "AKIDEXAMPLE";
@@ -335,6 +335,18 @@ impl FakeAws {
         let state = self.state();
         let mine = state.segments.sampling.iter().filter(|(asked, _)| *asked == operation);
         mine.map(|(_, body)| body.clone()).collect()
+    }
+
+    /// Turns Transaction Search on: spans are taken by OTLP.
+    pub fn take_spans(&self) {
+        self.state().segments.takes_spans = true;
+    }
+
+    /// The spans that were taken by OTLP, in the order of their ids.
+    pub fn spans(&self) -> Vec<Span> {
+        let mut spans = self.state().segments.spans.clone();
+        spans.sort();
+        spans
     }
 
     /// How many requests of this kind have been read.

@@ -43,6 +43,10 @@ pub enum Operation {
     ListInstrumentationConfigurations,
     /// The Security Token Service.
     AssumeRole,
+    /// X-Ray: spans by OTLP.
+    PutSpans,
+    /// X-Ray: whether Transaction Search is on.
+    GetTraceSegmentDestination,
     /// The ECS agent's credentials endpoint.
     Credentials,
     /// The ECS task metadata endpoint.
@@ -75,6 +79,8 @@ impl Operation {
             "/SamplingTargets" => Self::GetSamplingTargets,
             "/SamplingStatisticSummaries" => Self::GetSamplingStatisticSummaries,
             "/list-instrumentation-configurations" => Self::ListInstrumentationConfigurations,
+            "/v1/traces" => Self::PutSpans,
+            "/GetTraceSegmentDestination" => Self::GetTraceSegmentDestination,
             _ => return None,
         })
     }
@@ -85,6 +91,8 @@ impl Operation {
             Self::DescribeSecret | Self::GetSecretValue | Self::ListSecrets => "secretsmanager",
             Self::GetParameters | Self::GetParametersByPath => "ssm",
             Self::PutTraceSegments
+            | Self::PutSpans
+            | Self::GetTraceSegmentDestination
             | Self::GetSamplingRules
             | Self::GetSamplingTargets
             | Self::GetSamplingStatisticSummaries => "xray",

@@ -281,7 +281,12 @@ fn call(
         state.violations.push(format!("request {number}: {} {}", request.method, request.path));
     }
     let content_type = request.header("content-type");
-    if content_type != Some(if is_rest { "application/json" } else { "application/x-amz-json-1.1" }) {
+    let expected = match operation {
+        Operation::PutSpans => "application/x-protobuf",
+        _ if is_rest => "application/json",
+        _ => "application/x-amz-json-1.1",
+    };
+    if content_type != Some(expected) {
         state.violations.push(format!("request {number}: the content type is {content_type:?}"));
     }
     let mut unpacked = Vec::new();
@@ -324,6 +329,8 @@ fn call(
                 }
             };
         }
+        Operation::PutSpans => return state.segments.put_spans(body),
+        Operation::GetTraceSegmentDestination => Ok(state.segments.destination()),
         Operation::TagResource | Operation::AssumeRole | Operation::Credentials | Operation::Metadata => {
             Ok(serde_json::json!({}))
         }

@@ -7,12 +7,17 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{logs::Refusal, script::Operation};
+use super::{answer::Answer, logs::Refusal, script::Operation};
+use crate::otlp::{Span, spans};
 
 /// Documents of a request.
 const DOCUMENTS_MAX: usize = 50;
 /// Bytes of a document.
 const DOCUMENT_BYTES_MAX: usize = 65_536;
+/// Bytes of a request with spans.
+const SPANS_BYTES_MAX: usize = 5_000_000;
+/// Spans of a request.
+const SPANS_MAX: usize = 10_000;
 /// The members that every segment has.
 const REQUIRED: [&str; 4] = ["name", "id", "trace_id", "start_time"];
 
@@ -23,6 +28,10 @@ pub(super) struct Segments {
     pub(super) processed: Vec<String>,
     /// The bodies of what was asked about sampling.
     pub(super) sampling: Vec<(Operation, Vec<u8>)>,
+    /// Transaction Search is on.
+    pub(super) takes_spans: bool,
+    /// The spans that were taken.
+    pub(super) spans: Vec<Span>,
 }
 
 /// Statistics of a request for targets.
@@ -48,6 +57,25 @@ struct Put {
 }
 
 impl Segments {
+    /// Takes spans as the endpoint for OTLP does: all, or none while they go to X-Ray's own store.
+    pub(super) fn put_spans(&mut self, body: &[u8]) -> Answer {
+        let found = spans(body);
+        if !self.takes_spans || body.len() > SPANS_BYTES_MAX || found.len() > SPANS_MAX {
+            return Answer::error(
+                400,
+                "",
+                "The OTLP API is supported with CloudWatch Logs as a Trace Segment Destination.",
+            );
+        }
+        self.spans.extend(found);
+        Answer::json(200, String::new())
+    }
+
+    /// Where segments are kept.
+    pub(super) fn destination(&self) -> Value {
+        json!({ "Destination": if self.takes_spans { "CloudWatchLogs" } else { "XRay" }, "Status": "ACTIVE" })
+    }
+
     pub(super) fn put(&mut self, body: &[u8]) -> Result<Value, Refusal> {
         let refused = |message: String| Refusal { code: "InvalidRequestException", message, violation: true };
         let put: Put = serde_json::from_slice(body).map_err(|error| refused(error.to_string()))?;

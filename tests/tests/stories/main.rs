@@ -22,6 +22,7 @@ mod limits;
 mod masking;
 mod memory;
 mod network;
+mod otlp;
 mod overload;
 mod parameters;
 mod prefetch;
