@@ -31,7 +31,7 @@ fn loaded(
 fn shown(config: &Config) -> String {
     let [Input::Xray(input)] = &config.traces.inputs[..] else { panic!("{:?}", config.traces) };
     let [output] = &config.traces.outputs[..] else { panic!("{:?}", config.traces) };
-    let Destination::Xray(output) = &output.to;
+    let Destination::Xray(output) = &output.to else { panic!("the daemon sends to X-Ray") };
     assert!(config.logs.inputs.is_empty() && output.log_batches);
     let or = |text: Option<&String>| text.map_or("-", String::as_str).to_owned();
     format!(

@@ -27,7 +27,7 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     net::{TcpListener, TcpStream},
-    runtime::Runtime,
+    runtime::{Handle, Runtime},
 };
 
 use super::backend::{Act, Shared, partial_success};
@@ -65,7 +65,7 @@ impl Server {
         runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let shared = Arc::clone(&shared);
-                tokio::spawn(async move {
+                Handle::current().spawn(async move {
                     let service = service_fn(|request| {
                         let shared = Arc::clone(&shared);
                         async move { Ok::<_, Infallible>(serve(request, &shared).await) }
@@ -196,7 +196,7 @@ impl Caller {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
             let (sender, connection) = client::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
-            tokio::spawn(connection);
+            Handle::current().spawn(connection);
             anyhow::Ok(sender)
         })?;
         Ok(Self { runtime, address, sender })

@@ -107,7 +107,7 @@ fn spans_arrive_as_they_were_sent_by_both_protocols() {
     let mut sent = Vec::new();
     let next = |sent: &mut Vec<Span>| {
         let from = sent.len() as u64;
-        let body = request(if from % 20 == 0 { "shop" } else { "till" }, from..from + 10);
+        let body = request(if from.is_multiple_of(20) { "shop" } else { "till" }, from..from + 10);
         sent.extend(spans(&body));
         body
     };
@@ -218,7 +218,7 @@ fn a_backend_that_is_down_keeps_no_other_from_its_spans() {
     task.send(0, 20);
     task.wait("all but two", |total| total.delivered == 2_000);
     assert_eq!((well.spans().len(), slow.spans().len(), denied.spans().len()), (1_000, 1_000, 0));
-    assert!(task.agent.status().to_string().contains("status 401"), "{}", task.agent.status());
+    until(SOON, || task.agent.status().to_string(), || task.agent.status().to_string().contains("status 401"));
     let last = task.end();
     assert_eq!((&last["accepted"], &last["delivered"], &last["lost"]), (&4_000.into(), &2_000.into(), &2_000.into()));
 }
@@ -423,7 +423,8 @@ fn spans_are_signed_for_aws_and_a_setting_of_the_account_is_told() {
     task.send(0, 4);
     task.wait("all to be refused", |total| total.refused.get("not_enabled") == Some(&200));
     assert_eq!(aws.asked(Operation::PutSpans), aws.asked(Operation::GetTraceSegmentDestination), "once each");
-    assert!(task.agent.log().contains("transaction search is off"), "{}", task.agent.log());
+    // The log has a thread of its own.
+    until(SOON, || task.agent.log(), || task.agent.log().contains("transaction search is off"));
 
     aws.take_spans();
     aws.script(Operation::PutSpans, [Action::Status(429, Some(1)), Action::ExpiredToken, Action::Status(503, None)]);

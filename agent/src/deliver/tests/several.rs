@@ -1,4 +1,7 @@
-//! Entries that are several records, which cannot be cut apart: the books count records, the service gets entries.
+//! Entries that are several records, which cannot be cut apart.
+//!
+//! Promises: the books count records, the service gets entries.
+//! Never: proves anything of a real service.
 
 use super::*;
 

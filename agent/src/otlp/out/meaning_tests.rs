@@ -1,3 +1,8 @@
+//! The meanings of answers, one by one.
+//!
+//! Promises: each status that a backend can give stands in a table.
+//! Never: asks a backend.
+
 use super::*;
 
 fn answer(status: u16, headers: &[(&'static str, &str)], body: &'static [u8]) -> Response<Bytes> {
