@@ -13,10 +13,13 @@ use pillion::{
 
 /// Checks that each span becomes documents of JSON that X-Ray would take, or has no id.
 pub(crate) fn check(bytes: &[u8]) {
-    let settings = |all| Settings {
-        index_all_attributes: all,
-        indexed_attributes: vec!["http.method".to_owned()],
-        log_groups: vec!["group".to_owned()],
+    let settings = |all| {
+        std::sync::Arc::new(Settings {
+            index_all_attributes: all,
+            indexed_attributes: vec!["http.method".to_owned()],
+            log_groups: vec!["group".to_owned()],
+            ..Settings::default()
+        })
     };
     for mut mapper in [Mapper::new(settings(true)), Mapper::new(settings(false))] {
         for group in each(bytes, GROUPS).map_while(Result::ok) {

@@ -72,11 +72,6 @@ fn check_wiring(section: &Traces, check: &mut Check<'_>) {
             Input::Xray(_) if outputs.iter().all(is_otlp) => {
                 check.error(&path.key("xray"), "no output takes segments", "add an output `to: {xray: {}}`");
             }
-            Input::Otlp(_) if !outputs.iter().any(is_otlp) => {
-                let hint =
-                    "add an output, for example `to: {otlp: {endpoint: 'https://..'}}` or `to: {otlp: {aws: {}}}`";
-                check.error(&path.key("otlp"), "no output takes spans", hint);
-            }
             Input::Xray(_) | Input::Otlp(_) => {}
         }
     }

@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::{
-    out::{Sink, SpanSink, otlp as to_otlp, xray},
+    out::{Sink, SpanSink, otlp as to_otlp, segments::Segments, xray},
     proxy::{self, Clients, Proxy},
+    segment,
     settings::{self, Destination, Input, Output, Traces},
     spans::Spans,
     udp::{self, Reader},
@@ -59,9 +60,9 @@ struct Made {
 
 /// What an output became.
 enum To {
-    Xray(Arc<lane::Output<xray::XRay>>),
+    Xray(Arc<lane::Output<xray::XRay>>, Arc<segment::Settings>),
     Otlp(Arc<lane::Output<Otlp>>),
-    /// It takes segments, and cannot work.
+    /// It takes segments and spans, and cannot work.
     NoXray,
     /// It takes spans, and cannot work.
     NoOtlp,
@@ -167,7 +168,7 @@ impl Job {
     fn read_segments(&mut self, datagrams: Datagrams, made: &[Made], means: &Means<'_>) {
         let account = |name| account(name, SEGMENTS, means);
         let sinks = made.iter().filter_map(|Made { name, to }| match to {
-            To::Xray(output) => Some(Sink::Xray(xray::Sink::new(Arc::clone(output), account(name)))),
+            To::Xray(output, _) => Some(Sink::Xray(xray::Sink::new(Arc::clone(output), account(name)))),
             To::NoXray => Some(Sink::Nowhere(account(name))),
             To::Otlp(_) | To::NoOtlp => None,
         });
@@ -182,10 +183,14 @@ impl Job {
             return;
         }
         let account = |name| account(name, SPANS, means);
-        let sinks = made.iter().filter_map(|Made { name, to }| match to {
-            To::Otlp(output) => Some(SpanSink::Otlp(out::Sink::new(Arc::clone(output), account(name)))),
-            To::NoOtlp => Some(SpanSink::Nowhere(account(name))),
-            To::Xray(_) | To::NoXray => None,
+        let sinks = made.iter().map(|Made { name, to }| match to {
+            To::Otlp(output) => SpanSink::Otlp(out::Sink::new(Arc::clone(output), account(name))),
+            To::Xray(output, mapping) => {
+                let shrunk = means.outputs.counters.traces.shrunk.with_label_values(&[&**name]);
+                let sink = xray::Sink::new(Arc::clone(output), account(name));
+                SpanSink::Xray(Segments::new(sink, Arc::clone(mapping), shrunk))
+            }
+            To::NoXray | To::NoOtlp => SpanSink::Nowhere(account(name)),
         });
         let takers = Takers { traces: Some(Arc::new(Spans::new(sinks.collect()))), ..Takers::default() };
         for (listener, rules) in bound {
@@ -226,7 +231,8 @@ impl Job {
                 let client = client("xray", region.as_deref(), endpoint.as_deref(), role_arn.as_deref(), means);
                 let made = client.map(|client| {
                     let destination = Arc::new(xray::XRay::new(client, config));
-                    To::Xray(self.outputs.add(&name, destination, xray::rules(), &means.outputs))
+                    let output = self.outputs.add(&name, destination, xray::rules(), &means.outputs);
+                    To::Xray(output, Arc::new(config.mapping(means.task)))
                 });
                 (made, To::NoXray)
             }

@@ -13,6 +13,7 @@ mod postgres;
 mod program;
 mod rotation;
 mod sampling;
+mod segments;
 mod service;
 mod traces;
 mod world;

@@ -32,6 +32,7 @@ mod secrets;
 mod secrets_agent;
 mod secrets_task;
 mod secrets_told;
+mod segments;
 mod soak;
 mod spool;
 mod stop;

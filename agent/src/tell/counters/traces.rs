@@ -18,6 +18,8 @@ pub struct Traces {
     pub overflowed: IntCounter,
     /// Requests of SDKs to the TCP port, by `path` and `outcome`.
     pub proxied: IntCounterVec,
+    /// Segments made of spans that had to be shrunk, by `output`.
+    pub shrunk: IntCounterVec,
 }
 
 impl Traces {
@@ -38,6 +40,11 @@ impl Traces {
                 "pillion_traces_proxied_requests_total",
                 &["path", "outcome"],
                 "Requests of SDKs to the X-Ray daemon's TCP port. `path` is one that is passed on, else `other`; `kept` were answered as another one was.",
+            ),
+            shrunk: to.counters(
+                "pillion_traces_shrunk_segments_total",
+                &["output"],
+                "Segments made of spans of which something was left out or cut, because X-Ray takes no more.",
             ),
         }
     }

@@ -4,6 +4,7 @@
 //! Never: queues, retries or counts; `deliver` does.
 
 pub mod otlp;
+pub mod segments;
 pub mod xray;
 
 use std::sync::Arc;
@@ -45,6 +46,8 @@ pub struct Counting<'a> {
 pub enum SpanSink {
     /// A backend of OTLP.
     Otlp(OtlpSink),
+    /// AWS X-Ray, as segments.
+    Xray(segments::Segments),
     /// One that cannot work here: what goes there is lost, and counted.
     Nowhere(Arc<Account>),
 }
@@ -54,6 +57,7 @@ impl SpanSink {
     pub fn has_room(&self, bytes: usize) -> bool {
         match self {
             Self::Otlp(sink) => sink.has_room(bytes),
+            Self::Xray(segments) => segments.has_room(bytes),
             Self::Nowhere(_) => true,
         }
     }
@@ -69,6 +73,7 @@ impl SpanSink {
                     error!(error = %error, "a request could not be cut; this is a bug in pillion");
                 }
             }
+            Self::Xray(segments) => segments.append(request, ack),
             Self::Nowhere(account) => {
                 let spans = u32::try_from(spans).unwrap_or(u32::MAX);
                 account.accept(spans).lost(spans, Lost::OutputUnusable);

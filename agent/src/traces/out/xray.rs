@@ -32,7 +32,9 @@ use crate::{
         escape,
         lane::{Appending, Lane, Output},
     },
+    ecs::Metadata,
     tell::RateLimited,
+    traces::segment,
 };
 
 /// Documents of a request (error text of the service: "Exceeding maximum segment count: 50").
@@ -60,6 +62,30 @@ pub struct Config {
     /// Whether each request that X-Ray took is told in the agent's log, in the words of the X-Ray daemon: `Successfully sent batch of
     /// 50 segments (0.023 seconds)`. Default `false`; called as the daemon, the agent does.
     pub log_batches: bool,
+    /// Attributes of spans that become annotations, by which X-Ray searches: their names, and those of a resource with
+    /// `otel.resource.` before it. A span names more in `aws.xray.annotations`. All others become metadata. Default: none.
+    pub indexed_attributes: Vec<String>,
+    /// Whether all attributes of spans that are text, a number or a truth become annotations. X-Ray indexes 50 of a trace.
+    /// Default: false.
+    pub index_all_attributes: bool,
+    /// Groups of CloudWatch Logs that segments of spans point to, so that X-Ray shows the logs beside the trace. Default: what
+    /// a span's resource says (`aws.log.group.names`, `aws.log.group.arns`).
+    pub log_groups: Vec<String>,
+    /// Whether what a span's resource does not say of its task (account, cluster, task, zone) is filled in from the task's metadata.
+    /// What it says stays. Turn it off if spans of other tasks come in, too. Default: true.
+    pub fill_from_task: Option<bool>,
+}
+
+impl Config {
+    /// How spans become segments.
+    pub fn mapping(&self, task: &Metadata) -> segment::Settings {
+        segment::Settings {
+            indexed_attributes: self.indexed_attributes.clone(),
+            index_all_attributes: self.index_all_attributes,
+            log_groups: self.log_groups.clone(),
+            task: if self.fill_from_task.unwrap_or(true) { segment::Task::new(task) } else { segment::Task::default() },
+        }
+    }
 }
 
 /// The service, as one output speaks to it.
@@ -197,6 +223,11 @@ impl Sink {
     pub fn new(output: Arc<Output<XRay>>, account: Arc<Account>) -> Self {
         let lane = output.lane(&Key);
         Self { output, lane, account }
+    }
+
+    /// True if `bytes` more cost nobody else's.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.output.has_room(bytes)
     }
 
     /// Begins to append documents.

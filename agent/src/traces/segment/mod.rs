@@ -29,9 +29,10 @@ mod name;
 mod span;
 mod sql;
 pub mod stack;
+mod task;
 mod value;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use aws::Part;
 use document::{Plan, Source};
@@ -39,26 +40,24 @@ use json::Json;
 use keys::Key;
 pub use level::DOCUMENT_BYTES_MAX;
 use level::LEVELS;
-use schemars::JsonSchema;
-use serde::Deserialize;
 use span::{Kind, Span};
+pub use task::Task;
 use thiserror::Error;
 use value::{Attributes, fields as messages};
 
 use crate::{deliver::body::Body, otlp::walk::HEAD};
 
 /// What may be chosen of the mapping.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// Attributes that become annotations, by which X-Ray searches: their names; those of a resource with `otel.resource.` before
-    /// them. A span names more in `aws.xray.annotations`. All others are metadata. Default: none.
+    /// Attributes that become annotations, by name; those of a resource with `otel.resource.` before it.
     pub indexed_attributes: Vec<String>,
-    /// Whether all attributes with one value become annotations. X-Ray indexes 50 of a trace. Default: false.
+    /// Whether all attributes with one value become annotations.
     pub index_all_attributes: bool,
-    /// Groups of logs that segments point to, where a span's resource names none (`aws.log.group.names`, `aws.log.group.arns`).
-    /// Default: none.
+    /// Groups of logs that segments point to, where a resource names none.
     pub log_groups: Vec<String>,
+    /// What a resource lacks and the task knows.
+    pub task: Task,
 }
 
 /// What sent a span.
@@ -69,6 +68,12 @@ impl<'a> Resource<'a> {
     /// The resource of a resource group, wherever in it it stands, and if in parts.
     pub fn read(group: &'a [u8]) -> Self {
         Self(Attributes::read(messages(group, HEAD).flat_map(|resource| messages(resource, 1))))
+    }
+
+    /// The same with what it does not say and the `task` knows.
+    pub fn filled(mut self, task: &'a Task) -> Self {
+        task.fill(&mut self.0);
+        self
     }
 }
 
@@ -89,13 +94,13 @@ pub struct Nameless;
 /// Makes documents.
 #[derive(Debug, Default)]
 pub struct Mapper {
-    settings: Settings,
+    settings: Arc<Settings>,
     document: Body,
 }
 
 impl Mapper {
     /// Makes them as `settings` say.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: Arc<Settings>) -> Self {
         Self { settings, document: Body::default() }
     }
 

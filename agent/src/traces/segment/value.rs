@@ -141,7 +141,7 @@ pub(super) fn fields(message: &[u8], number: u32) -> impl Iterator<Item = &[u8]>
         .filter_map(|field| field.bytes().ok())
 }
 
-fn entry(message: &[u8]) -> (&[u8], Any<'_>) {
+pub(super) fn entry(message: &[u8]) -> (&[u8], Any<'_>) {
     let (mut name, mut value) = (&b""[..], Any::Empty);
     for field in Reader::new(message).map_while(Result::ok) {
         match (field.number, field.value) {

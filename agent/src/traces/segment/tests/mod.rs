@@ -100,7 +100,7 @@ fn group(attributes: &Value) -> Vec<u8> {
 fn mapped(settings: &Settings, resource: &Value, span: &[u8]) -> Vec<(Value, Fit, usize)> {
     let group = group(resource);
     let mut documents = Vec::new();
-    Mapper::new(settings.clone())
+    Mapper::new(Arc::new(settings.clone()))
         .map(&Resource::read(&group), span, |document, fit| {
             let value = serde_json::from_slice(document);
             documents.push((value.expect("JSON"), fit, document.len()));

@@ -183,3 +183,40 @@ fn times_are_exact_and_a_span_without_an_end_ends_when_it_begins() {
     let seen = mapped(&Settings::default(), &json!({}), &reversed).remove(0).0;
     assert_eq!((&seen["start_time"], &seen["end_time"]), (&json!(1_700_000_000.25), &json!(1_700_000_000.25)));
 }
+
+#[test]
+fn what_a_resource_does_not_say_is_filled_in_from_the_task() {
+    let metadata = crate::ecs::Metadata {
+        task_arn: Some("arn:aws-cn:ecs:cn-north-1:7:task/shop/8f3e".to_owned()),
+        cluster: Some("shop".to_owned()),
+        family: Some("web".to_owned()),
+        launch_type: Some("FARGATE".to_owned()),
+        availability_zone: Some("cn-north-1a".to_owned()),
+        ..crate::ecs::Metadata::default()
+    };
+    let task = Task::new(&metadata);
+    let filled = |resource: &Value| {
+        let group = group(resource);
+        let mut seen = json!(null);
+        let emit = |document: &[u8], _| seen = serde_json::from_slice(document).expect("JSON");
+        Mapper::default().map(&Resource::read(&group).filled(&task), &span(&json!({})), emit).expect("ids");
+        seen
+    };
+    let seen = filled(&json!({"aws.ecs.task.family": "said", "cloud.account.id": "8"}));
+    assert_eq!(
+        seen["aws"],
+        json!({
+            "account_id": "8", "xray": {"auto_instrumentation": false},
+            "ecs": {
+                "cluster_arn": "arn:aws-cn:ecs:cn-north-1:7:cluster/shop", "task_arn": "arn:aws-cn:ecs:cn-north-1:7:task/shop/8f3e",
+                "task_family": "said", "launch_type": "fargate", "availability_zone": "cn-north-1a",
+            },
+        })
+    );
+    assert_eq!(seen["origin"], "AWS::ECS::Fargate");
+    let elsewhere = filled(&json!({"cloud.provider": "gcp"}));
+    assert_eq!(elsewhere["metadata"], json!({"default": {"otel.resource.cloud.provider": "gcp"}}));
+    let nothing =
+        Task::new(&crate::ecs::Metadata { family: Some("web".to_owned()), ..crate::ecs::Metadata::default() });
+    assert_eq!(nothing, Task::default(), "outside of ECS nothing is known");
+}
