@@ -82,10 +82,7 @@ fn spans_arrive_as_segments_though_the_service_throttles() {
     let ids: Vec<_> = segments.iter().map(|segment| segment["id"].as_str().unwrap().to_owned()).collect();
     assert_eq!(ids, (1..301).map(|number| format!("{number:016x}")).collect::<Vec<_>>(), "each once");
     let (start, end) = (segments[6]["start_time"].as_f64().unwrap(), segments[6]["end_time"].as_f64().unwrap());
-    assert!(
-        (start - 1_790_000_000.007).abs() < 1e-6 && (end - 1_790_000_000.019_345_7).abs() < 1e-6,
-        "{start} {end}"
-    );
+    assert!((start - 1_790_000_000.007).abs() < 1e-6 && (end - 1_790_000_000.019_345_7).abs() < 1e-6, "{start} {end}");
     // `tests::otlp::span` says what is in the seventh.
     assert_eq!(
         segments[6],
