@@ -4,9 +4,10 @@
 //! UDP 2000   ─ header ─ document ─▶ out/xray: escape into the open batch ─▶ deliver ─▶ PutTraceSegments
 //! TCP 2000   ─ proxy: sign and pass on ─▶ GetSamplingRules, SamplingTargets ─▶ the same answer
 //! 4317, 4318 ─ otlp ─ request ─▶ spans ─▶ out/otlp: copy into the open batch ─▶ deliver ─▶ a backend
+//!                                       └▶ out/segments: each span as a document ─▶ deliver ─▶ PutTraceSegments
 //! ```
 //!
-//! A document is never parsed on its way: the daemon's protocol is a header line and bytes that X-Ray judges. Cost of a segment of
+//! A document that comes as one is never parsed on its way: the daemon's protocol is a header line and bytes that X-Ray judges. Cost of a segment of
 //! 1.5 KB: one `recv` (the kernel's copy), one check that it is UTF-8, one pass that escapes it into the request's body, and
 //! its part of the hash, the request and the system calls that send it. No allocation, no lock but the open batch's, taken once for all
 //! datagrams that are there.
