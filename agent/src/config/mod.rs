@@ -139,6 +139,8 @@ fn finished(
     if problems.has_errors() {
         return Err(problems.into_sorted());
     }
+    let groups = loaded.document.logs.groups();
+    loaded.document.traces.link_to_logs(&groups);
     Ok((loaded.config(&sources.environment), problems.into_sorted()))
 }
 

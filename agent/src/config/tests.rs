@@ -523,3 +523,34 @@ fn an_output_we_do_not_have_is_a_loss() {
     assert!(matches!(config.logs.outputs[0].to, Destination::Unsupported { .. }));
     assert_eq!(problems.iter().map(|problem| problem.severity).collect::<Vec<_>>(), [crate::problem::Severity::Loss]);
 }
+
+/// X-Ray shows the logs beside a trace without the app's help.
+#[test]
+fn segments_point_to_the_groups_that_logs_go_to() {
+    let text = |traces: &str| {
+        format!(
+            "logs:\n  inputs: [{{forward: {{tcp: '127.0.0.1:1'}}}}]\n  outputs:\n    - to: {{cloudwatch: {{group: /ecs/shop, stream: a}}}}\n\
+             \x20   - to: {{cloudwatch: {{group: /ecs/shop, stream: b}}}}\n    - to: {{cloudwatch: {{group: /ecs/audit, stream: c}}}}\n\
+             \x20   - to: {{cloudwatch: {{group: '/ecs/$(name)', stream: d, templates: go_plugin}}}}\n\
+             \x20   - to: {{cloudwatch: {{group: other, group_template: '/ecs/$name', stream: e}}}}\n\
+             traces:\n  inputs: [{{otlp: {{}}}}]\n{traces}"
+        )
+    };
+    let groups = |traces: &str| -> Vec<Vec<String>> {
+        let config = config(load_yaml(text(traces)));
+        let outputs = config.traces.outputs.into_iter();
+        let groups = outputs.filter_map(|output| match output.to {
+            crate::traces::settings::Destination::Xray(config) => Some(config.log_groups),
+            crate::traces::settings::Destination::Otlp(_) => None,
+        });
+        groups.collect()
+    };
+    let of_logs = vec!["/ecs/shop".to_owned(), "/ecs/audit".to_owned()];
+    assert_eq!(groups(""), [of_logs.clone()]);
+    assert_eq!(
+        groups(
+            "  outputs: [{to: {xray: {}}}, {to: {xray: {log_groups: [mine]}}}, {to: {otlp: {endpoint: 'http://x'}}}]\n"
+        ),
+        [of_logs, vec!["mine".to_owned()]]
+    );
+}

@@ -36,6 +36,21 @@ impl Logs {
         self.inputs.iter().any(|input| matches!(input, Input::Forward(forward) if forward.ack == AckLevel::Spooled))
     }
 
+    /// Names of the groups of CloudWatch Logs that records go to, whatever is in them; each once.
+    pub fn groups(&self) -> Vec<String> {
+        let mut groups = Vec::new();
+        for output in &self.outputs {
+            if let Destination::Cloudwatch(config) = &output.to
+                && config.group_template.is_none()
+                && let Some(group) = config.group.as_ref().filter(|group| !group.contains('$'))
+                && !groups.contains(group)
+            {
+                groups.push(group.clone());
+            }
+        }
+        groups
+    }
+
     /// The outputs that keep records until they are delivered: those that have a share of the memory and of the disk.
     pub fn keeping(&self) -> impl Iterator<Item = &Output> {
         self.outputs.iter().filter(|output| output.to.keeps_records())

@@ -179,4 +179,16 @@ impl Traces {
         let to = Destination::Xray(xray::Config::default());
         vec![Output { name: None, spool_bytes_max: None, to }]
     }
+
+    /// Segments point to these `groups` of CloudWatch Logs, unless the user named others.
+    pub fn link_to_logs(&mut self, groups: &[String]) {
+        self.outputs = self.running();
+        for output in &mut self.outputs {
+            if let Destination::Xray(config) = &mut output.to
+                && config.log_groups.is_empty()
+            {
+                config.log_groups = groups.to_vec();
+            }
+        }
+    }
 }

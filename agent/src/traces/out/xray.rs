@@ -68,8 +68,9 @@ pub struct Config {
     /// Whether all attributes of spans that are text, a number or a truth become annotations. X-Ray indexes 50 of a trace.
     /// Default: false.
     pub index_all_attributes: bool,
-    /// Groups of CloudWatch Logs that segments of spans point to, so that X-Ray shows the logs beside the trace. Default: what
-    /// a span's resource says (`aws.log.group.names`, `aws.log.group.arns`).
+    /// Groups of CloudWatch Logs that segments of spans point to, so that X-Ray shows the logs beside the trace. What a span's
+    /// resource says goes before it (`aws.log.group.names`, `aws.log.group.arns`). Default: the groups of `logs.outputs` whose names are
+    /// the same for every record.
     pub log_groups: Vec<String>,
     /// Whether what a span's resource does not say of its task (account, cluster, task, zone) is filled in from the task's metadata.
     /// What it says stays. Turn it off if spans of other tasks come in, too. Default: true.
