@@ -3,7 +3,7 @@
 //! Requests of 512 spans of some 350 bytes each (what an SDK's batch has), encoded beforehand, come at a rate or as fast as they are
 //! answered. CPU is that of the process under test alone.
 //!
-//! Promises: all ways take turns within a round, with the [`Floor`] of the same round beside them: the same bytes read, copied,
+//! Promises: all ways take turns within a round, with the floor of the same round beside them: the same bytes read, copied,
 //! compressed and written with nothing around it; every span that was sent is counted at the backend, or missing.
 //! Never: trusts what the one under test says.
 
