@@ -546,7 +546,7 @@ fn segments_point_to_the_groups_that_logs_go_to() {
         groups.collect()
     };
     let of_logs = vec!["/ecs/shop".to_owned(), "/ecs/audit".to_owned()];
-    assert_eq!(groups(""), [of_logs.clone()]);
+    assert_eq!(groups(""), std::slice::from_ref(&of_logs));
     assert_eq!(
         groups(
             "  outputs: [{to: {xray: {}}}, {to: {xray: {log_groups: [mine]}}}, {to: {otlp: {endpoint: 'http://x'}}}]\n"
