@@ -14,8 +14,8 @@ pub struct Span {
     pub bytes: Vec<u8>,
 }
 
-/// Bytes of text that a span carries besides its own fields, so that it is about as large as those of real services (350 B).
-const TEXT: &str = "SELECT o.id, o.total, c.name FROM orders o JOIN customers c ON c.id = o.customer JOIN addresses a \
+/// The query that a span is for: text besides its own fields, so that it is about as large as those of real services (350 B).
+pub const TEXT: &str = "SELECT o.id, o.total, c.name FROM orders o JOIN customers c ON c.id = o.customer JOIN addresses a \
                     ON a.customer = c.id WHERE o.state = $1 AND a.country = $2 AND o.created > $3 ORDER BY o.created DESC";
 
 /// A request as an SDK writes it: one resource, one scope, a span for each number.
