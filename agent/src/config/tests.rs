@@ -554,3 +554,12 @@ fn segments_point_to_the_groups_that_logs_go_to() {
         [of_logs, vec!["mine".to_owned()]]
     );
 }
+
+#[test]
+fn what_is_prefetched_has_a_name_or_a_tag() {
+    let api = |entries: &str| load_yaml(format!("secrets: {{api: {{prefetch: [{entries}]}}}}\n"));
+    for entries in ["{}", "{id: a, tag: b}", "{id: a}, {role_arn: c}"] {
+        assert!(report(&api(entries)).contains("needs an `id` or a `tag`, and not both"), "{entries}");
+    }
+    assert!(!report(&api("{id: a}, {tag: b, role_arn: c}")).contains("needs an `id`"));
+}

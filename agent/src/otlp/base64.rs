@@ -1,10 +1,10 @@
 //! Base64 (RFC 4648), which gRPC and JSON have for bytes.
 //!
-//! Promises: takes both alphabets, with padding or without; writes the usual one without padding.
-//! Never: passes over a character that is none.
+//! Promises: takes both alphabets, with padding or without; writes the usual one, with padding if it is wanted.
+//! Never: passes over a character that is none, or a length that no bytes have.
 
-/// `bytes` as text, without padding.
-pub(super) fn encoded(bytes: &[u8]) -> String {
+/// `bytes` as text, filled up with `=` to a multiple of four if it is `padded`.
+pub(crate) fn encoded(bytes: &[u8], padded: bool) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
@@ -13,6 +13,9 @@ pub(super) fn encoded(bytes: &[u8]) -> String {
         for digit in 0..=chunk.len() {
             text.push(char::from(ALPHABET[(group >> (18 - 6 * digit)) as usize & 63]));
         }
+        if padded {
+            text.extend(std::iter::repeat_n('=', 3 - chunk.len()));
+        }
     }
     text
 }
@@ -20,6 +23,9 @@ pub(super) fn encoded(bytes: &[u8]) -> String {
 /// The bytes of `text`. `None` if it is something else.
 pub(super) fn decoded(text: &[u8]) -> Option<Vec<u8>> {
     let end = text.iter().rposition(|&byte| byte != b'=').map_or(0, |last| last + 1);
+    if end % 4 == 1 || text.len() - end > 2 {
+        return None;
+    }
     let (mut out, mut bits, mut group) = (Vec::with_capacity(end * 3 / 4), 0, 0_u32);
     for &byte in &text[..end] {
         let digit = match byte {
@@ -55,13 +61,14 @@ mod tests {
             ("fooba", "Zm9vYmE"),
             ("\u{7fe}>", "374+"),
         ] {
-            assert_eq!(encoded(bytes.as_bytes()), expected);
+            assert_eq!(encoded(bytes.as_bytes(), false), expected);
             let padded = format!("{expected}{}", "=".repeat((4 - expected.len() % 4) % 4));
+            assert_eq!(encoded(bytes.as_bytes(), true), padded);
             for text in [expected, &padded, &expected.replace('+', "-").replace('/', "_")] {
                 assert_eq!(decoded(text.as_bytes()).as_deref(), Some(bytes.as_bytes()), "{text}");
             }
         }
-        for wrong in ["Zg!", "Z g", "Zm=v", "\u{fc}"] {
+        for wrong in ["Z", "Zm9vY", "Zg===", "Zg!", "Z g", "Zm=v", "\u{fc}"] {
             assert_eq!(decoded(wrong.as_bytes()), None, "{wrong}");
         }
     }

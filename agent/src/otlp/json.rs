@@ -18,6 +18,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use thiserror::Error as ThisError;
 
 use super::{
+    base64,
     schema::{self, Field, Kind, Message, Times},
     walk::Signal,
     wire::{begin, end, put_bytes, put_fixed32, put_fixed64, put_uint, put_varint},
@@ -288,7 +289,7 @@ impl<'de> Visitor<'de> for Member<'_, '_> {
         let wrong = || E::custom("text that means nothing here");
         match self.field.kind {
             Kind::Text => self.bytes(text.as_bytes()),
-            Kind::Bytes => self.bytes(&base64(text).ok_or_else(wrong)?),
+            Kind::Bytes => self.bytes(&base64::decoded(text.as_bytes()).ok_or_else(wrong)?),
             Kind::Id(length) => {
                 let mut id = [0; 16];
                 let bytes = hex(text, &mut id).filter(|bytes| bytes.is_empty() || bytes.len() == length);
@@ -346,32 +347,6 @@ fn hex<'r>(text: &str, room: &'r mut [u8; 16]) -> Option<&'r [u8]> {
         *byte = (digit(*high)? << 4 | digit(*low)?) as u8;
     }
     Some(&room[..pairs.len()])
-}
-
-/// The bytes that `text` is the base64 of, in either alphabet, with or without padding.
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let digits = text.trim_end_matches('=').as_bytes();
-    if digits.len() % 4 == 1 || text.len() - digits.len() > 2 {
-        return None;
-    }
-    let mut bytes = Vec::with_capacity(digits.len() / 4 * 3 + 2);
-    for four in digits.chunks(4) {
-        let mut bits = 0_u32;
-        for &digit in four {
-            let value = match digit {
-                b'A'..=b'Z' => digit - b'A',
-                b'a'..=b'z' => digit - b'a' + 26,
-                b'0'..=b'9' => digit - b'0' + 52,
-                b'+' | b'-' => 62,
-                b'/' | b'_' => 63,
-                _ => return None,
-            };
-            bits = bits << 6 | u32::from(value);
-        }
-        bits <<= 6 * (4 - four.len());
-        bytes.extend_from_slice(&bits.to_be_bytes()[1..four.len()]);
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ fn fixed(number: u32, value: u64) -> Vec<u8> {
 
 /// The example of the specification, `examples/trace.json`.
 const EXAMPLE: &str = r#"{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"my.service"}}]},
-    "scopeSpans":[{"scope":{"name":"my.library","version":"1.0.0","attributes":[{"key":"my.scope.attribute","value":{"stringValue":"some scope attribute"}}]},
+    "scopeSpans":[{"scope":{"name":"shop.tracer","version":"1.0.0","attributes":[{"key":"tracer.kind","value":{"stringValue":"manual"}}]},
     "spans":[{"traceId":"5B8EFFF798038103D269B633813FC60C","spanId":"EEE19B7EC3C1B174","parentSpanId":"EEE19B7EC3C1B173",
     "name":"I'm a server span","startTimeUnixNano":"1544712660000000000","endTimeUnixNano":"1544712661000000000","kind":2,
     "attributes":[{"key":"my.span.attr","value":{"stringValue":"some value"}}]}]}]}]}"#;
@@ -64,12 +64,8 @@ fn the_example_of_the_specification_becomes_what_a_client_would_send() {
         attribute(9, "my.span.attr", "some value"),
     ]
     .concat();
-    let scope = [
-        message(1, &[b"my.library"]),
-        message(2, &[b"1.0.0"]),
-        attribute(3, "my.scope.attribute", "some scope attribute"),
-    ]
-    .concat();
+    let scope =
+        [message(1, &[b"shop.tracer"]), message(2, &[b"1.0.0"]), attribute(3, "tracer.kind", "manual")].concat();
     let resource = message(1, &[&attribute(1, "service.name", "my.service")]);
     let expected = message(1, &[&resource, &message(2, &[&message(1, &[&scope]), &message(2, &[&span])])]);
     assert_eq!(transcoded(Signal::Traces, EXAMPLE), Ok(expected));

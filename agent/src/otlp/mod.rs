@@ -11,7 +11,7 @@
 //! Promises: whatever the bytes are, they are taken or refused with a reason; what is taken can be joined with others.
 //! Never: keeps a decoded message; knows who takes what.
 
-mod base64;
+pub(crate) mod base64;
 mod export;
 mod intake;
 pub mod json;

@@ -161,7 +161,7 @@ impl Refusal {
 
     /// The details as a header of gRPC has them, if there are any: base64 without padding.
     pub(super) fn grpc_details(&self) -> Option<HeaderValue> {
-        let text = base64::encoded(&self.protobuf());
+        let text = base64::encoded(&self.protobuf(), false);
         self.reason.passes().then(|| HeaderValue::from_str(&text).expect("base64 is a header value"))
     }
 }
@@ -192,6 +192,6 @@ mod tests {
         let expected =
             b"\x08\x0e\x12\x01x\x1a\x30\x0a\x28type.googleapis.com/google.rpc.RetryInfo\x12\x04\x0a\x02\x08\x01";
         assert_eq!(busy.protobuf(), expected);
-        assert_eq!(busy.grpc_details().expect("it may come again"), base64::encoded(expected).as_str());
+        assert_eq!(busy.grpc_details().expect("it may come again"), base64::encoded(expected, false).as_str());
     }
 }

@@ -89,7 +89,7 @@ fn every_status_of_grpc_has_one_meaning() {
         b"\x08\x08\x12\x01x\x1a\x36\x0a\x28type.googleapis.com/google.rpc.RetryInfo\x12\x0a\x0a\x08\x08\x01\x10\x80"
             .to_vec();
     status.extend(b"\xca\xb5\xee\x01");
-    let info = base64::encoded(&status);
+    let info = base64::encoded(&status, false);
     for (code, expected, with_info) in [
         (1, "unavailable None", "unavailable Some(1)"),
         (2, "divide", "divide"),

@@ -7,7 +7,10 @@
 use super::{json::Json, keys::Key};
 use crate::{
     limits::SPAN_ATTRIBUTES_MAX,
-    otlp::wire::{Reader, Value},
+    otlp::{
+        base64,
+        wire::{Reader, Value},
+    },
 };
 
 /// Nesting of lists and maps that is written. OpenTelemetry's APIs make no deeper ones than two.
@@ -118,7 +121,7 @@ impl<'a> Any<'a> {
                 json.close(b'}');
             }
             // As Go writes bytes.
-            Self::Bytes(bytes) => json.text(base64(&bytes[..bytes.len().min(bytes_max)]).as_bytes()),
+            Self::Bytes(bytes) => json.text(base64::encoded(&bytes[..bytes.len().min(bytes_max)], true).as_bytes()),
         }
     }
 }
@@ -151,19 +154,6 @@ pub(super) fn entry(message: &[u8]) -> (&[u8], Any<'_>) {
         }
     }
     (name, value)
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for three in bytes.chunks(3) {
-        let bits = three.iter().fold(0, |bits, &byte| bits << 8 | u32::from(byte)) << (8 * (3 - three.len()));
-        for digit in 0..4 {
-            let place = (bits >> (18 - 6 * digit)) as usize & 63;
-            text.push(if digit <= three.len() { char::from(DIGITS[place]) } else { '=' });
-        }
-    }
-    text
 }
 
 /// An attribute.
