@@ -214,8 +214,25 @@ fn the_user_says_what_is_masked() {
     let config = config.replace(always, "   - name: flag\n      mask: always\n");
     let agent = Agent::start(&Setup { config, ..plain }).unwrap();
     until(SOON, || agent.log(), || agent.get("/readyz").0 == 200);
+    until(SOON, || "the API".to_owned(), || !task.token().is_empty() && task.ask("GET", "/ping").0 == 200);
+    // What the API gives of that secret is not masked either.
+    assert_eq!(task.ask("GET", &format!("/secretsmanager/get?secretId={}", task.aws.secret_arn(DB))).0, 200);
     connect_unix(&agent.socket()).line(WEB, &format!("{} in production", password(1))).unwrap();
     assert_eq!(delivered(&task, &agent, 1), [format!("{} in **********", password(1))]);
     assert_eq!(agent.metrics().sum("pillion_logs_masked_spans_total", &[("secret", DB)]), 0.0);
+    end(agent);
+}
+
+/// A wish that cannot be granted is told, once.
+#[test]
+fn a_secret_that_should_be_masked_and_cannot_be_is_told() {
+    let task = Task::new();
+    let plain = setup(&task, "");
+    let config = plain.config.replace("   - name: flag\n", "   - name: flag\n      mask: always\n");
+    let agent = Agent::start(&Setup { config, ..plain }).unwrap();
+    until(SOON, || agent.log(), || agent.get("/readyz").0 == 200);
+    task.aws.put_parameter("/orders/flag", "two");
+    until(SOON, || "a refresh".to_owned(), || task.refresh() == 200);
+    assert_eq!(agent.log().matches("nothing in it that can be masked").count(), 1, "{}", agent.log());
     end(agent);
 }
