@@ -449,6 +449,8 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 fn flood(address: SocketAddr, first: &[u8], mut next: impl FnMut(u32) -> Vec<u8>) -> (usize, bool) {
     const MUCH: usize = 32 << 20;
     let mut stream = TcpStream::connect(address).unwrap();
+    // The kernel would keep megabytes for the agent, which nobody took.
+    socket2::SockRef::from(&stream).set_send_buffer_size(64 * 1024).unwrap();
     // Whoever takes nothing for so long has stopped reading, which is an answer too.
     stream.set_write_timeout(Some(Duration::from_secs(2))).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
