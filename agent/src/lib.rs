@@ -13,6 +13,7 @@ pub mod fluentbit;
 pub mod life;
 pub mod limits;
 pub mod logs;
+pub mod metrics;
 pub mod net;
 pub mod otlp;
 pub mod problem;
