@@ -31,6 +31,7 @@ use crate::{
         mask::Masks,
         settings::{Destination, Logs},
     },
+    metrics::job as metrics,
     net::listen::BindError,
     secrets::{
         hide::{Hider, Nobody},
@@ -57,6 +58,7 @@ const ADOPTING_PATIENCE: Duration = Duration::from_millis(500);
 pub struct Bound {
     logs: logs::Bound,
     traces: traces::Bound,
+    metrics: metrics::Bound,
     secrets: secrets::Bound,
     admin: Option<TcpListener>,
 }
@@ -74,10 +76,11 @@ pub struct Outcome {
 /// connecting must find them bound.
 pub fn bind(config: &Config) -> Result<Bound, BindError> {
     let traces = traces::bind(&config.traces);
+    let metrics = metrics::bind(&config.metrics);
     let logs = logs::bind(&config.logs)?;
     let secrets = secrets::bind(&config.secrets);
     let admin = config.admin.and_then(|address| TcpListener::bind(address).ok());
-    Ok(Bound { logs, traces, secrets, admin })
+    Ok(Bound { logs, traces, metrics, secrets, admin })
 }
 
 /// All counters, as the pages describe them.
@@ -108,7 +111,7 @@ pub async fn run(config: Config, bound: Bound, spool: Spool, life: Life) -> Outc
     let page = Arc::new(Page::new(&config, &spool, standing, ledger.clone(), counters.clone(), life.clone()));
     let _admin = serve_admin(bound.admin, &config, &page);
 
-    let places = [bound.logs.places(), bound.traces.places()].concat();
+    let places = [bound.logs.places(), bound.traces.places(), bound.metrics.places()].concat();
     let task = who_we_are(&config, &access).await;
     let spool_opened = spool.opened.as_ref();
     let outputs =
@@ -116,19 +119,22 @@ pub async fn run(config: Config, bound: Bound, spool: Spool, life: Life) -> Outc
     let for_logs =
         logs::Means { outputs, connections_max: bounds.connections, access: &access, masks: &masks, task: &task };
     let for_traces = traces::Means { outputs, access: &access, task: &task };
+    let for_metrics = metrics::Means { outputs, access: &access, task: &task };
     if let Some(secrets) = &mut secrets {
         secrets.has_hidden_what_was_there(ADOPTING_PATIENCE).await;
     }
     let mut jobs = Jobs {
         logs: logs::Job::start(&config.logs, bound.logs, &for_logs),
         traces: traces::Job::start(&config.traces, bound.traces, &for_traces),
+        metrics: metrics::Job::start(&config.metrics, bound.metrics, &for_metrics),
     };
+    page.shows(jobs.metrics.store().clone());
     page.is_ready();
     info!(
         version = env!("CARGO_PKG_VERSION"),
         configuration = config.described,
         listening = places.join(", "),
-        outputs = config.logs.outputs.len() + config.traces.running().len(),
+        outputs = config.logs.outputs.len() + config.traces.running().len() + config.metrics.running().len(),
         memory = %ByteSize(budget.total()),
         spool = spool.described(),
         admin = config.admin.map(|address| address.to_string()).unwrap_or_default(),
@@ -204,7 +210,8 @@ fn serve_admin(listener: Option<TcpListener>, config: &Config, page: &Arc<Page>)
 /// Asks who we are, if an output needs to know.
 async fn who_we_are(config: &Config, access: &Access) -> Metadata {
     let Some(uri) = config.ecs_metadata_uri.as_deref() else { return Metadata::default() };
-    let needs_region = access.region().is_none() && !config.traces.running().is_empty();
+    let sends_to_aws = !config.traces.running().is_empty() || !config.metrics.running().is_empty();
+    let needs_region = access.region().is_none() && sends_to_aws;
     if !needs_region && !needs_metadata(&config.logs, access.region()) {
         return Metadata::default();
     }

@@ -25,6 +25,8 @@ mod secret_event;
 mod secret_files;
 #[path = "../fuzz/checks/spool_segment.rs"]
 mod spool_segment;
+#[path = "../fuzz/checks/statsd.rs"]
+mod statsd;
 #[path = "../fuzz/checks/xray_datagram.rs"]
 mod xray_datagram;
 #[path = "../fuzz/checks/xray_segment.rs"]
@@ -111,4 +113,9 @@ fn the_corpus_of_stack_traces_is_taken_apart() {
 #[test]
 fn the_corpus_of_otlp_in_json_becomes_requests_or_is_refused() {
     replay(&["fuzz/corpus/otlp_json"], 5, otlp_json::check);
+}
+
+#[test]
+fn the_corpus_of_statsd_becomes_series() {
+    replay(&["fuzz/corpus/statsd"], 6, statsd::check);
 }

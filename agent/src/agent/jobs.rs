@@ -3,34 +3,37 @@
 //! Promises: none of them waits for another; what one does not get done in time keeps no other.
 //! Never: knows how a job works.
 
-use crate::{logs, traces};
+use crate::{logs, metrics, traces};
 
 /// The running jobs.
 pub(super) struct Jobs {
     pub(super) logs: logs::job::Job,
     pub(super) traces: traces::job::Job,
+    pub(super) metrics: metrics::job::Job,
 }
 
 impl Jobs {
     /// Reads until the peers are done. What still comes after [`close_inputs`](Self::close_inputs) is not read.
     pub(super) async fn inputs_ended(&mut self) {
-        tokio::join!(self.logs.inputs_ended(), self.traces.inputs_ended());
+        tokio::join!(self.logs.inputs_ended(), self.traces.inputs_ended(), self.metrics.inputs_ended());
     }
 
     /// Stops waiting for peers.
     pub(super) fn close_inputs(&self) {
         self.logs.close_inputs();
         self.traces.close_inputs();
+        self.metrics.close_inputs();
     }
 
     /// Sends everything that is left.
     pub(super) async fn outputs_drained(&mut self) {
-        tokio::join!(self.logs.outputs_drained(), self.traces.outputs_drained());
+        tokio::join!(self.logs.outputs_drained(), self.traces.outputs_drained(), self.metrics.outputs_drained());
     }
 
     /// Gives up what is left.
     pub(super) fn abandon(&self) {
         self.logs.abandon();
         self.traces.abandon();
+        self.metrics.abandon();
     }
 }

@@ -8,7 +8,7 @@
 use std::{
     fmt::Write,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -25,8 +25,13 @@ use crate::{
         collect::Ledger,
     },
     life::Life,
+    metrics::{expose, store::Store},
     secrets::standing::Standing,
-    tell::{admin::Report, counters::Counters},
+    tell::{
+        admin::Report,
+        counters::Counters,
+        exposition::{self, Form},
+    },
 };
 
 /// The pages' source.
@@ -42,6 +47,8 @@ pub(super) struct Page {
     spool_failures: Vec<String>,
     ledger: Ledger,
     counters: Counters,
+    /// All series of the metrics job, once it runs.
+    series: OnceLock<Store>,
     life: Life,
     ready: AtomicBool,
     panics_told: AtomicU64,
@@ -71,10 +78,16 @@ impl Page {
             stuck_after: config.stuck_after,
             ledger,
             counters,
+            series: OnceLock::new(),
             life,
             ready: AtomicBool::new(false),
             panics_told: AtomicU64::new(0),
         }
+    }
+
+    /// From now on `/metrics` shows the series of `store` too.
+    pub(super) fn shows(&self, store: Store) {
+        let _ = self.series.set(store);
     }
 
     /// From now on the agent is ready.
@@ -84,14 +97,19 @@ impl Page {
 }
 
 impl Report for Page {
-    fn metrics(&self) -> String {
+    fn metrics(&self, form: Form) -> String {
         let panics = self.life.panics();
         let told = self.panics_told.swap(panics, Ordering::Relaxed);
         self.counters.life_panics.inc_by(panics.saturating_sub(told));
         if let Some(secrets) = &self.secrets {
             secrets.measure();
         }
-        self.counters.render()
+        let mut page = exposition::Page::new(form);
+        self.counters.expose(&mut page);
+        if let Some(store) = self.series.get() {
+            expose::expose(store, &mut page);
+        }
+        page.finish()
     }
 
     fn status(&self) -> Value {

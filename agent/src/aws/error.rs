@@ -116,6 +116,8 @@ const CODES: &[(&str, FaultKind)] = &[
     ("InvalidParameterCombination", Invalid),
     ("InvalidParameterValue", Invalid),
     ("InvalidRequest", Invalid),
+    ("MissingParameter", Invalid),
+    ("MissingRequiredParameter", Invalid),
     ("Serialization", Invalid),
     ("Validation", Invalid),
     ("ValidationError", Invalid),

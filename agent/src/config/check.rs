@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     checking::{Check, Common, Protection, is_region},
     document::{ADMIN, Document},
+    metrics,
     node::Path,
     source::Tree,
     spool, traces,
@@ -60,6 +61,7 @@ pub(super) fn check(document: &Document, tree: &Tree, problems: &mut Problems) {
         check.logs_output(output, name, &path);
     }
     traces::check(&document.traces, document.spool.path.is_some(), &mut check);
+    metrics::check(&document.metrics, &mut check);
 }
 
 impl Check<'_> {

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use crate::{
     deliver::disk::WhenFull,
     logs::settings::Logs,
+    metrics::settings::Metrics,
     secrets::settings::Secrets,
     traces::settings::Traces,
     units::{ByteSize, Listen, Span},
@@ -25,6 +26,8 @@ pub struct Document {
     pub logs: Logs,
     /// The traces job: where segments come in, where they go.
     pub traces: Traces,
+    /// The metrics job: where metrics come from, where they go.
+    pub metrics: Metrics,
     /// The secrets job: what is read, which files it becomes, who is told.
     pub secrets: Secrets,
     /// The agent's own HTTP address, for `/metrics`, `/healthz`, `/readyz` and `/status`.

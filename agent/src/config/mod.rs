@@ -15,6 +15,7 @@ mod checking;
 mod document;
 mod environment;
 mod extension;
+mod metrics;
 mod node;
 mod overrides;
 mod reference;
@@ -43,6 +44,7 @@ pub use xray_daemon::DaemonCall;
 use crate::{
     fluentbit::{self, Files},
     logs::settings::{Forward, Input, Logs},
+    metrics::settings::Metrics,
     problem::{Problem, Problems, shown},
     secrets::settings::Secrets,
     traces::settings::Traces,
@@ -77,6 +79,8 @@ pub struct Config {
     pub logs: Logs,
     /// The traces job.
     pub traces: Traces,
+    /// The metrics job.
+    pub metrics: Metrics,
     /// The secrets job.
     pub secrets: Secrets,
     /// Where the agent's own HTTP interface listens, if at all.
@@ -327,19 +331,20 @@ fn firelens(path: &Path, sources: &Sources<'_>, problems: &mut Problems) -> Load
 impl Config {
     /// How many outputs keep records until they are delivered: those that have a share of the memory and of the disk.
     pub fn keeping(&self) -> usize {
-        self.logs.keeping().count() + self.traces.running().len()
+        self.logs.keeping().count() + self.traces.running().len() + self.metrics.running().len()
     }
 }
 
 impl Loaded {
     fn config(self, environment: &Environment) -> Config {
-        let Document { logs, traces, secrets, admin, memory, spool, stop_timeout, log, aws } = self.document;
+        let Document { logs, traces, metrics, secrets, admin, memory, spool, stop_timeout, log, aws } = self.document;
         let stop_timeout = stop_timeout.map_or(document::STOP_TIMEOUT, |timeout| timeout.0);
         // One second to say goodbye in, or half of a time that is shorter than two.
         let spare = Duration::from_secs(1).min(stop_timeout / 2);
         Config {
             logs,
             traces,
+            metrics,
             secrets,
             admin: admin.listen.address(document::ADMIN),
             memory,

@@ -119,7 +119,7 @@ fn every_mistake_of_a_file_is_in_one_report() {
     error: p.yaml:43 memory: `1e9GB` is not a size; write for example `64 MiB` or `25MB`
     error: p.yaml:44 stop_timeout: `30` has no unit; write for example `30s` or `30ms`
     error: p.yaml:45 log.level: `loud` is not known here; known are: off, error, warn, info, debug, trace
-    error: p.yaml:46 colour: there is no such key; known are: logs, traces, secrets, admin, memory, spool, stop_timeout, log, aws
+    error: p.yaml:46 colour: there is no such key; known are: logs, traces, metrics, secrets, admin, memory, spool, stop_timeout, log, aws
     error: p.yaml:6 logs.inputs[2].forward: listens nowhere; give `unix`, `tcp` or both
     error: p.yaml:9 logs.inputs[3].forward.users: users are checked in the handshake only, and there is none without a key; give `shared_key` too
     error: p.yaml:10 logs.inputs[4].json.tcp: `127.0.0.1:9464` is the address of `admin.listen` too; give each listener an address of its own
@@ -245,7 +245,7 @@ fn variables_that_cannot_be_placed_say_why() {
     error: PILLION__MEMORY__BYTES: leads through a value; only sections and lists have something in them
     error: PILLION__LOGS__OUTPUTS__1__TO__CLOUDWATCH__WORKERS: expected a whole number, found text
     error: PILLION__ADMIN__LISTEN: `hunter2` is neither an address nor `off`; write for example `127.0.0.1:9464`
-    error: PILLION__COLOR: there is no such key; known are: logs, traces, secrets, admin, memory, spool, stop_timeout, log, aws
+    error: PILLION__COLOR: there is no such key; known are: logs, traces, metrics, secrets, admin, memory, spool, stop_timeout, log, aws
     error: PILLION_STOP_TIMEOUT: not a time between 1s and 24h; write for example `30` or `30s`
     error: AWS_REGION: not a region; write for example `eu-west-1`
     warning: PILLION_STOP_TIMOUT: there is no such variable; did you mean `PILLION_STOP_TIMEOUT`?
@@ -437,18 +437,18 @@ fn hostile_files_are_answered_quickly() {
     two documents: 1: error: p.yaml:3: there is more than one YAML document; the rest of the text could not be looked at
     list: 1: error: p.yaml: expected a section, found a list
     text: 1: error: p.yaml: expected a section, found text
-    number key: 1: error: p.yaml:1 1: there is no such key; known are: logs, traces, secrets, admin, memory, spool, stop_timeout, log, aws
-    long key: 1: error: p.yaml:1 kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk…: there is no such key; known are: logs, traces, secrets, admin, memory, spool, stop_timeout, log, aws
+    number key: 1: error: p.yaml:1 1: there is no such key; known are: logs, traces, metrics, secrets, admin, memory, spool, stop_timeout, log, aws
+    long key: 1: error: p.yaml:1 kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk…: there is no such key; known are: logs, traces, metrics, secrets, admin, memory, spool, stop_timeout, log, aws
     long value: 1: error: p.yaml:1 memory: `.inf` is not a size; write for example `64 MiB` or `25MB`
     too long: 1: error: p.yaml: larger than 1 MiB; the rest of the text could not be looked at
-    many mistakes: 100: error: p.yaml:1 k0: there is no such key; known are: logs, traces, secrets, admin, memory, spool, stop_timeout, log, aws
+    many mistakes: 100: error: p.yaml:1 k0: there is no such key; known are: logs, traces, metrics, secrets, admin, memory, spool, stop_timeout, log, aws
     negative size: 1: error: p.yaml:1 memory: `-1MB` is not a size; write for example `64 MiB` or `25MB`
     negative number: 1: error: p.yaml:1 memory: expected text or a whole number
     huge size: 1: error: p.yaml:1 memory: `1e9GB` is not a size; write for example `64 MiB` or `25MB`
     huge number: 1: error: p.yaml:1 memory: expected text or a whole number
     foreign digits: 1: error: p.yaml:1 memory: `٣MB` is not a size; write for example `64 MiB` or `25MB`
     tag: 1: error: p.yaml:1 memory: `x` is not a size; write for example `64 MiB` or `25MB`
-    merge: 1: error: p.yaml:1 x: there is no such key; known are: logs, traces, secrets, admin, memory, spool, stop_timeout, log, aws
+    merge: 1: error: p.yaml:1 x: there is no such key; known are: logs, traces, metrics, secrets, admin, memory, spool, stop_timeout, log, aws
     pipeline: 1: error: p.yaml: Fluent Bit's YAML is not supported by this version; write it as a classic `.conf` file, or in our own form
     secret of a wrong type: 1: error: p.yaml:1 logs.inputs[0].forward.shared_key: expected text, found a list
     "#);
@@ -562,4 +562,47 @@ fn what_is_prefetched_has_a_name_or_a_tag() {
         assert!(report(&api(entries)).contains("needs an `id` or a `tag`, and not both"), "{entries}");
     }
     assert!(!report(&api("{id: a}, {tag: b, role_arn: c}")).contains("needs an `id`"));
+}
+
+/// Everything that can be wrong with metrics, each with its place.
+#[test]
+fn mistakes_of_metrics_are_told_with_their_places() {
+    let text = "\
+metrics:
+  flush_every: 0s
+  forget_after: 1s
+  inputs:
+    - statsd: {udp: 'off', receive_bytes: 1k}
+    - statsd:
+        udp: 0.0.0.0:8125
+        unix: dsd.socket
+        publish:
+          namespace: AWS/EC2
+          dimensions: ['']
+          buckets: [1, 1]
+        mappings: [{match: 'a.*'}, {match: '(', match_type: regex}]
+    - statsd:
+        unix: /run/a
+        unix_stream: /run/a
+        publish: {namespace: ':x', series_max: 0}
+  outputs:
+    - to: {cloudwatch: {region: Frankfurt}}
+";
+    let problems = report(&load_yaml(text));
+    insta::assert_snapshot!(problems, @"
+    error: p.yaml:17 metrics.inputs[2].statsd.publish.series_max: 0 is less than 1; set it between 1 and 1000000
+    error: p.yaml:2 metrics.flush_every: 0ns is not in range; give 1s to 1h
+    error: p.yaml:3 metrics.forget_after: 1s is not in range; give 1m to 7d
+    error: p.yaml:5 metrics.inputs[0].statsd.receive_bytes: `1000 B` is not in range; give 64.0 KiB to 64 MiB
+    error: p.yaml:5 metrics.inputs[0].statsd: listens nowhere; leave out `udp`, or give `unix` or `unix_stream`
+    error: p.yaml:8 metrics.inputs[1].statsd.unix: is not an absolute path; write for example `/var/run/pillion/statsd.sock`
+    error: p.yaml:13 metrics.inputs[1].statsd.mappings[1].match: not a regular expression; write for example `shop.*.orders`, or a regular expression
+    error: p.yaml:10 metrics.inputs[1].statsd.publish.namespace: begins with `AWS/`, which is AWS's own; choose another one
+    error: p.yaml:11 metrics.inputs[1].statsd.publish.dimensions: a name is empty; write the name of a label
+    error: p.yaml:12 metrics.inputs[1].statsd.publish.buckets: not at most 64 rising numbers; write for example `[0.1, 1, 10]`
+    error: p.yaml:16 metrics.inputs[2].statsd.unix_stream: `/run/a` is the socket of `metrics.inputs[2].statsd.unix` too; give each listener a path of its own
+    error: p.yaml:17 metrics.inputs[2].statsd.publish.namespace: not a namespace of CloudWatch; use 1 to 255 characters of ASCII, not beginning with a colon
+    error: p.yaml:19 metrics.outputs[0].to.cloudwatch.region: not a region; write for example `eu-west-1`
+    warning: p.yaml:7 metrics.inputs[1].statsd.udp: `0.0.0.0:8125` is not a loopback address; whoever reaches it can use it; write `127.0.0.1` unless something outside of the task needs it
+    ");
 }

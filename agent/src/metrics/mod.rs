@@ -10,5 +10,36 @@
 //! settings say.
 //! Never: holds up who sends.
 
+pub mod cost;
 pub mod distribution;
+pub mod expose;
+pub mod flush;
+pub mod job;
+pub mod out;
+pub mod settings;
+pub mod statsd;
 pub mod store;
+
+use tokio::time::Instant;
+
+/// The clock of the store: seconds since the job began.
+#[derive(Clone, Copy, Debug)]
+pub struct Seconds(Instant);
+
+impl Seconds {
+    /// Begins now.
+    pub fn new() -> Self {
+        Self(Instant::now())
+    }
+
+    /// How many have passed.
+    pub fn now(self) -> u32 {
+        u32::try_from(self.0.elapsed().as_secs()).unwrap_or(u32::MAX)
+    }
+}
+
+impl Default for Seconds {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,4 +1,4 @@
-//! UDP sockets that are read by a thread of their own.
+//! Sockets for datagrams that are read by a thread of their own.
 //!
 //! What nobody reads in time the kernel drops, and tells nobody but `/proc`. So the socket gets a large buffer, a thread reads it
 //! that no other work of the agent can hold up, and what is dropped all the same is found out.
@@ -10,6 +10,8 @@ use std::{
     fs,
     io::{self, BufRead, BufReader},
     net::{SocketAddr, UdpSocket},
+    os::unix::{fs::PermissionsExt, net::UnixDatagram},
+    path::Path,
     time::Duration,
 };
 
@@ -18,7 +20,7 @@ use rustix::{
     net::{RecvFlags, recv, sockopt},
 };
 
-use super::listen::BindError;
+use super::listen::{BindError, SocketFile, remove_stale};
 
 /// How long a read waits for a datagram. So long may a reader take to notice that it is to end.
 pub const PATIENCE: Duration = Duration::from_millis(500);
@@ -27,9 +29,21 @@ pub const DATAGRAM_BYTES_MAX: usize = 64 * 1024;
 
 /// A bound socket.
 #[derive(Debug)]
-pub struct Datagrams {
-    socket: UdpSocket,
-    inode: u64,
+pub enum Datagrams {
+    /// On UDP.
+    Udp {
+        /// The socket.
+        socket: UdpSocket,
+        /// By which the kernel's table names it.
+        inode: u64,
+    },
+    /// On a unix socket, where the kernel holds up who sends rather than drop anything.
+    Unix {
+        /// The socket.
+        socket: UnixDatagram,
+        /// Its file, which goes with it.
+        file: SocketFile,
+    },
 }
 
 impl Datagrams {
@@ -40,31 +54,54 @@ impl Datagrams {
         sockopt::set_socket_recv_buffer_size(&socket, receive_bytes).map_err(|error| failed(error.into()))?;
         socket.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
         let inode = fstat(&socket).map_err(|error| failed(error.into()))?.st_ino;
-        Ok(Self { socket, inode })
+        Ok(Self::Udp { socket, inode })
+    }
+
+    /// Binds a unix socket with the permission bits given.
+    pub fn bind_unix(path: &Path, permissions: u32) -> Result<Self, BindError> {
+        let failed = |source| BindError::Unix { path: path.to_owned(), source };
+        let answers = || UnixDatagram::unbound().and_then(|socket| socket.connect(path)).is_ok();
+        remove_stale(path, answers)?;
+        let socket = UnixDatagram::bind(path).map_err(failed)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(permissions)).map_err(failed)?;
+        socket.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
+        Ok(Self::Unix { socket, file: SocketFile::new(path) })
     }
 
     /// Where it listens, for people.
     pub fn place(&self) -> String {
-        self.socket.local_addr().map_or_else(|_| "udp".to_owned(), |address| format!("udp {address}"))
+        match self {
+            Self::Udp { socket, .. } => {
+                socket.local_addr().map_or_else(|_| "udp".to_owned(), |address| format!("udp {address}"))
+            }
+            Self::Unix { file, .. } => format!("unix {}", file.path().display()),
+        }
     }
 
     /// The next datagram, after at most [`PATIENCE`]. `None` if there was none.
     pub fn next(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        nothing_is_none(self.socket.recv(buffer))
+        self.receive(buffer, RecvFlags::empty())
     }
 
     /// The next datagram if it is there already.
     pub fn next_at_once(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        nothing_is_none(
-            recv(&self.socket, buffer, RecvFlags::DONTWAIT).map(|(bytes, _)| bytes).map_err(io::Error::from),
-        )
+        self.receive(buffer, RecvFlags::DONTWAIT)
     }
 
     /// How many datagrams the kernel has dropped so far because nobody read them in time. `None` if it does not say.
     pub fn dropped(&self) -> Option<u64> {
-        let is_v4 = self.socket.local_addr().ok()?.is_ipv4();
+        let Self::Udp { socket, inode } = self else { return Some(0) };
+        let is_v4 = socket.local_addr().ok()?.is_ipv4();
         let table = fs::File::open(if is_v4 { "/proc/self/net/udp" } else { "/proc/self/net/udp6" }).ok()?;
-        BufReader::new(table).lines().map_while(Result::ok).find_map(|line| dropped_in(&line, self.inode))
+        BufReader::new(table).lines().map_while(Result::ok).find_map(|line| dropped_in(&line, *inode))
+    }
+
+    fn receive(&self, buffer: &mut [u8], flags: RecvFlags) -> io::Result<Option<usize>> {
+        let received = match self {
+            Self::Udp { socket, .. } => recv(socket, buffer, flags),
+            Self::Unix { socket, .. } => recv(socket, buffer, flags),
+        };
+        nothing_is_none(received.map(|(bytes, _)| bytes).map_err(io::Error::from))
     }
 }
 
@@ -91,7 +128,8 @@ mod tests {
     #[test]
     fn what_the_kernel_drops_is_found_out() {
         let datagrams = Datagrams::bind(SocketAddr::from(([127, 0, 0, 1], 0)), 4_096).expect("a free port");
-        let to = datagrams.socket.local_addr().expect("bound");
+        let Datagrams::Udp { socket, .. } = &datagrams else { panic!("it is UDP") };
+        let to = socket.local_addr().expect("bound");
         let sender = UdpSocket::bind("127.0.0.1:0").expect("a free port");
         assert_eq!(datagrams.dropped(), Some(0));
         for _ in 0..200 {
@@ -118,5 +156,34 @@ mod tests {
         for garbage in ["", "  sl  local_address rem_address   st", "1 2 3 4 5 6 7 8 9 x", "1 2 3 4 5 6 7 8 9 4711 y"] {
             assert_eq!(dropped_in(garbage, 4_711), None, "{garbage}");
         }
+    }
+
+    /// A sender to a unix socket is held up rather than robbed, and the file is there only while somebody reads.
+    #[test]
+    fn a_unix_socket_loses_nothing_and_replaces_a_stale_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("dsd.socket");
+        drop(UnixDatagram::bind(&path).expect("a stale socket"));
+        let datagrams = Datagrams::bind_unix(&path, 0o666).expect("the stale one is replaced");
+        let again = Datagrams::bind_unix(&path, 0o666);
+        assert!(matches!(again, Err(BindError::InUse { .. })), "{again:?}");
+        let sender = UnixDatagram::unbound().expect("a socket");
+        sender.set_nonblocking(true).expect("a socket");
+        let mut sent = 0;
+        while sender.send_to(b"hits:1|c", &path).is_ok() {
+            sent += 1;
+        }
+        let (mut buffer, mut read) = ([0; 100], 0);
+        while let Some(bytes) = datagrams.next_at_once(&mut buffer).expect("a socket") {
+            assert_eq!(bytes, 8);
+            read += 1;
+        }
+        assert!(sent > 0 && read == sent, "{read} of {sent}");
+        assert_eq!(datagrams.dropped(), Some(0));
+        drop(datagrams);
+        assert!(!path.exists());
+        fs::write(&path, b"").expect("a file");
+        let blocked = Datagrams::bind_unix(&path, 0o666);
+        assert!(matches!(blocked, Err(BindError::NotASocket { .. })), "{blocked:?}");
     }
 }

@@ -118,19 +118,33 @@ enum Accepting {
 #[derive(Debug)]
 pub struct SocketFile(PathBuf);
 
+impl SocketFile {
+    /// The file at `path`, which is a socket of ours.
+    pub(super) fn new(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+/// Removes the socket of a process that is gone: nobody answers there.
+pub(super) fn remove_stale(path: &Path, answers: impl FnOnce() -> bool) -> Result<(), BindError> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if !metadata.file_type().is_socket() => Err(BindError::NotASocket { path: path.to_owned() }),
+        Ok(_) if answers() => Err(BindError::InUse { path: path.to_owned() }),
+        Ok(_) => fs::remove_file(path).map_err(|source| BindError::Unix { path: path.to_owned(), source }),
+        Err(_) => Ok(()),
+    }
+}
+
 impl Listener {
     /// Binds a unix socket with the permission bits given, else those that the umask leaves.
     pub fn unix(path: &Path, permissions: Option<u32>) -> Result<Self, BindError> {
         let failed = |source| BindError::Unix { path: path.to_owned(), source };
-        match fs::symlink_metadata(path) {
-            Ok(metadata) if !metadata.file_type().is_socket() => {
-                return Err(BindError::NotASocket { path: path.to_owned() });
-            }
-            // Nobody answers at the socket of a process that is gone.
-            Ok(_) if UnixStream::connect(path).is_ok() => return Err(BindError::InUse { path: path.to_owned() }),
-            Ok(_) => fs::remove_file(path).map_err(failed)?,
-            Err(_) => {}
-        }
+        remove_stale(path, || UnixStream::connect(path).is_ok())?;
         let listener = UnixListener::bind(path).map_err(failed)?;
         if let Some(bits) = permissions {
             fs::set_permissions(path, fs::Permissions::from_mode(bits)).map_err(failed)?;

@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+pub mod burst;
 pub mod caller;
 pub mod connect;
 pub mod datagram;

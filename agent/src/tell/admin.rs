@@ -32,7 +32,7 @@ use tracing::{debug, warn};
 
 use crate::{
     life::Life,
-    tell::{RateLimited, chain},
+    tell::{RateLimited, chain, exposition::Form},
 };
 
 /// Open connections. Prometheus, a health check and a person with a browser need fewer than ten.
@@ -54,8 +54,8 @@ static ACCEPT_FAILED: RateLimited = RateLimited::new(Duration::from_secs(10));
 
 /// What the admin address tells. Called on the admin thread; must not block.
 pub trait Report: Send + Sync {
-    /// The page `/metrics`, in Prometheus' text format.
-    fn metrics(&self) -> String;
+    /// The page `/metrics`.
+    fn metrics(&self, form: Form) -> String;
     /// The page `/status`.
     fn status(&self) -> serde_json::Value;
     /// Whether the agent does its work; if not, why. Shown on `/healthz`, which decides if ECS replaces the task.

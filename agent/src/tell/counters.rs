@@ -7,6 +7,7 @@
 //! The books (what became of every record) are not counters of their own: `deliver` registers a
 //! [`Collector`] that reads them when the page is asked for, so that the page always balances.
 
+mod metrics;
 mod otlp;
 mod secrets;
 mod traces;
@@ -14,12 +15,16 @@ mod traces;
 use std::{fmt::Write, ops::Deref, sync::Arc};
 
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     core::{Collector, Desc},
+    proto::{self, MetricType},
 };
 use std::sync::{Mutex, PoisonError};
 use tracing::error;
 
+use super::exposition::{Form, Page, Type, escape_label};
+
+pub use metrics::Metrics;
 pub use otlp::Otlp;
 pub use secrets::Secrets;
 pub use traces::Traces;
@@ -74,6 +79,9 @@ pub struct Set {
 
     /// Of the traces job.
     pub traces: Traces,
+
+    /// Of the metrics job.
+    pub metrics: Metrics,
 
     /// Of what comes by OTLP.
     pub otlp: Otlp,
@@ -197,6 +205,7 @@ impl Counters {
             ),
             secrets: Secrets::new(&to),
             traces: Traces::new(&to),
+            metrics: Metrics::new(&to),
             otlp: Otlp::new(&to),
             life_panics: to.counter("pillion_life_panics_total", "Tasks that panicked; each is a bug."),
             registry: to.registry,
@@ -219,18 +228,38 @@ impl Counters {
         &self.registry
     }
 
-    /// The page `/metrics` in Prometheus' text format 0.0.4.
-    pub fn render(&self) -> String {
-        let mut page = String::new();
+    /// Writes all of them on the page `/metrics`.
+    pub fn expose(&self, page: &mut Page) {
+        let mut labels = String::new();
         for family in self.registry.gather() {
-            let length = page.len();
-            // A family that cannot be written (two collectors of one name) costs only itself.
-            if let Err(error) = TextEncoder::new().encode_utf8(&[family], &mut page) {
-                page.truncate(length);
-                error!(error = %error, "a metric could not be rendered; this is a bug in pillion");
+            let kind = match family.get_field_type() {
+                MetricType::COUNTER => Type::Counter,
+                MetricType::GAUGE => Type::Gauge,
+                MetricType::HISTOGRAM => Type::Histogram,
+                MetricType::SUMMARY => Type::Summary,
+                MetricType::UNTYPED => Type::Unknown,
+            };
+            let name = family.name().strip_suffix(kind.ending()).unwrap_or(family.name());
+            page.family(name, kind, family.help());
+            for metric in family.get_metric() {
+                labels.clear();
+                for label in metric.get_label() {
+                    labels.push_str(if labels.is_empty() { "" } else { "," });
+                    labels.push_str(label.name());
+                    labels.push_str("=\"");
+                    escape_label(label.value(), &mut labels);
+                    labels.push('"');
+                }
+                put(page, name, kind, &labels, metric);
             }
         }
-        page
+    }
+
+    /// The page in Prometheus' text format 0.0.4.
+    pub fn render(&self) -> String {
+        let mut page = Page::new(Form::Text);
+        self.expose(&mut page);
+        page.finish()
     }
 
     /// The page `docs/metrics.md`: every metric with its kind, labels and meaning, by name.
@@ -244,6 +273,25 @@ impl Counters {
             let _ = writeln!(page, "| `{name}` | {kind} | {} | {} |", labels.join(", "), help.replace('|', "\\|"));
         }
         page
+    }
+}
+
+fn put(page: &mut Page, name: &str, kind: Type, labels: &str, metric: &proto::Metric) {
+    match kind {
+        Type::Counter => page.sample((name, kind.ending()), labels, None, metric.get_counter().get_value()),
+        Type::Histogram => {
+            let histogram = metric.get_histogram();
+            for bucket in histogram.get_bucket() {
+                let bound = Some(("le", bucket.upper_bound()));
+                page.sample((name, "_bucket"), labels, bound, bucket.cumulative_count() as f64);
+            }
+            let count = histogram.get_sample_count() as f64;
+            page.sample((name, "_bucket"), labels, Some(("le", f64::INFINITY)), count);
+            page.sample((name, "_sum"), labels, None, histogram.get_sample_sum());
+            page.sample((name, "_count"), labels, None, count);
+        }
+        // There are no others of ours.
+        _ => page.sample((name, ""), labels, None, metric.get_gauge().get_value()),
     }
 }
 
@@ -290,6 +338,10 @@ impl Registering {
 
     fn gauge(&self, name: &str, help: &str) -> IntGauge {
         self.add(IntGauge::with_opts(Opts::new(name, help)), "gauge")
+    }
+
+    fn number(&self, name: &str, help: &str) -> Gauge {
+        self.add(Gauge::with_opts(Opts::new(name, help)), "gauge")
     }
 
     fn histograms(&self, name: &str, labels: &[&str], help: &str) -> HistogramVec {

@@ -7,6 +7,7 @@
 pub mod admin;
 pub mod books;
 pub mod counters;
+pub mod exposition;
 pub mod limited;
 pub mod logs;
 

@@ -16,7 +16,7 @@ use super::{
     segment,
     settings::{self, Destination, Input, Output, Traces},
     spans::Spans,
-    udp::{self, Reader},
+    udp::Reader,
 };
 use crate::{
     aws::{Access, Client, Identity},
@@ -29,6 +29,7 @@ use crate::{
     life::Life,
     limits::OTLP_CONNECTIONS_MAX,
     net::{
+        burst::{self, Bursts},
         datagram::Datagrams,
         listen::{BindError, Listener},
     },
@@ -173,9 +174,10 @@ impl Job {
             To::Otlp(_) | To::NoOtlp => None,
         });
         let (life, counters) = (means.outputs.life, means.outputs.counters);
-        let reader = Reader::new(datagrams, sinks.collect(), counters, life.stopping(), self.closing.clone());
-        let reader = Arc::new(reader);
-        self.readers.push(life.keep("segments", move || udp::run(Arc::clone(&reader))));
+        let overflowed = counters.traces.overflowed.clone();
+        let bursts = Bursts::new(datagrams, overflowed, life.stopping(), self.closing.clone());
+        let reader = Arc::new(Reader::new(bursts, sinks.collect(), counters));
+        self.readers.push(life.keep("segments", move || burst::run(Arc::clone(&reader), Reader::read)));
     }
 
     fn take_spans(&mut self, bound: Vec<(Result<Listener, BindError>, Rules)>, made: &[Made], means: &Means<'_>) {

@@ -18,6 +18,7 @@
 //! what makes the faults real: a reset is an RST, a hang holds the socket.
 
 mod answer;
+mod cloudwatch;
 mod logs;
 mod script;
 mod secrets;
@@ -38,6 +39,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+pub use cloudwatch::{Metric, Statistics};
 pub use logs::{Event, Group, tally};
 pub use script::{Action, Operation};
 pub use secrets::{Content, Parameter, Secret};
@@ -102,6 +104,7 @@ struct State {
     logs: logs::Logs,
     secrets: secrets::Secrets,
     segments: xray::Segments,
+    metrics: cloudwatch::Metrics,
     requests: Vec<Logged>,
     /// Also those that are forgotten.
     requests_read: usize,
@@ -142,6 +145,7 @@ impl FakeAws {
             logs: logs::Logs::default(),
             secrets: secrets::Secrets::default(),
             segments: xray::Segments::default(),
+            metrics: cloudwatch::Metrics::default(),
             requests: Vec::new(),
             requests_read: 0,
             violations: Vec::new(),
@@ -323,6 +327,11 @@ impl FakeAws {
     pub fn label_parameter(&self, name: &str, label: &str, version: u64) {
         let mut state = self.state();
         state.secrets.parameters.entry(name.to_owned()).or_default().labels.insert(label.to_owned(), version);
+    }
+
+    /// What CloudWatch has of each metric, all times together.
+    pub fn metrics(&self) -> BTreeMap<Metric, Statistics> {
+        self.state().metrics.all.clone()
     }
 
     /// The segment documents that were processed, in the order of acceptance.

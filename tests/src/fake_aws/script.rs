@@ -47,6 +47,8 @@ pub enum Operation {
     PutSpans,
     /// X-Ray: whether Transaction Search is on.
     GetTraceSegmentDestination,
+    /// CloudWatch.
+    PutMetricData,
     /// The ECS agent's credentials endpoint.
     Credentials,
     /// The ECS task metadata endpoint.
@@ -62,6 +64,7 @@ impl Operation {
             "Logs_20140328.CreateLogStream" => Self::CreateLogStream,
             "Logs_20140328.PutRetentionPolicy" => Self::PutRetentionPolicy,
             "Logs_20140328.TagResource" => Self::TagResource,
+            "GraniteServiceVersion20100801.PutMetricData" => Self::PutMetricData,
             "secretsmanager.DescribeSecret" => Self::DescribeSecret,
             "secretsmanager.GetSecretValue" => Self::GetSecretValue,
             "secretsmanager.ListSecrets" => Self::ListSecrets,
@@ -98,6 +101,7 @@ impl Operation {
             | Self::GetSamplingStatisticSummaries => "xray",
             Self::ListInstrumentationConfigurations => "application-signals",
             Self::AssumeRole => "sts",
+            Self::PutMetricData => "monitoring",
             _ => "logs",
         }
     }

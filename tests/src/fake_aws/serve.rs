@@ -283,6 +283,7 @@ fn call(
     let content_type = request.header("content-type");
     let expected = match operation {
         Operation::PutSpans => "application/x-protobuf",
+        Operation::PutMetricData => "application/x-amz-json-1.0",
         _ if is_rest => "application/json",
         _ => "application/x-amz-json-1.1",
     };
@@ -316,6 +317,7 @@ fn call(
         Operation::GetParameters => state.secrets.get_parameters(body, &state.region),
         Operation::GetParametersByPath => state.secrets.get_parameters_by_path(body, &state.region),
         Operation::PutTraceSegments => state.segments.put(body),
+        Operation::PutMetricData => state.metrics.put(body, now_ms()),
         // These answer in bytes of their own, so that whoever passes them on is seen not to read them.
         Operation::GetSamplingRules
         | Operation::GetSamplingTargets

@@ -35,6 +35,7 @@ mod secrets_told;
 mod segments;
 mod soak;
 mod spool;
+mod statsd;
 mod stop;
 mod story;
 mod suspended;

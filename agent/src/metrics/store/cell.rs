@@ -56,8 +56,6 @@ struct Cell {
 /// What a cell gathered.
 #[derive(Debug)]
 pub struct Datum<'a> {
-    /// The number of the namespace.
-    pub(super) namespace: u16,
     /// The members that stay.
     pub head: &'a str,
     /// The minute since 1970 that it is of, if not the one that is flushed.
@@ -164,15 +162,16 @@ impl Cells {
         self.window(id)
     }
 
-    /// Takes what the cells from `from` on gathered, of at most `most` of them. Returns where to go on, if there are more.
-    pub(super) fn take(&mut self, from: usize, most: usize, tell: &mut impl FnMut(Datum<'_>)) -> Option<usize> {
+    /// Takes what the cells from `from` on gathered, of at most `most` of them. Told are the number of the
+    /// namespace and what was gathered. Returns where to go on, if there are more.
+    pub(super) fn take(&mut self, from: usize, most: usize, tell: &mut impl FnMut(u16, &Datum<'_>)) -> Option<usize> {
         let end = self.cells.len().min(from + most);
         for id in from..end {
             let Some(cell) = &mut self.cells[id] else { continue };
             let window = mem::take(&mut cell.window);
             let is_over = cell.feeders == 0;
             if !matches!(window, Window::Empty) {
-                tell(Datum { namespace: cell.namespace, head: &cell.head, at: cell.at, window });
+                tell(cell.namespace, &Datum { head: &cell.head, at: cell.at, window });
             }
             if is_over && let Ok(id) = u32::try_from(id) {
                 self.remove(id);

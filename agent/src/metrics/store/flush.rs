@@ -44,9 +44,9 @@ impl Flush<'_> {
             At::Series(from) => gather(inner, from).map_or(At::Cells(0), At::Series),
             At::Cells(from) => {
                 let names: &[Arc<str>] = &inner.namespaces;
-                let mut tell = |datum: Datum<'_>| {
-                    if let Some(namespace) = names.get(usize::from(datum.namespace)) {
-                        tell(namespace, &datum);
+                let mut tell = |namespace: u16, datum: &Datum<'_>| {
+                    if let Some(namespace) = names.get(usize::from(namespace)) {
+                        tell(namespace, datum);
                     }
                 };
                 inner.cells.take(from, PIECE, &mut tell).map_or(At::End, At::Cells)

@@ -6,6 +6,8 @@
 
 use std::fmt::Write;
 
+use crate::tell::exposition::{Type, escape_label};
+
 /// Which series is meant.
 #[derive(Clone, Copy, Debug)]
 pub struct Key<'a> {
@@ -131,31 +133,22 @@ impl Unit {
 }
 
 impl Kind {
-    /// The type on `/metrics`, in OpenMetrics' words.
-    pub const fn shown(self) -> &'static str {
+    /// The type on `/metrics`.
+    pub const fn shown(self) -> Type {
         match self {
-            Self::Counter => "counter",
-            Self::Gauge | Self::Set => "gauge",
-            Self::Histogram | Self::Timer => "histogram",
-            Self::Summary => "summary",
-            Self::Info => "info",
-            Self::StateSet => "stateset",
-            Self::Unknown => "unknown",
+            Self::Counter => Type::Counter,
+            Self::Gauge | Self::Set => Type::Gauge,
+            Self::Histogram | Self::Timer => Type::Histogram,
+            Self::Summary => Type::Summary,
+            Self::Info => Type::Info,
+            Self::StateSet => Type::StateSet,
+            Self::Unknown => Type::Unknown,
         }
     }
 
     /// True if CloudWatch can have it.
     pub const fn is_sent(self) -> bool {
         !matches!(self, Self::Info | Self::StateSet)
-    }
-
-    /// The end that OpenMetrics wants of a sample's name.
-    const fn ending(self) -> &'static str {
-        match self {
-            Self::Counter => "_total",
-            Self::Info => "_info",
-            _ => "",
-        }
     }
 }
 
@@ -166,7 +159,7 @@ pub fn shown_name(name: &str, kind: Kind) -> String {
         shown.push('_');
     }
     shown.extend(name.chars().map(|c| if c.is_ascii_alphanumeric() || c == ':' { c } else { '_' }));
-    if let Some(bare) = shown.strip_suffix(kind.ending()).filter(|bare| !bare.is_empty()) {
+    if let Some(bare) = shown.strip_suffix(kind.shown().ending()).filter(|bare| !bare.is_empty()) {
         let length = bare.len();
         shown.truncate(length);
     }
@@ -203,18 +196,6 @@ pub fn label_text(labels: &[(&str, &str)], text: &mut String) {
         let _ = write!(text, "{name}=\"");
         escape_label(value, text);
         text.push('"');
-    }
-}
-
-/// What `/metrics` writes between the quotes of a label's value.
-fn escape_label(value: &str, text: &mut String) {
-    for c in value.chars() {
-        match c {
-            '\\' => text.push_str("\\\\"),
-            '"' => text.push_str("\\\""),
-            '\n' => text.push_str("\\n"),
-            c => text.push(c),
-        }
     }
 }
 

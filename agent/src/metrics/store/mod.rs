@@ -18,6 +18,7 @@ mod cumulative;
 mod flush;
 pub mod key;
 pub mod policy;
+mod show;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ pub use cumulative::{First, Histogram};
 pub use flush::Flush;
 use key::{Key, Kind, Publication, SourceId, label_text, shown_name};
 use policy::Policy;
+pub use show::{Shown, ShownValue};
 pub use table::Raw;
 use table::{Buckets, Fed, Series, Table, Value};
 

@@ -3,28 +3,36 @@
 //! Promises: an answer for every request: 200 or 503 on the four pages, else 400, 403, 404, 405 or 413.
 //! Never: answers under a name that is not ours, as long as the address is loopback.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    io::Write,
+    net::{IpAddr, SocketAddr},
+};
 
 use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
 use http::{
     HeaderValue, Method, Request, Response, StatusCode, Version,
-    header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, X_CONTENT_TYPE_OPTIONS},
+    header::{
+        ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HOST, VARY,
+        X_CONTENT_TYPE_OPTIONS,
+    },
     uri::Authority,
 };
 use http_body_util::Full;
 use hyper::body::Body;
 
 use super::Report;
+use crate::tell::exposition::{Form, takes_gzip};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
-/// Prometheus' text format.
-const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// Pages from here on are compressed for who takes that.
+const COMPRESSED_FROM: usize = 4 * 1024;
 
 const INDEX: &str = "\
 pillion: one container beside every ECS task, for its logs, traces, metrics and secrets.
 
-/metrics  the agent's own counters and the books of every output, for Prometheus
+/metrics  the task's metrics, the agent's own counters and the books of every output, for Prometheus
 /healthz  200 while the agent does its work, 503 and the reason when it does not
 /readyz   200 while the agent takes new work (both say `degraded` while a spool that is wanted does not work)
 /status   what runs, what was delivered, what was lost and why, as JSON
@@ -50,12 +58,33 @@ pub(super) fn answer<B: Body>(request: &Request<B>, address: SocketAddr, report:
     }
     match request.uri().path() {
         "/" => text(StatusCode::OK, INDEX),
-        "/metrics" => page(StatusCode::OK, EXPOSITION, report.metrics()),
+        "/metrics" => metrics(request, report),
         "/status" => page(StatusCode::OK, JSON, format!("{:#}\n", report.status())),
         "/healthz" => verdict(report.alive(), report),
         "/readyz" => verdict(report.ready(), report),
         _ => text(StatusCode::NOT_FOUND, UNKNOWN),
     }
+}
+
+/// The page in the form that is wanted.
+fn metrics<B>(request: &Request<B>, report: &dyn Report) -> Response<Full<Bytes>> {
+    let texts = |name| request.headers().get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    let form = Form::wanted(texts(ACCEPT));
+    let text = report.metrics(form);
+    if text.len() < COMPRESSED_FROM || !takes_gzip(texts(ACCEPT_ENCODING)) {
+        return vary(page(StatusCode::OK, form.content_type(), text));
+    }
+    let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 8), Compression::fast());
+    let compressed = encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish());
+    let mut answer =
+        page(StatusCode::OK, form.content_type(), compressed.expect("a Vec takes all that fits in memory"));
+    answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    vary(answer)
+}
+
+fn vary(mut answer: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+    answer.headers_mut().insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
+    answer
 }
 
 /// A browser that was lured to `http://evil.example:9464` (whose name then resolves to 127.0.0.1) says so in `Host`.

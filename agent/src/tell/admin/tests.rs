@@ -23,7 +23,7 @@ struct Fake {
 }
 
 impl Report for Fake {
-    fn metrics(&self) -> String {
+    fn metrics(&self, _: Form) -> String {
         "pillion_build_info{version=\"1\"} 1\n".into()
     }
     fn status(&self) -> serde_json::Value {

@@ -1,0 +1,240 @@
+//! The metrics job put together: sockets with their readers, the store, and the outputs that it is flushed to.
+//!
+//! Promises: an address that is taken, or an output that cannot work, keeps nothing else from working, and is said; stopping follows the
+//! way of the samples: sockets, the last flush, outputs.
+//! Never: fails.
+
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use super::{
+    Seconds,
+    flush::Flusher,
+    out::{Sink, cloudwatch},
+    settings::{Destination, Input, Metrics, Output, Statsd},
+    statsd::{
+        listen::{self, Intake, Reader},
+        mapping::Mappings,
+        take::Taker,
+    },
+    store::Store,
+};
+use crate::{
+    aws::{Access, Client, Identity},
+    deliver::{
+        books::{Account, Holder},
+        outputs::{self, Outputs, ended},
+    },
+    ecs::Metadata,
+    limits::CONNECTIONS_MAX,
+    net::{
+        burst::{self, Bursts},
+        datagram::Datagrams,
+        listen::{BindError, Listener, serve},
+    },
+    tell::chain,
+};
+
+/// The source that data are booked on: what they were made of is not known any more.
+const METRICS: &str = "metrics";
+
+/// Sockets of the job, bound before anything else happens, or why not.
+#[derive(Debug, Default)]
+pub struct Bound {
+    statsd: Vec<BoundStatsd>,
+}
+
+/// Those of one `statsd` input.
+#[derive(Debug)]
+struct BoundStatsd {
+    datagrams: Vec<Result<Datagrams, BindError>>,
+    streams: Vec<Result<Listener, BindError>>,
+}
+
+/// What the job needs of the rest of the agent.
+pub struct Means<'a> {
+    /// To deliver.
+    pub outputs: outputs::Means<'a>,
+    /// To speak to AWS.
+    pub access: &'a Access,
+    /// Who we are.
+    pub task: &'a Metadata,
+}
+
+/// The running job.
+pub struct Job {
+    store: Store,
+    readers: Vec<JoinHandle<()>>,
+    listeners: Vec<JoinHandle<Option<()>>>,
+    flusher: Arc<Flusher>,
+    flushing: Vec<JoinHandle<()>>,
+    outputs: Outputs,
+    closing: CancellationToken,
+}
+
+/// Binds all sockets of `metrics`. One that cannot be bound is said at the start.
+pub fn bind(metrics: &Metrics) -> Bound {
+    let of = |input: &Input| match input {
+        Input::Statsd(statsd) => bind_statsd(statsd),
+    };
+    Bound { statsd: metrics.inputs.iter().map(of).collect() }
+}
+
+fn bind_statsd(statsd: &Statsd) -> BoundStatsd {
+    let receive = usize::try_from(statsd.receive().0).unwrap_or(usize::MAX);
+    let udp = statsd.udp_address().map(|address| Datagrams::bind(address, receive));
+    let unix = statsd.unix.as_ref().map(|path| Datagrams::bind_unix(path, statsd.permissions()));
+    let stream = statsd.unix_stream.as_ref().map(|path| Listener::unix(path, Some(statsd.permissions())));
+    BoundStatsd { datagrams: udp.into_iter().chain(unix).collect(), streams: stream.into_iter().collect() }
+}
+
+impl Bound {
+    /// Where it listens, for people.
+    pub fn places(&self) -> Vec<String> {
+        let of = |bound: &BoundStatsd| {
+            let datagrams = bound.datagrams.iter().flatten().map(Datagrams::place);
+            datagrams.chain(bound.streams.iter().flatten().map(Listener::place)).collect::<Vec<_>>()
+        };
+        self.statsd.iter().flat_map(of).collect()
+    }
+}
+
+impl Job {
+    /// Starts everything.
+    pub fn start(metrics: &Metrics, bound: Bound, means: &Means<'_>) -> Self {
+        let (store, seconds, closing) = (Store::default(), Seconds::new(), CancellationToken::new());
+        let mut outputs = Outputs::default();
+        let names = names(metrics.running());
+        let made = metrics.running().iter().zip(names).map(|(output, name)| sink(output, &name, &mut outputs, means));
+        let sinks: Vec<Sink> = made.collect();
+        let counters = means.outputs.counters.clone();
+        let has_outputs = !sinks.is_empty();
+        let times = (metrics.flush_every(), metrics.forget_after());
+        let flusher = Arc::new(Flusher::new(store.clone(), seconds, times, sinks, counters));
+        let (flushing, until) = (Arc::clone(&flusher), closing.clone());
+        let is_needed = !metrics.inputs.is_empty();
+        let flushing = is_needed.then(|| {
+            means.outputs.life.keep("metrics", move || {
+                let (flusher, until) = (Arc::clone(&flushing), until.clone());
+                async move { flusher.run(until).await }
+            })
+        });
+        let (readers, listeners, flushing) = (Vec::new(), Vec::new(), flushing.into_iter().collect());
+        let mut job = Self { store, readers, listeners, flusher, flushing, outputs, closing };
+        let inputs = metrics.inputs.iter().zip(bound.statsd);
+        for (number, (Input::Statsd(statsd), bound)) in inputs.enumerate() {
+            job.take_statsd(&format!("statsd.{number}"), statsd, bound, (has_outputs, seconds), means);
+        }
+        job
+    }
+
+    /// All series, for `/metrics`.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Reads until nothing comes any more. What still comes after [`close_inputs`](Self::close_inputs) is not read.
+    pub async fn inputs_ended(&mut self) {
+        ended(&mut self.readers).await;
+        ended(&mut self.listeners).await;
+    }
+
+    /// Stops waiting for samples.
+    pub fn close_inputs(&self) {
+        self.closing.cancel();
+    }
+
+    /// Flushes what was gathered last, and sends everything that is left.
+    pub async fn outputs_drained(&mut self) {
+        self.closing.cancel();
+        ended(&mut self.flushing).await;
+        self.flusher.flush_rest();
+        self.outputs.drained().await;
+    }
+
+    /// Gives up what is left.
+    pub fn abandon(&self) {
+        self.closing.cancel();
+        self.outputs.abandon();
+    }
+
+    fn take_statsd(
+        &mut self,
+        name: &str,
+        statsd: &Statsd,
+        bound: BoundStatsd,
+        (has_outputs, seconds): (bool, Seconds),
+        means: &Means<'_>,
+    ) {
+        let (life, counters) = (means.outputs.life, means.outputs.counters);
+        let source = self.store.source(statsd.publish.policy(has_outputs));
+        // `config` has told what is wrong with them.
+        let mappings = Mappings::new(&statsd.mappings).unwrap_or_default();
+        let taker = Taker::new(source, mappings, statsd.signs_move_gauges.unwrap_or(true), statsd.client_metrics);
+        let intake = Arc::new(Intake::new(taker, self.store.clone(), seconds, name, counters));
+        for datagrams in bound.datagrams {
+            match datagrams {
+                Ok(datagrams) => {
+                    let dropped = counters.metrics.dropped.clone();
+                    let bursts = Bursts::new(datagrams, dropped, life.stopping(), self.closing.clone());
+                    let reader = Arc::new(Reader::new(bursts, Arc::clone(&intake)));
+                    self.readers.push(life.keep("statsd", move || burst::run(Arc::clone(&reader), Reader::read)));
+                }
+                Err(error) => error!(error = %chain(&error), "statsd is not taken there"),
+            }
+        }
+        for listener in bound.streams {
+            match listener {
+                Ok(listener) => {
+                    let serving = streams(listener, Arc::clone(&intake), life.clone(), self.closing.clone());
+                    self.listeners.push(life.spawn("statsd", serving));
+                }
+                Err(error) => error!(error = %chain(&error), "statsd is not taken there"),
+            }
+        }
+    }
+}
+
+async fn streams(listener: Listener, intake: Arc<Intake>, life: crate::life::Life, closing: CancellationToken) {
+    let (place, stopping) = (listener.place(), life.stopping());
+    let one = |socket| listen::serve(Arc::clone(&intake), socket, stopping.clone(), closing.clone());
+    let serving = serve(listener, CONNECTIONS_MAX, &life, "statsd", stopping.clone(), closing.clone(), one);
+    if let Err(error) = serving.await {
+        error!(place, error = %chain(&error), "statsd is not taken there");
+    }
+}
+
+fn sink(output: &Output, name: &Arc<str>, outputs: &mut Outputs, means: &Means<'_>) -> Sink {
+    let account = means.outputs.ledger.books.account(&Holder { output: Arc::clone(name), source: METRICS.into() });
+    match &output.to {
+        Destination::Cloudwatch(config) => match client(config, means) {
+            Ok(client) => {
+                let destination = Arc::new(cloudwatch::CloudWatch::new(client));
+                let output = outputs.add(name, destination, cloudwatch::rules(), &means.outputs);
+                Sink::CloudWatch(cloudwatch::Sink::new(output, account))
+            }
+            Err(problem) => unusable(name, &problem, account),
+        },
+    }
+}
+
+fn unusable(output: &Arc<str>, problem: &str, account: Arc<Account>) -> Sink {
+    error!(output = &**output, problem, "output cannot work; what goes there is counted as lost");
+    Sink::Nowhere(account)
+}
+
+fn client(config: &cloudwatch::Config, means: &Means<'_>) -> Result<Client, String> {
+    let region = config.region.as_deref().or(means.access.region()).or(means.task.region.as_deref());
+    let region = region.ok_or("no region is known; set `region`, or AWS_REGION in the environment")?;
+    let identity = Identity { role_arn: config.role_arn.clone(), ..Identity::default() };
+    let client = means.access.client("monitoring", region, config.endpoint.as_deref(), &identity);
+    client.map_err(|error| chain(&error).to_string())
+}
+
+/// The names of outputs: their own, else the kind and its number.
+pub fn names(outputs: &[Output]) -> Vec<Arc<str>> {
+    outputs::names(outputs.iter().map(|output| (output.to.kind(), output.name.as_deref())))
+}

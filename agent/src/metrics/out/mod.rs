@@ -1,0 +1,29 @@
+//! Where metrics go: one destination per file.
+//!
+//! Promises: what a service would refuse is found before it is sent, and booked.
+//! Never: counts or retries; `deliver` does.
+
+use std::sync::Arc;
+
+use super::store::Datum;
+use crate::deliver::books::{Account, Lost};
+
+pub mod cloudwatch;
+
+/// Where data go.
+pub enum Sink {
+    /// Amazon CloudWatch.
+    CloudWatch(cloudwatch::Sink),
+    /// An output that cannot work.
+    Nowhere(Arc<Account>),
+}
+
+impl Sink {
+    /// Appends what was gathered in the window that began so many seconds after 1970.
+    pub fn append(&mut self, namespace: &str, datum: &Datum<'_>, began: u64) {
+        match self {
+            Self::CloudWatch(sink) => sink.append(namespace, datum, began),
+            Self::Nowhere(account) => account.accept(1).lost(1, Lost::OutputUnusable),
+        }
+    }
+}

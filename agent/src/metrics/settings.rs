@@ -1,0 +1,187 @@
+//! What the `metrics` section of the configuration says.
+//!
+//! Promises: values of these types have been checked, field by field.
+//! Never: checks one field against another; `config` does.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{
+    out::cloudwatch,
+    statsd::mapping::Rule,
+    store::policy::{Dimensions, Policy},
+};
+use crate::units::{ByteSize, Count, Listen, Permissions, Span};
+
+/// The namespace if nobody names another one.
+pub const NAMESPACE: &str = "ECS/Sidecar";
+/// Upper bounds of histograms on `/metrics`, in seconds for durations: those of Prometheus' clients.
+const BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Stands for all labels in a list of dimensions.
+pub const ALL: &str = "*";
+
+/// The metrics job. Without `inputs` there is none.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Metrics {
+    /// Where metrics come from. All of them are on the agent's own `/metrics`. Default: nowhere.
+    pub inputs: Vec<Input>,
+    /// Where they are sent besides; each goes to every output. Default: nowhere.
+    pub outputs: Vec<Output>,
+    /// How often outputs get what was gathered, 1s to 1h, at full multiples since midnight UTC. Default 60s: CloudWatch charges by
+    /// request, and keeps minutes unless `high_resolution` is asked for.
+    pub flush_every: Option<Span>,
+    /// A series that nobody wrote to for so long is forgotten, 1m to 7d; a counter that comes back begins at 0 on `/metrics`. Default 1h.
+    pub forget_after: Option<Span>,
+}
+
+/// A place where metrics come from.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Input {
+    /// StatsD and DogStatsD.
+    Statsd(Box<Statsd>),
+}
+
+/// How the series of an input are published.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Publish {
+    /// The namespace in CloudWatch, 1 to 255 characters. Default `ECS/Sidecar`.
+    pub namespace: Option<String>,
+    /// Labels that are dimensions in CloudWatch, or `["*"]` for all (30 at most). Every combination of their values is a metric that
+    /// costs money; what is no dimension is added up, and stays on `/metrics`. Default: none.
+    pub dimensions: Vec<String>,
+    /// Dimensions with a value that is always the same, for example `{Service: cart}`.
+    pub fixed_dimensions: BTreeMap<String, String>,
+    /// Whether CloudWatch keeps what it gets by the second for three hours (`StorageResolution` 1). Default: false.
+    pub high_resolution: bool,
+    /// How many series there may be, 1 to 1000000. Of those beyond, one per name is kept, with the label `overflow="true"`.
+    /// Default 10000.
+    pub series_max: Option<Count<1, 1_000_000>>,
+    /// Upper bounds of histograms on `/metrics`, rising, at most 64. Default: 0.005 to 10 as Prometheus' clients have them.
+    pub buckets: Vec<f64>,
+}
+
+/// Settings of a `statsd` input.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Statsd {
+    /// Address of the UDP socket, or `"off"`. Default `127.0.0.1:8125`.
+    pub udp: Listen,
+    /// Path of a unix socket for datagrams. Who writes to it is held up rather than robbed where it writes too fast.
+    pub unix: Option<PathBuf>,
+    /// Path of a unix stream socket, where each packet has its length before it (4 bytes, the least first).
+    pub unix_stream: Option<PathBuf>,
+    /// Permission bits of the unix sockets, octal. Default `"0666"`: the app's user is another one.
+    pub unix_permissions: Option<Permissions>,
+    /// Bytes that the kernel may keep until they are read, 64 KiB to 64 MiB; it gives no more than the host's
+    /// `net.core.rmem_max`. Default 4 MiB.
+    pub receive_bytes: Option<ByteSize>,
+    /// How its series are published.
+    pub publish: Publish,
+    /// Rules for other names and labels; the first that matches counts. At most 256.
+    pub mappings: Vec<Rule>,
+    /// Whether a value with a sign moves a gauge, as StatsD says. Write `false` for clients of Datadog that send negative values.
+    /// Default: true.
+    pub signs_move_gauges: Option<bool>,
+    /// Whether what Datadog's clients say of themselves (`datadog.dogstatsd.client.*`) is taken. Default: false.
+    pub client_metrics: bool,
+}
+
+/// A destination of metrics.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Output {
+    /// The name on `/metrics` and in our own log. Default: the kind and its number, for example `cloudwatch.0`.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Bytes of the spool for this output, at least 16 MiB. Default: an equal part of what `spool.bytes_max` leaves to the
+    /// outputs that do not say.
+    #[serde(default)]
+    pub spool_bytes_max: Option<ByteSize>,
+    /// The destination.
+    pub to: Destination,
+}
+
+/// The kinds of destinations.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Destination {
+    /// Amazon CloudWatch.
+    Cloudwatch(cloudwatch::Config),
+}
+
+impl Destination {
+    /// The kind's name, as in the configuration.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Cloudwatch(_) => "cloudwatch_metrics",
+        }
+    }
+}
+
+impl Metrics {
+    /// The outputs, if anything can come in.
+    pub fn running(&self) -> &[Output] {
+        if self.inputs.is_empty() { &[] } else { &self.outputs }
+    }
+
+    /// How often outputs get what was gathered.
+    pub fn flush_every(&self) -> Duration {
+        self.flush_every.map_or(Duration::from_secs(60), |every| every.0)
+    }
+
+    /// How long a series is kept that nobody writes to.
+    pub fn forget_after(&self) -> Duration {
+        self.forget_after.map_or(Duration::from_secs(3_600), |after| after.0)
+    }
+
+    /// How many series there may be.
+    pub fn series_max(&self) -> usize {
+        let of = |input: &Input| match input {
+            Input::Statsd(statsd) => statsd.publish.series_max(),
+        };
+        self.inputs.iter().map(of).sum()
+    }
+}
+
+impl Publish {
+    /// How many series there may be, without those that stand for others.
+    pub fn series_max(&self) -> usize {
+        self.series_max.map_or(10_000, |most| usize::try_from(most.get()).unwrap_or(usize::MAX))
+    }
+
+    /// The policy that this says. Without outputs nothing is gathered for them.
+    pub fn policy(&self, has_outputs: bool) -> Policy {
+        let all = self.dimensions.iter().any(|name| name == ALL);
+        Policy {
+            is_sent: has_outputs,
+            namespace: self.namespace.as_deref().unwrap_or(NAMESPACE).into(),
+            dimensions: if all { Dimensions::All } else { Dimensions::Named(self.dimensions.clone()) },
+            fixed: self.fixed_dimensions.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+            is_high_resolution: self.high_resolution,
+            series_max: self.series_max(),
+            buckets: if self.buckets.is_empty() { BUCKETS.into() } else { self.buckets.as_slice().into() },
+        }
+    }
+}
+
+impl Statsd {
+    /// Where UDP is taken, if at all.
+    pub fn udp_address(&self) -> Option<SocketAddr> {
+        self.udp.address(SocketAddr::from(([127, 0, 0, 1], 8125)))
+    }
+
+    /// Bytes that the kernel may keep.
+    pub fn receive(&self) -> ByteSize {
+        self.receive_bytes.unwrap_or(ByteSize::mebibytes(4))
+    }
+
+    /// Permission bits of the unix sockets.
+    pub fn permissions(&self) -> u32 {
+        self.unix_permissions.map_or(0o666, |permissions| permissions.0)
+    }
+}

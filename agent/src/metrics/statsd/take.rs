@@ -1,0 +1,363 @@
+//! Lines of StatsD become samples of series.
+//!
+//! Promises: a line that is wrong harms no other, and of several values those that are right count; a spelling that was seen before is
+//! neither taken apart nor mapped again.
+//! Never: reads a clock or a socket.
+
+use std::{
+    borrow::Cow,
+    hash::{BuildHasher, RandomState},
+};
+
+use super::{
+    grammar::{Check, Event, Line, Metric, Rejected, Type, lines, parse, tags},
+    mapping::{Mapped, Mappings},
+    number::number,
+};
+use crate::metrics::store::{
+    Raw, SeriesId, Writing,
+    key::{Key, Kind, Publication, SourceId, Unit},
+};
+
+/// Tags of a line. Datadog takes 100 of a metric.
+const TAGS_MAX: usize = 100;
+/// What Datadog's clients say of themselves: some 20 series of each process.
+const OF_THE_CLIENT: &[u8] = b"datadog.dogstatsd.client.";
+/// A tag by which Datadog's agent finds a pod.
+const ENTITY: &str = "dd.internal.entity_id";
+/// Reasons for which a line is not taken.
+pub const REASONS: [Rejected; 7] = [
+    Rejected::NoMetric,
+    Rejected::Type,
+    Rejected::Rate,
+    Rejected::Event,
+    Rejected::Check,
+    Rejected::Value,
+    Rejected::Tags,
+];
+
+/// Takes packets.
+#[derive(Debug)]
+pub struct Taker {
+    source: SourceId,
+    mappings: Mappings,
+    /// Whether `+1` and `-1` move a gauge.
+    moves_gauges: bool,
+    /// Whether what clients say of themselves is taken.
+    takes_clients: bool,
+    state: RandomState,
+}
+
+/// What packets held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Samples taken.
+    pub samples: u64,
+    /// Those that a rule or a setting leaves out.
+    pub filtered: u64,
+    /// Those for which there is no series, because of the cap.
+    pub without_series: u64,
+    /// Lines or values not taken, in the order of [`REASONS`].
+    pub rejected: [u64; REASONS.len()],
+}
+
+impl Tally {
+    fn reject(&mut self, reason: Rejected) {
+        if let Some(place) = REASONS.iter().position(|known| *known == reason) {
+            self.rejected[place] += 1;
+        }
+    }
+}
+
+impl Taker {
+    /// Takes for `source`.
+    pub fn new(source: SourceId, mappings: Mappings, moves_gauges: bool, takes_clients: bool) -> Self {
+        Self { source, mappings, moves_gauges, takes_clients, state: RandomState::new() }
+    }
+
+    /// Takes a packet.
+    pub fn packet(&self, packet: &[u8], writing: &mut Writing<'_>, tally: &mut Tally) {
+        for line in lines(packet) {
+            match parse(line) {
+                Ok(Line::Metric(metric)) => self.metric(&metric, writing, tally),
+                Ok(Line::Event(event)) => self.event(&event, writing, tally),
+                Ok(Line::Check(check)) => self.check(&check, writing, tally),
+                Err(reason) => tally.reject(reason),
+            }
+        }
+    }
+
+    #[inline]
+    fn metric(&self, metric: &Metric<'_>, writing: &mut Writing<'_>, tally: &mut Tally) {
+        let raw = Raw { source: self.source, kind: kind(metric.kind), name: metric.name, tags: metric.tags };
+        let series = match writing.known(&raw) {
+            Some(known) => known,
+            None => match self.meet(metric, &raw, writing, tally) {
+                Ok(series) => series,
+                Err(()) => return,
+            },
+        };
+        let Some(series) = series else {
+            tally.filtered += 1;
+            return;
+        };
+        if metric.kind == Type::Set {
+            writing.see(series, self.state.hash_one(metric.values));
+            tally.samples += 1;
+            return;
+        }
+        for value in metric.values.split(|&byte| byte == b':') {
+            let Some(amount) = number(value.strip_prefix(b"+").unwrap_or(value)) else {
+                tally.reject(Rejected::Value);
+                continue;
+            };
+            self.sample(metric, value, amount, series, writing);
+            tally.samples += 1;
+        }
+    }
+
+    #[inline]
+    fn sample(&self, metric: &Metric<'_>, text: &[u8], value: f64, series: SeriesId, writing: &mut Writing<'_>) {
+        // What has a time of its own is of that minute; its rate does not count (as with Datadog's agent).
+        let minute = metric.time.and_then(|seconds| u32::try_from(seconds / 60).ok());
+        match (metric.kind, minute) {
+            (Type::Counter, None) => writing.add(series, value / metric.rate),
+            (Type::Counter, Some(minute)) => writing.add_at(series, value, minute),
+            (Type::Gauge, Some(minute)) => writing.set_at(series, value, minute),
+            (Type::Gauge, None) if self.moves_gauges && matches!(text.first(), Some(b'+' | b'-')) => {
+                writing.shift(series, value);
+            }
+            (Type::Gauge, None) => writing.set(series, value),
+            (Type::Timer | Type::Distribution, _) => writing.observe(series, value, 1.0 / metric.rate),
+            (Type::Set, _) => {}
+        }
+    }
+
+    /// The series of a spelling that is new. `Ok(None)`: it is not wanted. `Err`: it was counted.
+    #[cold]
+    fn meet(
+        &self,
+        metric: &Metric<'_>,
+        raw: &Raw<'_>,
+        writing: &mut Writing<'_>,
+        tally: &mut Tally,
+    ) -> Result<Option<SeriesId>, ()> {
+        let name = String::from_utf8_lossy(metric.name);
+        let is_dropped = !self.takes_clients && metric.name.starts_with(OF_THE_CLIENT);
+        let mapped = if is_dropped { Mapped::Dropped } else { self.mappings.apply(&name, metric.kind) };
+        let (name, more) = match mapped {
+            Mapped::Dropped => {
+                writing.remember(raw, None);
+                return Ok(None);
+            }
+            Mapped::AsItIs => (name, Vec::new()),
+            Mapped::To(name, more) => (Cow::Owned(name), more),
+        };
+        let unit = if metric.kind == Type::Timer { Unit::MILLISECONDS } else { Unit::NONE };
+        let Some(found) = self.series(&name, metric.tags, &more, (raw.kind, unit), writing) else {
+            tally.reject(Rejected::Tags);
+            return Err(());
+        };
+        let Some(series) = found else {
+            tally.without_series += 1;
+            return Err(());
+        };
+        writing.remember(raw, Some(series));
+        Ok(Some(series))
+    }
+
+    /// `None`: too many tags. `Some(None)`: the cap.
+    fn series(
+        &self,
+        name: &str,
+        tag_text: &[u8],
+        more: &[(String, String)],
+        (kind, unit): (Kind, Unit),
+        writing: &mut Writing<'_>,
+    ) -> Option<Option<SeriesId>> {
+        let mut texts = Vec::new();
+        for (name, value) in tags(tag_text) {
+            if texts.len() == TAGS_MAX {
+                return None;
+            }
+            texts.push((String::from_utf8_lossy(name), String::from_utf8_lossy(value)));
+        }
+        let own = texts.iter().map(|(name, value)| (&**name, &**value)).filter(|(name, _)| *name != ENTITY);
+        let labels: Vec<(&str, &str)> = own.chain(more.iter().map(|(name, value)| (&**name, &**value))).collect();
+        let publication = Publication::ByPolicy;
+        let key = Key { source: self.source, name, shown: None, kind, unit, labels: &labels, publication };
+        Some(writing.series(&key))
+    }
+
+    /// How often something happened. Titles and texts are without number, so that they are no labels.
+    fn event(&self, event: &Event<'_>, writing: &mut Writing<'_>, tally: &mut Tally) {
+        let alert = match event.alert {
+            b"error" => "error",
+            b"warning" => "warning",
+            b"success" => "success",
+            _ => "info",
+        };
+        let more = [("alert_type".to_owned(), alert.to_owned())];
+        match self.series("statsd.events", event.tags, &more, (Kind::Counter, Unit::COUNT), writing) {
+            None => tally.reject(Rejected::Tags),
+            Some(None) => tally.without_series += 1,
+            Some(Some(series)) => {
+                writing.add(series, 1.0);
+                tally.samples += 1;
+            }
+        }
+    }
+
+    /// The status as a number: 0 OK, 1 warning, 2 critical, 3 unknown.
+    fn check(&self, check: &Check<'_>, writing: &mut Writing<'_>, tally: &mut Tally) {
+        let more = [("check".to_owned(), String::from_utf8_lossy(check.name).into_owned())];
+        match self.series("statsd.service_check", check.tags, &more, (Kind::Gauge, Unit::NONE), writing) {
+            None => tally.reject(Rejected::Tags),
+            Some(None) => tally.without_series += 1,
+            Some(Some(series)) => {
+                writing.set(series, f64::from(check.status));
+                tally.samples += 1;
+            }
+        }
+    }
+}
+
+fn kind(kind: Type) -> Kind {
+    match kind {
+        Type::Counter => Kind::Counter,
+        Type::Gauge => Kind::Gauge,
+        Type::Timer => Kind::Timer,
+        Type::Distribution => Kind::Histogram,
+        Type::Set => Kind::Set,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::metrics::store::{
+        Store, Window,
+        policy::{Dimensions, Policy},
+    };
+
+    fn setting(moves_gauges: bool) -> (Store, Taker) {
+        let store = Store::default();
+        let source = store.source(Policy {
+            is_sent: true,
+            namespace: "App".into(),
+            dimensions: Dimensions::All,
+            fixed: Vec::new(),
+            is_high_resolution: false,
+            series_max: 50,
+            buckets: [1.0].into(),
+        });
+        (store, Taker::new(source, Mappings::default(), moves_gauges, false))
+    }
+
+    /// What a flush tells: the head without the name's key, and sum and count.
+    fn told(store: &Store) -> Vec<(String, f64, f64)> {
+        let (mut flush, mut told) = (store.flush(), Vec::new());
+        while flush.next(|_, datum| {
+            let (sum, count) = match &datum.window {
+                Window::Sum(sum) => (*sum, 1.0),
+                Window::Values(values) => (values.sum(), values.count()),
+                Window::Set(seen) => (seen.len() as f64, 1.0),
+                Window::Empty => panic!("nothing is told of nothing"),
+            };
+            let name = datum.head.trim_start_matches("\"MetricName\":").to_owned();
+            told.push((datum.at.map_or(name.clone(), |minute| format!("{name}@{minute}")), sum, count));
+        }) {}
+        told.sort_by(|a, b| a.0.cmp(&b.0));
+        told
+    }
+
+    #[test]
+    fn samples_go_where_they_belong() {
+        let (store, taker) = setting(true);
+        let mut tally = Tally::default();
+        let mut writing = store.writing(0);
+        let packet =
+            b"c:1|c|T61\nc:2|c|@0.5|T119\nc:3|c\ng:5|g\ng:-2|g\ng:9|g|T60\nt:1:2|ms|@0.5\ns:a:b|s\ns:a|s\nc:1:x:2|c";
+        taker.packet(packet, &mut writing, &mut tally);
+        drop(writing);
+        let none = "\"Unit\":\"None\"";
+        let expected = [
+            (format!("\"c\",{none}"), 6.0, 1.0),
+            // Of a minute of its own, and the rate does not count there.
+            (format!("\"c\",{none}@1"), 3.0, 1.0),
+            // It said 9 of minute 1 and nothing since, so that 3 is what was last said of now.
+            (format!("\"g\",{none}"), 9.0, 1.0),
+            (format!("\"g\",{none}@1"), 9.0, 1.0),
+            (format!("\"s\",{none}"), 2.0, 1.0),
+            ("\"t\",\"Unit\":\"Milliseconds\"".to_owned(), 6.0, 4.0),
+        ];
+        assert_eq!(told(&store), expected);
+        assert_eq!((tally.samples, tally.rejected.iter().sum::<u64>()), (12, 1), "{tally:?}");
+    }
+
+    #[test]
+    fn a_sign_moves_a_gauge_only_where_that_is_wanted() {
+        for (moves, expected) in [(true, 3.0), (false, -2.0)] {
+            let (store, taker) = setting(moves);
+            let mut writing = store.writing(0);
+            taker.packet(b"g:5|g\ng:-2|g", &mut writing, &mut Tally::default());
+            drop(writing);
+            assert_eq!(told(&store)[0].1, expected);
+        }
+    }
+
+    #[test]
+    fn more_tags_than_anybody_has_are_refused() {
+        let (store, taker) = setting(true);
+        let tags: Vec<String> = (0..=TAGS_MAX).map(|n| format!("t{n}:1")).collect();
+        let mut tally = Tally::default();
+        let packet = format!("c:1|c|#{}\nc:1|c|#{}", tags.join(","), tags[1..].join(","));
+        taker.packet(packet.as_bytes(), &mut store.writing(0), &mut tally);
+        let expected = Tally { samples: 1, rejected: [0, 0, 0, 0, 0, 0, 1], ..Tally::default() };
+        assert_eq!(tally, expected);
+    }
+
+    proptest! {
+        /// Whatever order lines come in, and whichever spellings their tags have, counters add up as in a naive model.
+        #[test]
+        fn property_counters_add_up_however_they_are_written(
+            lines in prop::collection::vec((0u8..4, -100i32..100, prop::option::of(prop::sample::select(vec![0.5, 0.25])), any::<bool>()), 0..100),
+            cuts in prop::collection::vec(1usize..8, 1..20),
+        ) {
+            let (store, taker) = setting(true);
+            let mut tally = Tally::default();
+            let mut expected = [0.0; 4];
+            let texts: Vec<String> = lines.iter().map(|(series, value, rate, order)| {
+                expected[usize::from(*series)] += f64::from(*value) / rate.unwrap_or(1.0);
+                let tags = if *order { format!("a:{series},b:1") } else { format!("b:1,a:{series}") };
+                let rate = rate.map_or(String::new(), |rate| format!("|@{rate}"));
+                format!("hits:{value}|c{rate}|#{tags}")
+            }).collect();
+            let mut rest = texts.as_slice();
+            for cut in cuts.iter().cycle() {
+                if rest.is_empty() { break }
+                let (packet, after) = rest.split_at((*cut).min(rest.len()));
+                taker.packet(packet.join("\n").as_bytes(), &mut store.writing(0), &mut tally);
+                rest = after;
+            }
+            prop_assert_eq!(tally.samples, lines.len() as u64);
+            for (name, sum, _) in told(&store) {
+                let series = (0..4).find(|n| name.contains(&format!("\"a\",\"Value\":\"{n}\""))).expect("one of four");
+                prop_assert_eq!(sum, expected[series]);
+            }
+        }
+
+        #[test]
+        fn property_no_packet_makes_it_panic_or_grow(packet in prop::collection::vec(prop_oneof![
+            any::<u8>(), prop::sample::select(b":|#@,cgms1-.\n".to_vec())
+        ], 0..300)) {
+            let (store, taker) = setting(true);
+            let mut tally = Tally::default();
+            taker.packet(&packet, &mut store.writing(0), &mut tally);
+            taker.packet(&packet, &mut store.writing(0), &mut tally);
+            prop_assert!(store.size().series <= 100);
+        }
+    }
+}
