@@ -15,6 +15,7 @@ use crate::{
         PROXY_SMALL_BODY_BYTES, PROXY_UNDER_WAY_MAX,
     },
     logs::settings::Input,
+    metrics::settings as metrics,
     net::{datagram::DATAGRAM_BYTES_MAX, inflate::ZSTD_WINDOW_BYTES_MAX},
     problem::Problem,
     traces::settings as traces,
@@ -41,6 +42,8 @@ const CONNECTIONS_LEAST: usize = 64;
 const PROXY: u64 = (PROXY_CONNECTIONS_MAX * (PROXY_HEAD_BYTES_MAX + PROXY_SMALL_BODY_BYTES)
     + 2 * PROXY_LARGE_BODIES_MAX * PROXY_BODY_BYTES_MAX
     + (PROXY_UNDER_WAY_MAX + PROXY_KEPT_MAX) * PROXY_ANSWER_BYTES_MAX) as u64;
+/// A series (450 bytes, `cargo bench --bench statsd`), and a distribution of 150 values with twice their room.
+const SERIES: u64 = 450 + 2 * 16 * 150;
 /// Connections to the admin address, and the head of a request on each.
 const ADMIN: u64 = 64 * 8 * 1024;
 
@@ -224,6 +227,21 @@ fn fixed(config: &Config, connections: usize) -> Vec<Row> {
                 rows.push(row("requests of OTLP", bodies.saturating_add(ahead), When::AtWorst, source));
             }
         }
+    }
+    for input in &config.metrics.inputs {
+        match input {
+            metrics::Input::Statsd(statsd) => {
+                let bytes = statsd.receive().0.saturating_mul(2) + DATAGRAM_BYTES_MAX as u64;
+                let source = "`receive_bytes` in the kernel, which keeps twice that";
+                rows.push(row("packets not yet read", bytes, When::AtWorst, source));
+            }
+        }
+    }
+    // Each may have one that stands for others of its name.
+    let series = 2 * config.metrics.series_max() as u64;
+    if series > 0 {
+        let source = "twice `series_max` of all inputs, with 150 values each";
+        rows.push(row("series of metrics", series.saturating_mul(SERIES), When::AtWorst, source));
     }
     rows
 }

@@ -15,6 +15,7 @@ use crate::{
         pattern::Pattern,
         settings::{Destination, Filter, Forward, Input, Output},
     },
+    metrics::{settings as metrics, store::policy::Dimensions},
     problem::{Problem, Severity},
     secrets::{cost::Cost, settings::Mask},
     traces::settings as traces,
@@ -89,6 +90,15 @@ fn summary(config: &Config, bounds: &Bounds) -> String {
         };
         line(&mut text, "go out", &format!("{} to {to}", output.name.as_deref().unwrap_or(what)));
     }
+    for input in &config.metrics.inputs {
+        described_metrics(&mut text, input);
+    }
+    for output in config.metrics.running() {
+        let metrics::Destination::Cloudwatch(_) = &output.to;
+        let every = config.metrics.flush_every();
+        let name = output.name.as_deref().unwrap_or("metrics");
+        line(&mut text, "go out", &format!("{name} to Amazon CloudWatch, every {every:?}"));
+    }
     if let Some(path) = &config.spool.path {
         let must = if config.spool.required { ", without which it does not start" } else { "" };
         line(&mut text, "spool", &format!("{}{must}", path.display()));
@@ -152,6 +162,26 @@ fn described_traces(text: &mut String, input: &traces::Input) {
         traces::Input::Otlp(otlp) => {
             let [grpc, http] = otlp.addresses();
             line(text, "traces come in", &format!("by OTLP: gRPC {grpc}, HTTP {http}"));
+        }
+    }
+}
+
+fn described_metrics(text: &mut String, input: &metrics::Input) {
+    match input {
+        metrics::Input::Statsd(statsd) => {
+            let mut places: Vec<String> = Vec::new();
+            places.extend(statsd.udp_address().map(|address| format!("UDP {address}")));
+            let sockets = [&statsd.unix, &statsd.unix_stream].into_iter().flatten();
+            places.extend(sockets.map(|path| format!("unix socket {}", path.display())));
+            line(text, "metrics", &format!("statsd: {}", places.join(" and ")));
+            let policy = statsd.publish.policy(true);
+            let dimensions = match &policy.dimensions {
+                Dimensions::All => "every label is a dimension".to_owned(),
+                Dimensions::Named(names) if names.is_empty() => "no label is a dimension".to_owned(),
+                Dimensions::Named(names) => format!("dimensions: {}", names.join(", ")),
+            };
+            let most = policy.series_max;
+            line(text, "", &format!("namespace {}, {dimensions}, at most {most} series", policy.namespace));
         }
     }
 }

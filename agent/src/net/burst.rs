@@ -36,6 +36,8 @@ const WARN_EVERY: Duration = Duration::from_secs(60);
 /// Reads one socket.
 pub struct Bursts {
     datagrams: Datagrams,
+    /// A unix socket keeps ten datagrams (`net.unix.max_dgram_qlen`), and clients that do not wait drop the next.
+    naps: bool,
     overflowed: IntCounter,
     /// What the kernel had dropped when it was asked last.
     known_overflow: AtomicU64,
@@ -79,6 +81,7 @@ impl Bursts {
         closing: CancellationToken,
     ) -> Self {
         Self {
+            naps: matches!(datagrams, Datagrams::Udp { .. }),
             datagrams,
             overflowed,
             known_overflow: AtomicU64::new(0),
@@ -99,7 +102,7 @@ impl Bursts {
                         Burst { datagrams: &self.datagrams, buffer: &mut buffer, first: Some(bytes), count: 0 };
                     take(&mut burst);
                     // A full one has more behind it.
-                    if (2..BURST_MAX).contains(&burst.count) {
+                    if self.naps && (2..BURST_MAX).contains(&burst.count) {
                         thread::sleep(NAP);
                     }
                 }

@@ -8,6 +8,7 @@
 #![expect(clippy::unwrap_used, reason = "a test: what fails here is a failed test")]
 
 mod answers;
+mod metrics;
 mod otlp;
 mod postgres;
 mod program;
