@@ -163,7 +163,6 @@ fn connections(listeners: u64, limit: Option<u64>) -> usize {
 
 /// Every bound but that of the records.
 fn fixed(config: &Config, connections: usize) -> Vec<Row> {
-    let row = |name, bytes, when, source: &str| Row { name, bytes, when, source: source.to_owned() };
     let messages = config.logs.inputs.iter().filter_map(|input| match input {
         Input::Forward(forward) => forward.message_bytes_max.map(|bytes| bytes.0),
         Input::Json(_) => None,
@@ -206,6 +205,17 @@ fn fixed(config: &Config, connections: usize) -> Vec<Row> {
         row("reads that wait for their room", PARTIAL_WAITING_MAX as u64 * read, When::AtWorst, "64 connections"),
         row("a message being opened and written", open, When::AtWorst, "one at a time"),
     ];
+    rows.extend(of_traces(config));
+    rows.extend(of_metrics(config));
+    rows
+}
+
+fn row(name: &'static str, bytes: u64, when: When, source: &str) -> Row {
+    Row { name, bytes, when, source: source.to_owned() }
+}
+
+fn of_traces(config: &Config) -> Vec<Row> {
+    let mut rows = Vec::new();
     for input in &config.traces.inputs {
         match input {
             // The kernel keeps twice what is asked for, and counts it as the container's.
@@ -228,6 +238,11 @@ fn fixed(config: &Config, connections: usize) -> Vec<Row> {
             }
         }
     }
+    rows
+}
+
+fn of_metrics(config: &Config) -> Vec<Row> {
+    let mut rows = Vec::new();
     for input in &config.metrics.inputs {
         match input {
             metrics::Input::Statsd(statsd) => {
