@@ -94,10 +94,16 @@ fn summary(config: &Config, bounds: &Bounds) -> String {
         described_metrics(&mut text, input);
     }
     for output in config.metrics.running() {
-        let metrics::Destination::Cloudwatch(_) = &output.to;
+        let to = match &output.to {
+            metrics::Destination::Cloudwatch(_) => "Amazon CloudWatch".to_owned(),
+            metrics::Destination::Otlp(otlp) => {
+                let place = otlp.metrics_endpoint.as_ref().or(otlp.endpoint.as_ref());
+                place.map_or("CloudWatch's OTLP endpoint".to_owned(), |place| format!("OTLP at {place}"))
+            }
+        };
         let every = config.metrics.flush_every();
         let name = output.name.as_deref().unwrap_or("metrics");
-        line(&mut text, "go out", &format!("{name} to Amazon CloudWatch, every {every:?}"));
+        line(&mut text, "go out", &format!("{name} to {to}, every {every:?}"));
     }
     if let Some(path) = &config.spool.path {
         let must = if config.spool.required { ", without which it does not start" } else { "" };

@@ -8,6 +8,7 @@ use std::{path, time::Duration};
 use super::{
     checking::{Check, Common, Protection, is_region},
     node::Path,
+    traces::check_backend,
 };
 use crate::{
     metrics::{
@@ -15,6 +16,7 @@ use crate::{
         settings::{ALL, Destination, Input, Metrics, Publish, Statsd},
         statsd::mapping::Mappings,
     },
+    otlp::walk::Signal,
     units::{ByteSize, Span},
 };
 
@@ -50,7 +52,13 @@ pub(super) fn check(section: &Metrics, check: &mut Check<'_>) {
     for ((output, path), name) in section.outputs.iter().zip(check.items("metrics.outputs")).zip(names) {
         let (own, spool_bytes_max) = (output.name.as_deref(), output.spool_bytes_max);
         check.output(Common { name, own, spool_bytes_max }, &path);
-        let Destination::Cloudwatch(config) = &output.to;
+        let config = match &output.to {
+            Destination::Cloudwatch(config) => config,
+            Destination::Otlp(config) => {
+                check_backend(config, Signal::Metrics, &path.key("to").key("otlp"), check);
+                continue;
+            }
+        };
         if config.region.as_deref().is_some_and(|region| !is_region(region)) {
             let path = path.key("to").key("cloudwatch").key("region");
             check.error(&path, "not a region", "write for example `eu-west-1`");

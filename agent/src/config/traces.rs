@@ -54,7 +54,7 @@ pub(super) fn check(section: &Traces, has_spool: bool, check: &mut Check<'_>) {
         check.output(Common { name, own, spool_bytes_max }, &path);
         match &output.to {
             Destination::Xray(config) => check_region(config.region.as_deref(), &path.key("to").key("xray"), check),
-            Destination::Otlp(config) => check_backend(config, &path.key("to").key("otlp"), check),
+            Destination::Otlp(config) => check_backend(config, Signal::Traces, &path.key("to").key("otlp"), check),
         }
     }
 }
@@ -120,23 +120,29 @@ fn check_otlp(otlp: &Otlp, has_spool: bool, path: &Path, check: &mut Check<'_>) 
     }
 }
 
-fn check_backend(config: &Config, path: &Path, check: &mut Check<'_>) {
-    let field = match (&config.traces_endpoint, &config.endpoint) {
-        (Some(_), _) => path.key("traces_endpoint"),
+/// Looks at a backend of OTLP that gets `signal`.
+pub(super) fn check_backend(config: &Config, signal: Signal, path: &Path, check: &mut Check<'_>) {
+    let (name, whole) = match signal {
+        Signal::Traces => ("traces_endpoint", &config.traces_endpoint),
+        Signal::Metrics => ("metrics_endpoint", &config.metrics_endpoint),
+        Signal::Logs => ("endpoint", &None),
+    };
+    let field = match (whole, &config.endpoint) {
+        (Some(_), _) => path.key(name),
         (None, Some(_)) => path.key("endpoint"),
         (None, None) => path.clone(),
     };
-    if let Err(error) = Target::of(config, Signal::Traces) {
+    if let Err(error) = Target::of(config, signal) {
         let hint = "it is what your backend's guide has for `OTEL_EXPORTER_OTLP_ENDPOINT`";
         check.error(&field, error.to_string(), hint);
     }
     if let Err(error) = headers(config) {
         check.error(&path.key("headers"), error.to_string(), "write `name: value`");
     }
-    if config.endpoint.is_some() && config.traces_endpoint.is_some() {
+    if config.endpoint.is_some() && whole.is_some() {
         check.error(&field, "`endpoint` is there too", "leave one of them out");
     }
-    if config.protocol == Protocol::Grpc && config.traces_endpoint.is_some() {
+    if config.protocol == Protocol::Grpc && whole.is_some() {
         check.error(&field, "gRPC has a path of its own", "write `endpoint`, without a path");
     }
     if config.protocol == Protocol::Grpc && config.aws.is_some() {

@@ -11,12 +11,12 @@ pub fn expose(store: &Store, page: &mut Page) {
     let mut name = String::new();
     let mut kind = Type::Unknown;
     store.show(|shown| match shown {
-        Shown::Family { name: own, kind: its, help } => {
+        Shown::Family { name: own, kind: its, help, .. } => {
             own.clone_into(&mut name);
             kind = its.shown();
             page.family(&name, kind, help);
         }
-        Shown::Series { labels, value } => put(&name, kind, labels, &value, page),
+        Shown::Series { labels, value, .. } => put(&name, kind, labels, &value, page),
     });
 }
 

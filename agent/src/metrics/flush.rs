@@ -76,6 +76,7 @@ impl Flusher {
                 sink.append(namespace, datum, began.as_secs());
             }
         }) {}
+        sinks.iter().for_each(|sink| sink.append_all(&self.store));
         let size = self.store.size();
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.counters.metrics.series.set(number(size.series));

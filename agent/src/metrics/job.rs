@@ -13,7 +13,7 @@ use tracing::error;
 use super::{
     Seconds,
     flush::Flusher,
-    out::{Sink, cloudwatch},
+    out::{Sink, cloudwatch, otlp},
     settings::{Destination, Input, Metrics, Output, Statsd},
     statsd::{
         listen::{self, Intake, Reader},
@@ -35,6 +35,7 @@ use crate::{
         datagram::Datagrams,
         listen::{BindError, Listener, serve},
     },
+    otlp::{out, walk::Signal},
     tell::chain,
 };
 
@@ -108,10 +109,11 @@ impl Job {
         let (store, seconds, closing) = (Store::default(), Seconds::new(), CancellationToken::new());
         let mut outputs = Outputs::default();
         let names = names(metrics.running());
-        let made = metrics.running().iter().zip(names).map(|(output, name)| sink(output, &name, &mut outputs, means));
+        let running = metrics.running().iter().zip(names);
+        let made = running.map(|(output, name)| sink(output, &name, &mut outputs, seconds, means));
         let sinks: Vec<Sink> = made.collect();
         let counters = means.outputs.counters.clone();
-        let has_outputs = !sinks.is_empty();
+        let has_outputs = sinks.iter().any(Sink::wants_gathered);
         let times = (metrics.flush_every(), metrics.forget_after());
         let flusher = Arc::new(Flusher::new(store.clone(), seconds, times, sinks, counters));
         let (flushing, until) = (Arc::clone(&flusher), closing.clone());
@@ -207,7 +209,7 @@ async fn streams(listener: Listener, intake: Arc<Intake>, life: crate::life::Lif
     }
 }
 
-fn sink(output: &Output, name: &Arc<str>, outputs: &mut Outputs, means: &Means<'_>) -> Sink {
+fn sink(output: &Output, name: &Arc<str>, outputs: &mut Outputs, seconds: Seconds, means: &Means<'_>) -> Sink {
     let account = means.outputs.ledger.books.account(&Holder { output: Arc::clone(name), source: METRICS.into() });
     match &output.to {
         Destination::Cloudwatch(config) => match client(config, means) {
@@ -218,6 +220,15 @@ fn sink(output: &Output, name: &Arc<str>, outputs: &mut Outputs, means: &Means<'
             }
             Err(problem) => unusable(name, &problem, account),
         },
+        Destination::Otlp(config) => {
+            match out::backend(config, Signal::Metrics, means.access, means.task.region.as_deref()) {
+                Ok(backend) => {
+                    let output = outputs.add(name, Arc::new(backend), out::rules(), &means.outputs);
+                    Sink::Otlp(Box::new(otlp::Sink::new(output, account, means.task, seconds)))
+                }
+                Err(problem) => unusable(name, &problem, account),
+            }
+        }
     }
 }
 

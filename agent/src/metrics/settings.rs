@@ -13,7 +13,10 @@ use super::{
     statsd::mapping::Rule,
     store::policy::{Dimensions, Policy},
 };
-use crate::units::{ByteSize, Count, Listen, Permissions, Span};
+use crate::{
+    otlp::out,
+    units::{ByteSize, Count, Listen, Permissions, Span},
+};
 
 /// The namespace if nobody names another one.
 pub const NAMESPACE: &str = "ECS/Sidecar";
@@ -110,8 +113,10 @@ pub struct Output {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Destination {
-    /// Amazon CloudWatch.
+    /// Amazon CloudWatch (`PutMetricData`).
     Cloudwatch(cloudwatch::Config),
+    /// Any backend that takes OTLP: all series with all labels, as they are on `/metrics`.
+    Otlp(Box<out::Config>),
 }
 
 impl Destination {
@@ -119,6 +124,7 @@ impl Destination {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Cloudwatch(_) => "cloudwatch_metrics",
+            Self::Otlp(_) => "otlp_metrics",
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::{
-    out::{Sink, SpanSink, otlp as to_otlp, segments::Segments, xray},
+    out::{Sink, SpanSink, segments::Segments, xray},
     proxy::{self, Clients, Proxy},
     segment,
     settings::{self, Destination, Input, Output, Traces},
@@ -37,6 +37,7 @@ use crate::{
         out::{self, Otlp},
         serve,
         taker::{Rules, Takers},
+        walk::Signal,
     },
     tell::{chain, counters::Counters},
 };
@@ -239,7 +240,7 @@ impl Job {
                 (made, To::NoXray)
             }
             Destination::Otlp(config) => {
-                let backend = to_otlp::backend(config, means.access, means.task);
+                let backend = out::backend(config, Signal::Traces, means.access, means.task.region.as_deref());
                 let made = backend
                     .map(|backend| To::Otlp(self.outputs.add(&name, Arc::new(backend), out::rules(), &means.outputs)));
                 (made, To::NoOtlp)

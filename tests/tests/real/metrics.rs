@@ -18,7 +18,7 @@ use tests::{
     wait::until,
 };
 
-use crate::{SOON, environment};
+use crate::{SOON, environment, program::Program};
 
 const ROUNDS: u32 = 100;
 
@@ -149,4 +149,47 @@ fn what_real_clients_send_is_read_back_exactly_and_prometheus_takes_the_page() {
     assert_eq!(of("stock", None)[3], 99.0);
     assert_eq!(of("plain.level", None)[3], 200.0, "relative gauges add up");
     assert_eq!(of("customers", None)[3], 10.0);
+}
+
+/// The same samples to backends of OTLP, by HTTP and gRPC: OpenTelemetry's own classes read the series.
+#[test]
+fn series_are_received_by_opentelemetry_s_own_classes() {
+    let mut receiver = Program::python("receive_otlp.py", &[]);
+    let (places, statsd) = (receiver.ask("addresses"), free_address().unwrap());
+    let agent = Agent::start(&Setup::yaml(format!(
+        "logs: {{inputs: [{{forward: {{unix: '{{socket}}'}}}}], outputs: [{{to: discard}}]}}\n\
+         metrics:\n  inputs: [{{statsd: {{udp: '{statsd}'}}}}]\n  outputs:\n    \
+         - {{to: {{otlp: {{endpoint: 'http://{}', protocol: grpc}}}}}}\n    - {{to: {{otlp: {{endpoint: 'http://{}'}}}}}}\n",
+        places["grpc"].as_str().unwrap(),
+        places["http"].as_str().unwrap(),
+    )))
+    .unwrap();
+    until(SOON, || agent.log(), || agent.get("/readyz").0 == 200);
+    let (port, rounds) = (statsd.port().to_string(), ROUNDS.to_string());
+    lines("send_statsd.py", &["--port", &port, "--rounds", &rounds]);
+    let samples = f64::from(ROUNDS) * 11.0;
+    agent.wait_for_metrics(SOON, "all samples", |metrics| metrics.sum("pillion_metrics_samples_total", &[]) == samples);
+    agent.stop(SOON).assert_clean();
+    let received = receiver.ask("points");
+    let points = received["points"].as_array().unwrap();
+    assert!(points.iter().all(|point| point["good"] == true), "{points:#?}");
+    for by in ["grpc", "http"] {
+        // A window may have ended in between: what is cumulative is told again, and the last counts.
+        let last = |name: &str, shop: Option<&str>| {
+            let is_it =
+                |point: &&Value| point["by"] == by && point["name"] == name && point["labels"]["shop"].as_str() == shop;
+            points.iter().rfind(is_it).unwrap_or_else(|| panic!("no {name} by {by} in {points:#?}"))
+        };
+        let south = last("orders", Some("south"));
+        assert_eq!(
+            (&south["kind"], &south["value"], &south["labels"]["env"]),
+            (&"sum".into(), &200.0.into(), &"test".into())
+        );
+        let took = last("took", None);
+        assert_eq!((&took["kind"], &took["unit"], &took["count"]), (&"histogram".into(), &"s".into(), &200.into()));
+        assert!((took["sum"].as_f64().unwrap() - 2.0).abs() < 1e-9, "{took}");
+        assert_eq!((&took["buckets"][0], &took["buckets"][2]), (&100.into(), &100.into()), "{took}");
+        assert_eq!(last("stock", None)["value"], 99.0);
+        assert_eq!(last("plain.level", None)["value"], 100.0);
+    }
 }

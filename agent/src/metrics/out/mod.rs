@@ -5,15 +5,18 @@
 
 use std::sync::Arc;
 
-use super::store::Datum;
+use super::store::{Datum, Store};
 use crate::deliver::books::{Account, Lost};
 
 pub mod cloudwatch;
+pub mod otlp;
 
 /// Where data go.
 pub enum Sink {
     /// Amazon CloudWatch.
     CloudWatch(cloudwatch::Sink),
+    /// A backend of OTLP.
+    Otlp(Box<otlp::Sink>),
     /// An output that cannot work.
     Nowhere(Arc<Account>),
 }
@@ -23,7 +26,21 @@ impl Sink {
     pub fn append(&mut self, namespace: &str, datum: &Datum<'_>, began: u64) {
         match self {
             Self::CloudWatch(sink) => sink.append(namespace, datum, began),
+            Self::Otlp(_) => {}
             Self::Nowhere(account) => account.accept(1).lost(1, Lost::OutputUnusable),
         }
+    }
+
+    /// Appends what series have come to.
+    pub fn append_all(&self, store: &Store) {
+        match self {
+            Self::Otlp(sink) => sink.append(store),
+            Self::CloudWatch(_) | Self::Nowhere(_) => {}
+        }
+    }
+
+    /// True if it takes what was gathered, and not what series have come to.
+    pub fn wants_gathered(&self) -> bool {
+        !matches!(self, Self::Otlp(_))
     }
 }

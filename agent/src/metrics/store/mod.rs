@@ -172,7 +172,7 @@ impl Writing<'_> {
     pub fn series(&mut self, key: &Key<'_>) -> Option<SeriesId> {
         let inner = &mut *self.inner;
         let name = key.shown.map_or_else(|| shown_name(key.name, key.kind), |shown| shown_name(shown, key.kind));
-        let family = inner.table.family(&name, key.kind);
+        let family = inner.table.family(&name, key.name, key.kind);
         let found = inner.find_or_make(key, family, self.now);
         if found.is_none() {
             inner.table.forget_if_empty(family);
@@ -305,7 +305,8 @@ impl Inner {
         if source.series < source.policy.series_max {
             source.series += 1;
             let series = make(key, key.labels, (family, namespace), &source.policy, cells, namespaces);
-            let series = Series { labels: text.as_str().into(), is_shown: !is_taken, touched: now, ..series };
+            let series =
+                Series { labels: text.as_str().into(), is_shown: !is_taken, made: now, touched: now, ..series };
             return Some(table.insert(series));
         }
         source.overflowed += 1;
@@ -316,7 +317,13 @@ impl Inner {
         source.overflow += 1;
         let key = Key { publication: Publication::ByPolicy, labels: &OVERFLOW, ..*key };
         let series = make(&key, &OVERFLOW, (family, namespace), &source.policy, cells, namespaces);
-        Some(table.insert(Series { labels: OVERFLOW_TEXT.into(), is_shown: !is_taken, touched: now, ..series }))
+        Some(table.insert(Series {
+            labels: OVERFLOW_TEXT.into(),
+            is_shown: !is_taken,
+            made: now,
+            touched: now,
+            ..series
+        }))
     }
 }
 
@@ -367,6 +374,7 @@ fn make(
         labels: "".into(),
         is_shown: true,
         is_born: false,
+        made: 0,
         touched: 0,
         cells: Fed::from(fed),
         value,

@@ -1,4 +1,4 @@
-//! What `/metrics` shows, family by family.
+//! What `/metrics` and backends of OTLP see, family by family.
 //!
 //! Promises: no family comes twice, nor two series of one with the same labels; nobody who writes waits for more than some hundred
 //! series.
@@ -20,6 +20,8 @@ pub enum Shown<'a> {
     Family {
         /// Its name, without the ending that samples have.
         name: &'a str,
+        /// The name that its source gave it.
+        source_name: &'a str,
         /// What its series are.
         kind: Kind,
         /// What it says; may be empty.
@@ -29,6 +31,8 @@ pub enum Shown<'a> {
     Series {
         /// As they stand between the braces; may be empty.
         labels: &'a str,
+        /// When it was made: seconds of the store.
+        made: u32,
         /// What it has come to.
         value: ShownValue<'a>,
     },
@@ -82,7 +86,7 @@ impl Inner {
     }
 
     fn show(&self, place: usize, members: &[u32], is_told: &mut bool, tell: &mut impl FnMut(Shown<'_>)) {
-        let Some(Family { name, kind, help, .. }) = &self.table.families[place] else { return };
+        let Some(Family { name, source_name, kind, help, .. }) = &self.table.families[place] else { return };
         let all = &self.table.series;
         let of_it = members.iter().filter_map(|&id| all.get(id as usize)?.as_ref());
         for series in of_it.filter(|series| series.family as usize == place && series.is_shown) {
@@ -99,9 +103,9 @@ impl Inner {
             };
             if !*is_told {
                 *is_told = true;
-                tell(Shown::Family { name, kind: *kind, help });
+                tell(Shown::Family { name, source_name, kind: *kind, help });
             }
-            tell(Shown::Series { labels: &series.labels, value });
+            tell(Shown::Series { labels: &series.labels, made: series.made, value });
         }
     }
 }

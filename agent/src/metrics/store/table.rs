@@ -35,7 +35,9 @@ pub(super) struct Series {
     pub(super) is_shown: bool,
     /// False until it has a value from somebody who accumulates.
     pub(super) is_born: bool,
-    /// When it was written to last: seconds of the store.
+    /// When it was made: seconds of the store.
+    pub(super) made: u32,
+    /// When it was written to last.
     pub(super) touched: u32,
     pub(super) cells: Fed,
     pub(super) value: Value,
@@ -84,6 +86,8 @@ pub(super) struct Quantiles {
 pub(super) struct Family {
     /// The name on `/metrics`, without the ending that samples have.
     pub(super) name: Box<str>,
+    /// The name that its source gave it.
+    pub(super) source_name: Box<str>,
     pub(super) kind: Kind,
     pub(super) help: Box<str>,
     /// False if another family has a sample of the same name.
@@ -185,7 +189,7 @@ impl Table {
     }
 
     /// The family of this name, made if need be.
-    pub(super) fn family(&mut self, name: &str, kind: Kind) -> u32 {
+    pub(super) fn family(&mut self, name: &str, source_name: &str, kind: Kind) -> u32 {
         let key = (Box::from(name), kind);
         if let Some(&id) = self.by_name.get(&key) {
             return id;
@@ -195,7 +199,8 @@ impl Table {
         if is_shown {
             self.taken.extend(samples);
         }
-        let family = Family { name: name.into(), kind, help: "".into(), is_shown, members: Vec::new() };
+        let (name, source_name) = (name.into(), source_name.into());
+        let family = Family { name, source_name, kind, help: "".into(), is_shown, members: Vec::new() };
         let id = put(&mut self.families, &mut self.free_families, family);
         self.by_name.insert(key, id);
         id

@@ -15,10 +15,12 @@ use crate::units::Span;
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Address of the backend, as in `OTEL_EXPORTER_OTLP_ENDPOINT`: `https://otlp.example.com` or `http://127.0.0.1:4318`; by HTTP
-    /// `/v1/traces` is added to its path. Default: AWS's own endpoint, if `aws` is given.
+    /// `/v1/traces` or `/v1/metrics` is added to its path. Default: AWS's own endpoint, if `aws` is given.
     pub endpoint: Option<String>,
     /// The whole URL, in place of `endpoint`, as in `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`. HTTP only.
     pub traces_endpoint: Option<String>,
+    /// The same for metrics, as in `OTEL_EXPORTER_OTLP_METRICS_ENDPOINT`.
+    pub metrics_endpoint: Option<String>,
     /// `http` (default; protobuf over HTTP/1.1) or `grpc`.
     pub protocol: Protocol,
     /// `gzip` (default) or `none`.
@@ -27,7 +29,8 @@ pub struct Config {
     pub headers: BTreeMap<String, Hidden>,
     /// Time for one request, answer included, 1s to 60s. Default 10s.
     pub timeout: Span,
-    /// Signs requests for AWS. Alone, without `endpoint`, it is X-Ray's OTLP endpoint, which needs Transaction Search.
+    /// Signs requests for AWS. Alone, without `endpoint`, it is AWS's own OTLP endpoint: for spans X-Ray's, which needs Transaction
+    /// Search, for metrics CloudWatch's.
     pub aws: Option<Aws>,
 }
 
@@ -35,11 +38,12 @@ pub struct Config {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Aws {
-    /// The service that the signature is for, for example `osis`. Default `xray`.
+    /// The service that the signature is for, for example `osis`. Default: `xray` for spans, `monitoring` for metrics.
     pub service: Option<String>,
     /// Default: that of the task.
     pub region: Option<String>,
-    /// A role to send as. Default: the task's own. X-Ray wants `xray:PutSpans` and `xray:PutSpansForIndexing`.
+    /// A role to send as. Default: the task's own. X-Ray wants `xray:PutSpans` and `xray:PutSpansForIndexing`,
+    /// CloudWatch `cloudwatch:PutMetricData`.
     pub role_arn: Option<String>,
 }
 
@@ -75,6 +79,7 @@ impl Default for Config {
         Self {
             endpoint: None,
             traces_endpoint: None,
+            metrics_endpoint: None,
             protocol: Protocol::default(),
             compression: Compression::default(),
             headers: BTreeMap::new(),

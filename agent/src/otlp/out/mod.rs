@@ -10,6 +10,7 @@
 //! backend took partly is not sent again; a fault of the configuration (a wrong address, key or setting of the account) is told as one.
 //! Never: shows a header's value; follows a redirect.
 
+mod backend;
 mod config;
 mod grpc;
 mod meaning;
@@ -24,6 +25,7 @@ use http::{
 };
 use tracing::error;
 
+pub use backend::backend;
 pub use config::{Aws, Compression, Config, Hidden, Protocol};
 pub use target::{Target, TargetError, headers};
 
@@ -39,7 +41,7 @@ use crate::{
         books::{Account, Refused},
         lane::{Appending, Lane, Output},
     },
-    limits::{OTLP_BATCH_BYTES_MAX, OTLP_BATCH_ITEMS_MAX, OTLP_PIECE_BYTES_MAX},
+    limits::{OTLP_BATCH_ITEMS_MAX, OTLP_PIECE_BYTES_MAX},
     net::{
         deflate::gzip_behind,
         http::{Bounds, HttpClient},
@@ -60,6 +62,7 @@ const AGENT: HeaderValue = HeaderValue::from_static(concat!("pillion/", env!("CA
 pub struct Otlp {
     signal: Signal,
     way: Way,
+    limits: Limits,
     compression: Compression,
     bounds: Bounds,
     warned: RateLimited,
@@ -116,10 +119,10 @@ pub fn rules() -> Rules {
 }
 
 impl Otlp {
-    /// Sends requests of `signal` on this `way`.
-    pub fn new(signal: Signal, way: Way, config: &Config) -> Self {
+    /// Sends requests of `signal` on this `way`, as large as `limits` say.
+    pub fn new(signal: Signal, way: Way, limits: Limits, config: &Config) -> Self {
         let bounds = Bounds { time: config.timeout.0, answer_bytes: ANSWER_BYTES_MAX };
-        Self { signal, way, compression: config.compression, bounds, warned: RateLimited::new(WARN_EVERY) }
+        Self { signal, way, limits, compression: config.compression, bounds, warned: RateLimited::new(WARN_EVERY) }
     }
 
     async fn post(&self, client: &HttpClient, target: &Target, headers: &HeaderMap, body: &Bytes) -> Answer {
@@ -208,7 +211,7 @@ impl Destination for Otlp {
     type Key = Key;
 
     fn limits(&self) -> Limits {
-        Limits { bytes: OTLP_BATCH_BYTES_MAX, records: OTLP_BATCH_ITEMS_MAX, span_milliseconds: u64::MAX }
+        self.limits
     }
 
     fn frame(&self, _: &Key) -> Frame {

@@ -31,8 +31,8 @@ pub enum TargetError {
     /// It is where a host offers credentials and metadata.
     #[error("a link-local address, where hosts offer credentials; data is not sent there")]
     LinkLocal,
-    /// Neither `endpoint` nor `traces_endpoint` nor `aws`.
-    #[error("no `endpoint`; write for example `endpoint: https://otlp.example.com:4318`, or `aws: {{}}` for X-Ray")]
+    /// Neither `endpoint` nor the whole URL nor `aws`.
+    #[error("no `endpoint`; write for example `endpoint: https://otlp.example.com:4318`, or `aws: {{}}` for AWS's own")]
     Missing,
     /// A name or a value that no header can have.
     #[error("`{0}` is no header, or its value has a character that none can have")]
@@ -42,7 +42,12 @@ pub enum TargetError {
 impl Target {
     /// Where `config` sends `signal` to; `None` if that is AWS's own endpoint.
     pub fn of(config: &Config, signal: Signal) -> Result<Option<Self>, TargetError> {
-        match (&config.traces_endpoint, &config.endpoint) {
+        let whole = match signal {
+            Signal::Traces => &config.traces_endpoint,
+            Signal::Metrics => &config.metrics_endpoint,
+            Signal::Logs => &None,
+        };
+        match (whole, &config.endpoint) {
             (Some(whole), _) => Self::parse(whole, "").map(Some),
             (None, Some(base)) if config.protocol == Protocol::Grpc => Self::parse(base, signal.grpc_path()).map(Some),
             (None, Some(base)) => Self::parse(base, signal.http_path()).map(Some),

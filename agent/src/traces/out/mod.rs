@@ -3,7 +3,6 @@
 //! Promises: adding one touches its own file, its settings' variant, the enums here, and the wiring.
 //! Never: queues, retries or counts; `deliver` does.
 
-pub mod otlp;
 pub mod segments;
 pub mod xray;
 
