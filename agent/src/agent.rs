@@ -150,8 +150,8 @@ pub async fn run(config: Config, bound: Bound, spool: Spool, life: Life) -> Outc
 
 /// What the configuration says of AWS as a whole.
 fn aws_settings(config: &Config) -> Settings {
-    let crate::config::Aws { region, ca_bundle, sts_endpoint } = config.aws.clone();
-    Settings { region, ca_bundle, sts_endpoint }
+    let crate::config::Aws { region, ca_bundle, endpoint, sts_endpoint } = config.aws.clone();
+    Settings { region, ca_bundle, endpoint, sts_endpoint }
 }
 
 /// Writes all secrets once. Says which could not be written in the time that a start may take.

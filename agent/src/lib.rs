@@ -18,6 +18,7 @@ pub mod net;
 pub mod otlp;
 pub mod problem;
 pub mod secrets;
+pub mod taskdef;
 pub mod tell;
 pub mod traces;
 pub mod units;

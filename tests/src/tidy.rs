@@ -10,7 +10,7 @@ pub const LAYERS: [&[&str]; 10] = [
     &["main", "lib"],
     &["cli"],
     &["agent"],
-    &["config", "fluentbit"],
+    &["config", "fluentbit", "taskdef"],
     JOBS,
     &["otlp", "aws", "ecs"],
     &["deliver", "net"],

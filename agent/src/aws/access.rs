@@ -21,6 +21,8 @@ const SDK_CLIENTS_MAX: usize = 64;
 /// The way to AWS.
 pub struct Access {
     region: Option<String>,
+    /// Of services that name none of their own.
+    endpoint: Option<String>,
     sts_endpoint: Option<String>,
     http: HttpClient,
     clock: Clock,
@@ -43,6 +45,7 @@ impl Access {
         let tls = Tls::new(settings.ca_bundle.clone());
         Self {
             region: settings.region.clone(),
+            endpoint: settings.endpoint.clone(),
             sts_endpoint: settings.sts_endpoint.clone(),
             http: HttpClient::new(&tls, counters),
             clock: Clock::system(),
@@ -75,7 +78,7 @@ impl Access {
         identity: &Identity,
     ) -> Result<Client, EndpointError> {
         let service = service.into();
-        let endpoint = at(&service, region, endpoint)?;
+        let endpoint = at(&service, region, endpoint.or(self.endpoint.as_deref()))?;
         Ok(Client::new(service, endpoint, self.credentials(identity, region)?, self.http.clone()))
     }
 
@@ -92,7 +95,7 @@ impl Access {
         if let Some(access) = known.get(&place) {
             return Ok(access.clone());
         }
-        let endpoint = at("secretsmanager", region, endpoint)?;
+        let endpoint = at("secretsmanager", region, endpoint.or(self.endpoint.as_deref()))?;
         if known.len() >= SDK_CLIENTS_MAX {
             // Whoever uses one has it still.
             known.clear();
@@ -109,7 +112,8 @@ impl Access {
             return Ok(credentials.clone());
         }
         let mut identity = identity.clone();
-        identity.sts_endpoint = identity.sts_endpoint.or_else(|| self.sts_endpoint.clone());
+        let general = self.sts_endpoint.as_ref().or(self.endpoint.as_ref());
+        identity.sts_endpoint = identity.sts_endpoint.or_else(|| general.cloned());
         let credentials = Credentials::new(&identity, region, &self.http, self.clock.clone())?;
         known.insert(key, credentials.clone());
         Ok(credentials)
@@ -126,6 +130,19 @@ fn at(service: &str, region: &str, endpoint: Option<&str>) -> Result<Endpoint, E
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As with AWS's own SDKs: one address for all services, unless one has its own.
+    #[test]
+    fn an_endpoint_for_all_counts_where_none_is_named() {
+        let settings = Settings { endpoint: Some("http://127.0.0.1:5000".to_owned()), ..Settings::default() };
+        let access = Access::new(&settings, &Counters::new());
+        let address = |endpoint| {
+            let client = access.client("logs", "eu-central-1", endpoint, &Identity::default()).expect("an endpoint");
+            client.endpoint().to_string()
+        };
+        assert_eq!(address(None), "http://127.0.0.1:5000/");
+        assert_eq!(address(Some("http://127.0.0.1:6000")), "http://127.0.0.1:6000/");
+    }
 
     /// Two hundred secrets had two hundred clients, which were 18 MB. The number of shared ones has a bound too.
     #[test]

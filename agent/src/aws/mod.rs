@@ -38,6 +38,8 @@ pub struct Settings {
     pub region: Option<String>,
     /// `AWS_CA_BUNDLE`, else `SSL_CERT_FILE`: a PEM file with more certificate authorities.
     pub ca_bundle: Option<PathBuf>,
+    /// Where all services are that name no address of their own. Default: each has its own, in its region.
+    pub endpoint: Option<String>,
     /// Where roles are asked for: a URL or a host. Default: the region's own STS endpoint.
     pub sts_endpoint: Option<String>,
 }

@@ -7,6 +7,8 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand};
 
+use super::taskdef;
+
 const EXAMPLES: &str = "\
 Examples:
   pillion demo                          see it work here, without AWS, Docker or configuration
@@ -16,6 +18,8 @@ Examples:
   pillion -c /fluent-bit/etc/fluent-bit.conf
                                         run as Fluent Bit would; most of its flags are understood
   pillion xray-daemon -n eu-west-1      run as the X-Ray daemon would; so does /xray in the image
+  pillion inject task.json --image REPOSITORY/pillion:1.0.0 --diff
+                                        see what adding it to a task definition would change
 
 In a task definition: set the image of your FireLens container to pillion, and as its health check
   [\"CMD\", \"/pillion\", \"healthcheck\"]
@@ -77,6 +81,14 @@ pub(super) enum Command {
         #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         rate: u32,
     },
+    /// Put pillion into a task definition, in the place of the sidecars that it makes needless
+    Inject(Box<taskdef::Inject>),
+    /// Take it out again: what inject was given comes back, to the byte
+    Uninject(taskdef::Document),
+    /// Find what ECS would refuse in a task definition, and what you would regret
+    Lint(taskdef::Lint),
+    /// Print the policy that pillion needs in a task definition's role
+    Iam(taskdef::Iam),
     /// Print the version
     Version,
     /// Print the JSON Schema of the configuration, for editors
@@ -144,6 +156,10 @@ mod tests {
           secrets      Write all secrets to the shared volume and end; for an init container
           healthcheck  Ask a running agent whether it is well; for the health check of a task definition
           demo         See it work: made-up containers, local files, no AWS, no Docker, no configuration
+          inject       Put pillion into a task definition, in the place of the sidecars that it makes needless
+          uninject     Take it out again: what inject was given comes back, to the byte
+          lint         Find what ECS would refuse in a task definition, and what you would regret
+          iam          Print the policy that pillion needs in a task definition's role
           version      Print the version
           schema       Print the JSON Schema of the configuration, for editors
 
@@ -162,6 +178,8 @@ mod tests {
           pillion -c /fluent-bit/etc/fluent-bit.conf
                                                 run as Fluent Bit would; most of its flags are understood
           pillion xray-daemon -n eu-west-1      run as the X-Ray daemon would; so does /xray in the image
+          pillion inject task.json --image REPOSITORY/pillion:1.0.0 --diff
+                                                see what adding it to a task definition would change
 
         In a task definition: set the image of your FireLens container to pillion, and as its health check
           ["CMD", "/pillion", "healthcheck"]

@@ -13,6 +13,7 @@ mod healthcheck;
 mod run;
 mod secrets;
 mod secrets_agent_argv;
+mod taskdef;
 mod xray_argv;
 
 use std::{
@@ -126,6 +127,10 @@ fn ours(arguments: Vec<OsString>) -> ExitCode {
         Some(Command::Secrets { once: _, config }) => secrets::once(config),
         Some(Command::Healthcheck { address }) => healthcheck::healthcheck(address),
         Some(Command::Demo { folder, rate }) => demo::demo(&folder, rate.into()),
+        Some(Command::Inject(call)) => taskdef::inject(*call),
+        Some(Command::Uninject(document)) => taskdef::uninject(&document),
+        Some(Command::Lint(call)) => taskdef::lint(&call),
+        Some(Command::Iam(call)) => taskdef::iam(&call),
         Some(Command::Version) => version(),
         Some(Command::Schema { markdown: false }) => print(documents::schema()),
         Some(Command::Schema { markdown: true }) => print(documents::config()),

@@ -124,6 +124,9 @@ pub struct Aws {
     /// A PEM file of certificate authorities to trust besides the usual ones. Default: `AWS_CA_BUNDLE` or
     /// `SSL_CERT_FILE`.
     pub ca_bundle: Option<PathBuf>,
+    /// The address of all services that name none of their own, for what stands in for AWS on a laptop (moto, LocalStack). Default:
+    /// `AWS_ENDPOINT_URL`, or each service's own.
+    pub endpoint: Option<String>,
     /// Where roles are asked for, for private endpoints and tests. Default: `AWS_ENDPOINT_URL_STS`, or the region's own STS.
     pub sts_endpoint: Option<String>,
 }

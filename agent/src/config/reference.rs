@@ -46,6 +46,7 @@ counted from 0: `PILLION__LOGS__OUTPUTS__0__TO__CLOUDWATCH__GROUP=/ecs/web`. It 
 | `PILLION_STOP_TIMEOUT` | see `stop_timeout`; here a bare number is one of seconds |
 | `PILLION_LOG_LEVEL`, `FLB_LOG_LEVEL` | see `log.level` |
 | `AWS_REGION`, `AWS_DEFAULT_REGION` | the region where the file names none |
+| `AWS_ENDPOINT_URL` | the address of all AWS services where the file names none |
 | `AWS_CA_BUNDLE`, `SSL_CERT_FILE` | the certificate authorities where the file names none |
 | `ECS_CONTAINER_METADATA_URI_V4` | set by ECS: who and where we are |
 

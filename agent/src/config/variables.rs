@@ -47,6 +47,9 @@ pub(super) fn apply(environment: &Environment, loaded: &mut Loaded, problems: &m
             problems.push(Problem::error("AWS_REGION", "not a region", "write for example `eu-west-1`"));
         }
     }
+    if document.aws.endpoint.is_none() {
+        document.aws.endpoint = environment.get("AWS_ENDPOINT_URL").map(str::to_owned);
+    }
     if document.aws.sts_endpoint.is_none() {
         document.aws.sts_endpoint = environment.get("AWS_ENDPOINT_URL_STS").map(str::to_owned);
     }

@@ -21,7 +21,7 @@ pub(crate) fn encoded(bytes: &[u8], padded: bool) -> String {
 }
 
 /// The bytes of `text`. `None` if it is something else.
-pub(super) fn decoded(text: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn decoded(text: &[u8]) -> Option<Vec<u8>> {
     let end = text.iter().rposition(|&byte| byte != b'=').map_or(0, |last| last + 1);
     if end % 4 == 1 || text.len() - end > 2 {
         return None;

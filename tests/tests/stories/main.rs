@@ -39,5 +39,6 @@ mod statsd;
 mod stop;
 mod story;
 mod suspended;
+mod task_definitions;
 mod traces;
 mod wire;

@@ -1,0 +1,258 @@
+//! Which rights each setting of pillion needs.
+//!
+//! Promises: one statement for each thing that is done, with all resources that it is done to.
+//! Never: reads a task definition.
+
+use std::collections::BTreeSet;
+
+use super::{Account, Statement};
+use crate::{
+    config::Config,
+    logs::settings::Destination as LogsTo,
+    metrics::settings::{Destination as MetricsTo, Input as MetricsFrom, NAMESPACE},
+    secrets::settings::{From, Prefetch},
+    traces::settings::{Destination as TracesTo, Input},
+};
+
+/// Statements in the making.
+pub(super) struct Policy<'a> {
+    account: &'a Account,
+    pub(super) statements: Vec<Statement>,
+}
+
+impl<'a> Policy<'a> {
+    pub(super) fn of(account: &'a Account) -> Self {
+        Self { account, statements: Vec::new() }
+    }
+
+    /// Adds a resource to the statement of that name, which is made if it is not there.
+    pub(super) fn allow(&mut self, sid: &'static str, actions: &[&'static str], resource: String) {
+        let known = self.statements.iter_mut().find(|statement| statement.sid == sid);
+        match known {
+            Some(statement) => {
+                statement.resources.insert(resource);
+            }
+            None => self.statements.push(Statement {
+                sid,
+                actions: actions.to_vec(),
+                resources: BTreeSet::from([resource]),
+                condition: None,
+            }),
+        }
+    }
+
+    /// True if the right is another role's: then the task's own role must be able to become it.
+    fn assumed(&mut self, role: Option<&String>) -> bool {
+        let Some(role) = role else { return false };
+        self.allow("BecomeOtherRoles", &["sts:AssumeRole"], role.clone());
+        true
+    }
+
+    pub(super) fn of_logs(&mut self, config: &Config) {
+        for output in &config.logs.outputs {
+            let LogsTo::Cloudwatch(cloudwatch) = &output.to else { continue };
+            if self.assumed(cloudwatch.role_arn.as_ref()) {
+                continue;
+            }
+            let named = [&cloudwatch.group_template, &cloudwatch.group, &cloudwatch.default_group];
+            for group in named.into_iter().flatten() {
+                let resource = format!("log-group:{}:*", without_fields(group));
+                let arn = self.account.arn("logs", cloudwatch.region.as_deref(), &resource);
+                self.allow("DeliverLogs", &["logs:CreateLogStream", "logs:PutLogEvents"], arn.clone());
+                if !cloudwatch.auto_create_group {
+                    continue;
+                }
+                self.allow("CreateLogGroups", &["logs:CreateLogGroup"], arn.clone());
+                if cloudwatch.retention_days.is_some() {
+                    self.allow("KeepLogsForDays", &["logs:PutRetentionPolicy"], arn.clone());
+                }
+                if !cloudwatch.group_tags.is_empty() {
+                    self.allow("TagLogGroups", &["logs:TagResource"], arn);
+                }
+            }
+        }
+    }
+
+    pub(super) fn of_traces(&mut self, config: &Config) {
+        let all = || "*".to_owned();
+        for output in config.traces.running() {
+            match &output.to {
+                TracesTo::Xray(xray) => {
+                    if !self.assumed(xray.role_arn.as_ref()) {
+                        self.allow("DeliverSegments", &["xray:PutTraceSegments"], all());
+                    }
+                }
+                TracesTo::Otlp(otlp) => {
+                    // The destination of another service has its own rights.
+                    let Some(aws) = otlp.aws.as_ref().filter(|aws| aws.service.as_deref().unwrap_or("xray") == "xray")
+                    else {
+                        continue;
+                    };
+                    if !self.assumed(aws.role_arn.as_ref()) {
+                        let actions = ["xray:PutSpans", "xray:PutSpansForIndexing", "xray:GetTraceSegmentDestination"];
+                        self.allow("DeliverSpans", &actions, all());
+                    }
+                }
+            }
+        }
+        for input in &config.traces.inputs {
+            let Input::Xray(xray) = input else { continue };
+            if xray.tcp_address().is_some() && !self.assumed(xray.proxy.role_arn.as_ref()) {
+                let actions =
+                    ["xray:GetSamplingRules", "xray:GetSamplingTargets", "xray:GetSamplingStatisticSummaries"];
+                self.allow("AskForSampling", &actions, all());
+            }
+        }
+    }
+
+    pub(super) fn of_metrics(&mut self, config: &Config) {
+        for output in config.metrics.running() {
+            // The rights at another backend are that backend's.
+            let MetricsTo::Cloudwatch(cloudwatch) = &output.to else { continue };
+            if self.assumed(cloudwatch.role_arn.as_ref()) {
+                continue;
+            }
+            let namespaces: BTreeSet<String> = config
+                .metrics
+                .inputs
+                .iter()
+                .map(|input| match input {
+                    MetricsFrom::Statsd(statsd) => statsd.publish.namespace.clone(),
+                })
+                .map(|namespace| namespace.unwrap_or_else(|| NAMESPACE.to_owned()))
+                .collect();
+            // IAM knows no narrower resource; the namespace is the bound.
+            self.statements.push(Statement {
+                sid: "PutMetrics",
+                actions: vec!["cloudwatch:PutMetricData"],
+                resources: BTreeSet::from(["*".to_owned()]),
+                condition: Some(("StringEquals", "cloudwatch:namespace", namespaces.into_iter().collect())),
+            });
+            return;
+        }
+    }
+
+    pub(super) fn of_secrets(&mut self, config: &Config, key: Option<&str>) {
+        for item in &config.secrets.items {
+            match &item.from {
+                From::SecretsManager(secret) => {
+                    if self.assumed(secret.role_arn.as_ref()) {
+                        continue;
+                    }
+                    let regions = std::iter::once(secret.region.as_deref());
+                    for region in regions.chain(secret.failover_regions.iter().map(|region| Some(region.as_str()))) {
+                        let arn = self.secret(&secret.id, region);
+                        self.allow(
+                            "ReadSecrets",
+                            &["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"],
+                            arn,
+                        );
+                    }
+                }
+                From::Parameter(parameter) => {
+                    if !self.assumed(parameter.role_arn.as_ref()) {
+                        let arn = self.parameter(&parameter.name, parameter.region.as_deref());
+                        self.allow("ReadParameters", &["ssm:GetParameters"], arn);
+                    }
+                }
+                From::Parameters(parameters) => {
+                    if !self.assumed(parameters.role_arn.as_ref()) {
+                        let arn = self.parameter(&parameters.path, parameters.region.as_deref());
+                        let below = format!("{}/*", arn.trim_end_matches('/'));
+                        self.allow("ListParameters", &["ssm:GetParametersByPath"], arn);
+                        self.allow("ReadParameters", &["ssm:GetParameters"], below);
+                    }
+                }
+                From::File(_) => {}
+            }
+        }
+        for Prefetch { id, tag, role_arn } in config.secrets.api.iter().flat_map(|api| &api.prefetch) {
+            if self.assumed(role_arn.as_ref()) {
+                continue;
+            }
+            if tag.is_some() {
+                self.allow("ListSecrets", &["secretsmanager:ListSecrets"], "*".to_owned());
+            }
+            if let Some(id) = id {
+                let arn = self.secret(id, None);
+                self.allow("ReadSecrets", &["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"], arn);
+            }
+        }
+        if let Some(hints) = &config.secrets.hints
+            && !self.assumed(hints.role_arn.as_ref())
+        {
+            // https://sqs.REGION.amazonaws.com/ACCOUNT/NAME
+            let mut parts = hints.sqs.rsplit('/');
+            let (name, id) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+            let region = hints.sqs.split('.').nth(1).filter(|_| hints.region.is_none()).map(str::to_owned);
+            let region = hints.region.clone().or(region).unwrap_or_else(|| self.account.region.clone());
+            let arn = format!("arn:{}:sqs:{region}:{id}:{name}", self.account.partition);
+            self.allow("ReceiveHints", &["sqs:ReceiveMessage", "sqs:DeleteMessage"], arn);
+        }
+        self.of_key(key);
+    }
+
+    /// A key of the customer's own must let who may read decrypt, through the service alone.
+    pub(super) fn of_key(&mut self, key: Option<&str>) {
+        let reads = |sid: &str| self.statements.iter().any(|statement| statement.sid == sid);
+        let through: Vec<&str> = [("ReadSecrets", "secretsmanager"), ("ReadParameters", "ssm")]
+            .into_iter()
+            .filter_map(|(sid, service)| reads(sid).then_some(service))
+            .collect();
+        let Some(key) = key.filter(|_| !through.is_empty()) else { return };
+        let services =
+            through.iter().map(|service| format!("{service}.{}.amazonaws.com", self.account.region)).collect();
+        self.statements.push(Statement {
+            sid: "DecryptSecrets",
+            actions: vec!["kms:Decrypt"],
+            resources: BTreeSet::from([key.to_owned()]),
+            condition: Some(("StringEquals", "kms:ViaService", services)),
+        });
+    }
+
+    /// A secret by name or ARN. Secrets Manager puts six characters behind each name.
+    fn secret(&self, id: &str, region: Option<&str>) -> String {
+        let Some(tail) = id.strip_prefix("arn:") else {
+            return self.account.arn("secretsmanager", region, &format!("secret:{id}-??????"));
+        };
+        let mut parts: Vec<&str> = tail.split(':').collect();
+        if let (Some(region), Some(place)) = (region, parts.get_mut(2)) {
+            *place = region;
+        }
+        let arn = format!("arn:{}", parts.join(":"));
+        let name = parts.last().copied().unwrap_or_default();
+        let has_suffix = name
+            .rsplit_once('-')
+            .is_some_and(|(_, end)| end.len() == 6 && end.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+        if has_suffix { arn } else { format!("{arn}-??????") }
+    }
+
+    /// A parameter by name or ARN, perhaps with a version or a label behind it.
+    fn parameter(&self, name: &str, region: Option<&str>) -> String {
+        if name.starts_with("arn:") {
+            return name.split(':').take(6).collect::<Vec<_>>().join(":");
+        }
+        let name = name.split(':').next().unwrap_or_default();
+        self.account.arn("ssm", region, &format!("parameter/{}", name.trim_start_matches('/')))
+    }
+}
+
+/// A name in which fields of records are `*`: `/ecs/$(ecs_cluster)-x` is `/ecs/*-x`.
+pub(super) fn without_fields(name: &str) -> String {
+    let mut out = String::new();
+    let mut rest = name;
+    while let Some(start) = rest.find('$') {
+        out.push_str(&rest[..start]);
+        out.push('*');
+        let field = &rest[start + 1..];
+        let length = match field.strip_prefix('(') {
+            Some(inner) => inner.find(')').map_or(field.len(), |end| end + 2),
+            None => {
+                field.find(|letter: char| !letter.is_alphanumeric() && !"_['].".contains(letter)).unwrap_or(field.len())
+            }
+        };
+        rest = &field[length..];
+    }
+    out.push_str(rest);
+    out
+}
