@@ -137,10 +137,21 @@ def planted():
     yield lambda task: task.pop("executionRoleArn"), "execution role"
 
 
+def of_the_linter():
+    """The fields that `pillion lint` knows, compared with botocore's."""
+    source = (ROOT / "agent/src/taskdef/lint/shape.rs").read_text()
+    for name, shape in (("TASK", SHAPE), ("CONTAINER", SHAPE.members["containerDefinitions"].member)):
+        listed = source.split(f"const {name}: ")[1].split("];")[0].split("= [")[1]
+        known = {word.strip().strip('"') for word in listed.split(",") if word.strip()}
+        if known != set(shape.members):
+            yield f"shape.rs, {name}: differs from botocore's model in {sorted(known ^ set(shape.members))}"
+
+
 def main(names):
     files = [pathlib.Path(name) for name in names]
     files = files or sorted([*ROOT.glob("task-definitions/*.json"), *ROOT.glob("examples/*task*.json")])
     found = [f"{file.name}: {problem}" for file in files for problem in problems(json.loads(file.read_text()))]
+    found += of_the_linter()
     good = json.loads((ROOT / "task-definitions/web-firelens.json").read_text())
     mistakes = 0
     for plant, word in planted():

@@ -1,0 +1,231 @@
+//! Every task definition of `task-definitions/`, run as ECS would run it: our image, Docker's own log driver, the file that ECS
+//! generates, health checks, secrets, the metadata and credentials endpoints; moto stands in for AWS.
+//!
+//! Promises: what an app wrote stands in its log group, every line once and in its order; its trace is in X-Ray; its secrets were
+//! files before it started; and the agent's books balance. It does not prove IAM, TLS, or how ECS places tasks.
+//! Never: runs without its parts. `tests/run` starts them and says where they are.
+
+mod world;
+
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use tests::ecs_local::{Task, order::State};
+
+use world::{World, definition};
+
+/// Lines of a service that was asked, besides those of its start.
+fn asked(service: &str) -> Vec<String> {
+    (0..20).map(|number| format!("{service} request GET /{number} HTTP/1.0")).collect()
+}
+
+/// A service that answers on a port: starts, is well, answers, stops with 0, and nothing of it is lost.
+fn serves(name: &str, port: u16, files: &[&str]) -> Result<()> {
+    let world = World::new()?;
+    let mut task = world.start(name)?;
+    task.until("all is well", Task::is_well)?;
+    let service = definition(name)?.service;
+    for number in 0..20 {
+        let answer = world::get(task.address(&service)?, port, &format!("/{number}"))?;
+        ensure!(answer.ends_with("ok\n"), "{answer}");
+    }
+    check_secrets(&task, &service, files)?;
+    world.ends(&mut task, &service, |lines| {
+        let stopped = format!("{service} stopped");
+        let expected: Vec<String> = asked(&service).into_iter().chain([stopped]).collect();
+        ensure!(lines.ends_with(&expected), "{lines:#?}");
+        for file in files {
+            let told = format!("{service} file {file}_FILE can be read");
+            ensure!(lines.contains(&told), "{told}: {lines:#?}");
+        }
+        Ok(())
+    })
+}
+
+/// Files are what ECS would have given as variables, and there is no such variable.
+fn check_secrets(task: &Task, service: &str, files: &[&str]) -> Result<()> {
+    for file in files {
+        let (code, said) = task.exec(service, &["/bin/cat", &format!("/run/secrets/{file}")])?;
+        ensure!(code == 0 && said == world::secret(file), "{file}: {said}");
+        let (_, environment) = task.exec(service, &["/usr/bin/env"])?;
+        ensure!(!environment.contains(&format!("{file}=")), "{file} is a variable too");
+    }
+    Ok(())
+}
+
+#[test]
+fn orders_runs_and_loses_nothing() -> Result<()> {
+    serves("orders", 3000, &["DB_PASSWORD", "DB_USER"])
+}
+
+#[test]
+fn users_runs_and_loses_nothing() -> Result<()> {
+    serves("users", 3000, &["DB_PASSWORD"])
+}
+
+#[test]
+fn inventory_runs_and_loses_nothing() -> Result<()> {
+    serves("inventory", 3000, &["DB_PASSWORD", "FEATURES"])
+}
+
+#[test]
+fn api_service_runs_and_loses_nothing() -> Result<()> {
+    serves("api-service", 8080, &["SESSION_KEY"])
+}
+
+#[test]
+fn users_on_ec2_in_bridge_mode_finds_pillion_by_its_link() -> Result<()> {
+    serves("users-ec2-bridge", 3000, &["DB_PASSWORD"])
+}
+
+#[test]
+fn orders_on_ec2_as_root_with_a_spool_runs_and_loses_nothing() -> Result<()> {
+    serves("orders-ec2-root-spool", 3000, &[])
+}
+
+/// Numbers in lines such as `worker-service item 7`.
+fn items(service: &str, lines: &[String]) -> Vec<u64> {
+    let head = format!("{service} item ");
+    lines.iter().filter_map(|line| line.strip_prefix(&head)?.parse().ok()).collect()
+}
+
+#[test]
+fn a_worker_that_is_stopped_has_all_its_items_in_the_log() -> Result<()> {
+    let world = World::new()?;
+    let mut task = world.start("worker-service")?;
+    task.until("all is well", Task::is_well)?;
+    world.until("30 items", &task, "worker-service", |lines| items("worker-service", lines).len() >= 30)?;
+    check_secrets(&task, "worker-service", &["DB_PASSWORD"])?;
+    world.ends(&mut task, "worker-service", |lines| {
+        let found = items("worker-service", lines);
+        ensure!(found.iter().copied().eq(1..=found.len() as u64), "an item is missing: {found:?}");
+        ensure!(lines.last().is_some_and(|line| line == "worker-service stopped"), "{lines:?}");
+        Ok(())
+    })
+}
+
+/// A task that EventBridge starts, that ends by itself at once: the whole task ends, and each of its lines is delivered.
+#[test]
+fn a_scheduled_task_ends_by_itself_and_loses_nothing() -> Result<()> {
+    let world = World::new()?;
+    let mut task = world.start("scheduler-service")?;
+    let ended = task.run(&std::sync::atomic::AtomicBool::new(false))?;
+    ensure!(ended.reason == "Essential container in task exited: scheduler-service with 0", "{ended:?}");
+    world.ends(&mut task, "scheduler-service", |lines| {
+        let expected: Vec<String> = (1..=100).map(|number| format!("scheduler-service line {number}")).collect();
+        ensure!(lines.ends_with(&expected), "{lines:#?}");
+        Ok(())
+    })
+}
+
+/// Spot gives two minutes: the app says where it was, then pillion delivers what is left.
+#[test]
+fn a_batch_task_on_spot_says_where_it_was_within_two_minutes() -> Result<()> {
+    let world = World::new()?;
+    let mut task = world.start("batch-spot")?;
+    task.until("all is well", Task::is_well)?;
+    world.until("20 items", &task, "batch-spot", |lines| items("batch-spot", lines).len() >= 20)?;
+    let seconds: i64 = world::stop_timeouts("batch-spot")?.iter().sum();
+    ensure!(seconds <= 120, "its containers may take {seconds} s, one after another");
+    let warned = Instant::now();
+    world.ends(&mut task, "batch-spot", |lines| {
+        let found = items("batch-spot", lines);
+        let last = found.last().context("no item")?;
+        let checkpoint = format!("batch-spot checkpoint {last}");
+        ensure!(lines.ends_with(&[checkpoint, "batch-spot stopped".to_owned()]), "{lines:?}");
+        ensure!(found.iter().copied().eq(1..=*last), "an item is missing: {found:?}");
+        Ok(())
+    })?;
+    ensure!(warned.elapsed().as_secs() < 120, "it took {:?}", warned.elapsed());
+    Ok(())
+}
+
+/// What ECS would refuse is refused, in its words, and nothing is left behind.
+#[test]
+fn what_ecs_would_refuse_is_refused() -> Result<()> {
+    let world = World::new()?;
+    let good = definition("orders")?.text;
+    for (from, to, said) in [
+        ("\"cpu\": \"512\"", "\"cpu\": \"300\"", "fargate-size"),
+        ("\"condition\": \"HEALTHY\"", "\"condition\": \"READY\"", "dependency-condition"),
+        ("\"stopTimeout\": 120", "\"stopTimeout\": 500", "time-range"),
+    ] {
+        ensure!(good.contains(from), "{from}");
+        let refused = Task::start(&good.replace(from, to), None, world.setup());
+        let told = refused.err().context("ECS would refuse it")?.to_string();
+        ensure!(told.starts_with("ClientException") && told.contains(said), "{told}");
+    }
+    Ok(())
+}
+
+/// A container that waits for what can never be ends the task, as in ECS.
+#[test]
+fn a_dependency_that_fails_stops_the_task() -> Result<()> {
+    let world = World::new()?;
+    let text = r#"{"family": "order", "requiresCompatibilities": ["EC2"], "networkMode": "awsvpc", "containerDefinitions": [
+        {"name": "app", "image": "app:1", "memory": 32, "command": ["job"], "dependsOn": [{"containerName": "first", "condition": "SUCCESS"}]},
+        {"name": "first", "image": "app:1", "memory": 32, "essential": false, "entryPoint": ["/bin/false"]}
+    ]}"#;
+    let mut task = Task::start(text, None, world.setup())?;
+    let ended = task.run(&std::sync::atomic::AtomicBool::new(false))?;
+    ensure!(ended.reason == "Task failed to start: app: dependency first ended with 1 instead of SUCCESS", "{ended:?}");
+    ensure!(task.state("app") == Some(State::Pending), "{:?}", task.state("app"));
+    Ok(())
+}
+
+/// The policies beside the definitions are those that pillion prints for them today.
+#[test]
+fn the_policies_are_those_that_the_definitions_need() -> Result<()> {
+    for name in world::names()? {
+        for (kind, flag) in [("task", &[][..]), ("execution", &["--execution-role"])] {
+            let file = world::folder().join("iam").join(format!("{name}-{kind}.json"));
+            let written = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+            let printed = world::pillion(&[&["iam"], flag].concat(), &definition(&name)?.text)?;
+            ensure!(printed == written, "{}: pillion iam prints {printed}", file.display());
+        }
+    }
+    Ok(())
+}
+
+/// True if a resource of a policy, with `*` and `?`, means this ARN.
+fn means(resource: &str, arn: &str) -> bool {
+    match (resource.as_bytes(), arn.as_bytes()) {
+        ([], []) => true,
+        ([b'*', ..], _) => (0..=arn.len()).any(|at| means(&resource[1..], &arn[at..])),
+        ([one, ..], [other, ..]) if *one == b'?' || one == other => means(&resource[1..], &arn[1..]),
+        _ => false,
+    }
+}
+
+/// Three teams side by side: what one may read and write, no other may.
+#[test]
+fn no_team_reaches_what_is_another_team_s() -> Result<()> {
+    let teams = ["orders", "users", "inventory"];
+    for team in teams {
+        for kind in ["task", "execution"] {
+            let text = std::fs::read_to_string(world::folder().join("iam").join(format!("{team}-{kind}.json")))?;
+            let policy: serde_json::Value = serde_json::from_str(&text)?;
+            let statements = policy["Statement"].as_array().context("no statements")?;
+            let reaches = |arn: &str| {
+                statements.iter().any(|statement| {
+                    // X-Ray and ECR's token know no resources.
+                    let action = statement["Action"][0].as_str().unwrap_or_default();
+                    let resources = statement["Resource"].as_array().into_iter().flatten();
+                    let global = action.starts_with("xray:") || action == "ecr:GetAuthorizationToken";
+                    !global && resources.filter_map(|it| it.as_str()).any(|resource| means(resource, arn))
+                })
+            };
+            for owner in teams {
+                let logs = format!("arn:aws:logs:eu-west-1:123456789012:log-group:/ecs/{owner}:log-stream:x");
+                let secret = format!("arn:aws:secretsmanager:eu-west-1:123456789012:secret:{owner}/db-AbCdEf");
+                ensure!(reaches(&logs) == (owner == team), "{team}'s {kind} role and the log of {owner}");
+                ensure!(!reaches(&secret) || owner == team, "{team}'s {kind} role reaches the secret of {owner}");
+                ensure!(
+                    kind == "execution" || reaches(&secret) == (owner == team),
+                    "{team} cannot read its own secret"
+                );
+            }
+        }
+    }
+    Ok(())
+}
