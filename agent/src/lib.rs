@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod deliver;
 pub mod ecs;
+pub mod emf;
 pub mod fluentbit;
 pub mod life;
 pub mod limits;

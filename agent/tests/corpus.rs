@@ -5,6 +5,8 @@
 
 use std::{fs, path::Path};
 
+#[path = "../fuzz/checks/emf.rs"]
+mod emf;
 #[path = "../fuzz/checks/forward_frame.rs"]
 mod forward_frame;
 #[path = "../fuzz/checks/handshake.rs"]
@@ -108,6 +110,11 @@ fn the_corpus_of_spans_becomes_segments() {
 #[test]
 fn the_corpus_of_stack_traces_is_taken_apart() {
     replay(&["fuzz/corpus/stack_trace"], 5, xray_segment::stack_trace);
+}
+
+#[test]
+fn the_corpus_of_emf_is_split_into_documents_or_refused() {
+    replay(&["fuzz/corpus/emf"], 8, emf::check);
 }
 
 #[test]

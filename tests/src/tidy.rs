@@ -12,7 +12,7 @@ pub const LAYERS: [&[&str]; 10] = [
     &["agent"],
     &["config", "fluentbit", "taskdef"],
     JOBS,
-    &["otlp", "aws", "ecs"],
+    &["otlp", "aws", "ecs", "emf"],
     &["deliver", "net"],
     &["tell"],
     &["life"],
