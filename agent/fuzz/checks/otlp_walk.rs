@@ -4,9 +4,22 @@
 //! Never: does I/O.
 
 use pillion::otlp::{
+    metrics::{BOUNDS_MAX, Data, points},
     walk::{Signal, Splitter, count},
     wire::Reader,
 };
+
+/// Checks that points are given no more often than they were counted, and what is given of histograms.
+fn check_points(bytes: &[u8], items: usize) {
+    let seen = points(bytes, |point| {
+        if let Data::Histogram { bounds, counts, .. } = point.data {
+            assert!(counts.len() == bounds.len() + 1 && bounds.len() <= BOUNDS_MAX);
+            assert!(bounds.is_sorted_by(|a, b| a < b) && bounds.iter().all(|bound| bound.is_finite()));
+        }
+    })
+    .expect("what was counted can be read");
+    assert!(seen.points + seen.odd + seen.absent <= items);
+}
 
 /// Checks that a body is counted or refused, that fields are pieces of it, and that cutting it loses nothing.
 pub(crate) fn check(bytes: &[u8]) {
@@ -16,6 +29,9 @@ pub(crate) fn check(bytes: &[u8]) {
         let Ok(items) = count(signal, bytes) else { continue };
         assert_eq!(read, bytes.len(), "what is counted is whole");
         assert_eq!(count(signal, &bytes.repeat(2)), Ok(2 * items));
+        if signal == Signal::Metrics {
+            check_points(bytes, items);
+        }
         for (bytes_max, items_max) in [(64, 1), (200, 3), (1 << 20, 1_000)] {
             let mut found = 0;
             let splitter = Splitter { signal, bytes_max, items_max };

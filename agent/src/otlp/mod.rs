@@ -12,9 +12,12 @@
 //! Never: keeps a decoded message; knows who takes what.
 
 pub(crate) mod base64;
+mod exponential;
 mod export;
+pub mod input;
 mod intake;
 pub mod json;
+pub mod metrics;
 pub mod out;
 mod paths;
 mod reply;
@@ -22,5 +25,6 @@ mod schema;
 pub mod serve;
 mod status;
 pub mod taker;
+pub mod value;
 pub mod walk;
 pub mod wire;

@@ -87,6 +87,11 @@ impl<'a> Reader<'a> {
         Self(message)
     }
 
+    /// Bytes that were not read yet.
+    pub fn left(&self) -> usize {
+        self.0.len()
+    }
+
     /// Reads one varint. Used alone for numbers side by side in a field.
     #[inline]
     pub fn varint(&mut self) -> Result<u64, Malformed> {

@@ -5,62 +5,12 @@
 //! Never: reads more of them than a span may have, nor nested deeper than [`DEPTH_MAX`].
 
 use super::{json::Json, keys::Key};
-use crate::{
-    limits::SPAN_ATTRIBUTES_MAX,
-    otlp::{
-        base64,
-        wire::{Reader, Value},
-    },
-};
+use crate::{limits::SPAN_ATTRIBUTES_MAX, otlp::base64};
 
-/// Nesting of lists and maps that is written. OpenTelemetry's APIs make no deeper ones than two.
-const DEPTH_MAX: usize = 16;
-
-/// A value of an attribute.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Any<'a> {
-    /// Nothing.
-    Empty,
-    /// Text, or what was meant as such.
-    Text(&'a [u8]),
-    /// True or false.
-    Truth(bool),
-    /// A whole number.
-    Int(i64),
-    /// A number.
-    Double(f64),
-    /// A message whose field 1 are values.
-    List(&'a [u8]),
-    /// A message whose field 1 are names and values.
-    Map(&'a [u8]),
-    /// Bytes.
-    Bytes(&'a [u8]),
-}
+pub(super) use crate::otlp::value::{Any, entry, fields};
+use crate::otlp::value::{DEPTH_MAX, entries, values};
 
 impl<'a> Any<'a> {
-    /// Reads an `AnyValue`.
-    pub(super) fn read(message: &'a [u8]) -> Self {
-        let mut any = Self::Empty;
-        for field in Reader::new(message).map_while(Result::ok) {
-            any = match (field.number, field.value) {
-                (1, Value::Bytes(text)) => Self::Text(text),
-                (2, Value::Varint(truth)) => Self::Truth(truth != 0),
-                (3, Value::Varint(number)) => Self::Int(number.cast_signed()),
-                (4, Value::Fixed64(bits)) => Self::Double(f64::from_bits(bits)),
-                (5, Value::Bytes(list)) => Self::List(list),
-                (6, Value::Bytes(map)) => Self::Map(map),
-                (7, Value::Bytes(bytes)) => Self::Bytes(bytes),
-                _ => any,
-            };
-        }
-        any
-    }
-
-    /// Text, or nothing.
-    pub(super) fn text(self) -> &'a [u8] {
-        if let Self::Text(text) = self { text } else { b"" }
-    }
-
     /// A whole number, also one that was written as text.
     pub(super) fn int(self) -> Option<i64> {
         match self {
@@ -124,36 +74,6 @@ impl<'a> Any<'a> {
             Self::Bytes(bytes) => json.text(base64::encoded(&bytes[..bytes.len().min(bytes_max)], true).as_bytes()),
         }
     }
-}
-
-/// The values of a list.
-fn values(list: &[u8]) -> impl Iterator<Item = Any<'_>> {
-    fields(list, 1).map(Any::read)
-}
-
-/// The names and values of a map.
-fn entries(map: &[u8]) -> impl Iterator<Item = (&[u8], Any<'_>)> {
-    fields(map, 1).map(entry)
-}
-
-/// The messages in the field `number`, as far as `message` can be read.
-pub(super) fn fields(message: &[u8], number: u32) -> impl Iterator<Item = &[u8]> {
-    Reader::new(message)
-        .map_while(Result::ok)
-        .filter(move |field| field.number == number)
-        .filter_map(|field| field.bytes().ok())
-}
-
-pub(super) fn entry(message: &[u8]) -> (&[u8], Any<'_>) {
-    let (mut name, mut value) = (&b""[..], Any::Empty);
-    for field in Reader::new(message).map_while(Result::ok) {
-        match (field.number, field.value) {
-            (1, Value::Bytes(text)) => name = text,
-            (2, Value::Bytes(any)) => value = Any::read(any),
-            _ => {}
-        }
-    }
-    (name, value)
 }
 
 /// An attribute.
