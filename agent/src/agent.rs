@@ -33,6 +33,10 @@ use crate::{
     },
     metrics::job as metrics,
     net::listen::BindError,
+    otlp::{
+        input::{self, Listening},
+        taker::Takers,
+    },
     secrets::{
         hide::{Hider, Nobody},
         job as secrets,
@@ -59,6 +63,7 @@ pub struct Bound {
     logs: logs::Bound,
     traces: traces::Bound,
     metrics: metrics::Bound,
+    otlp: input::Bound,
     secrets: secrets::Bound,
     admin: Option<TcpListener>,
 }
@@ -77,10 +82,11 @@ pub struct Outcome {
 pub fn bind(config: &Config) -> Result<Bound, BindError> {
     let traces = traces::bind(&config.traces);
     let metrics = metrics::bind(&config.metrics);
+    let otlp = input::bind(config.otlp());
     let logs = logs::bind(&config.logs)?;
     let secrets = secrets::bind(&config.secrets);
     let admin = config.admin.and_then(|address| TcpListener::bind(address).ok());
-    Ok(Bound { logs, traces, metrics, secrets, admin })
+    Ok(Bound { logs, traces, metrics, otlp, secrets, admin })
 }
 
 /// All counters, as the pages describe them.
@@ -111,24 +117,25 @@ pub async fn run(config: Config, bound: Bound, spool: Spool, life: Life) -> Outc
     let page = Arc::new(Page::new(&config, &spool, standing, ledger.clone(), counters.clone(), life.clone()));
     let _admin = serve_admin(bound.admin, &config, &page);
 
-    let places = [bound.logs.places(), bound.traces.places(), bound.metrics.places()].concat();
+    let places = [bound.logs.places(), bound.traces.places(), bound.metrics.places(), bound.otlp.places()].concat();
     let task = who_we_are(&config, &access).await;
     let spool_opened = spool.opened.as_ref();
     let outputs =
         outputs::Means { life: &life, ledger: &ledger, budget: &budget, spool: spool_opened, counters: &counters };
-    let for_logs =
-        logs::Means { outputs, connections_max: bounds.connections, access: &access, masks: &masks, task: &task };
     let for_traces = traces::Means { outputs, access: &access, task: &task };
     let for_metrics = metrics::Means { outputs, access: &access, task: &task };
     if let Some(secrets) = &mut secrets {
         secrets.has_hidden_what_was_there(ADOPTING_PATIENCE).await;
     }
-    let mut jobs = Jobs {
-        logs: logs::Job::start(&config.logs, bound.logs, &for_logs),
-        traces: traces::Job::start(&config.traces, bound.traces, &for_traces),
-        metrics: metrics::Job::start(&config.metrics, bound.metrics, &for_metrics),
-    };
-    page.shows(jobs.metrics.store().clone());
+    let metrics = metrics::Job::start(&config.metrics, bound.metrics, &for_metrics);
+    let (connections_max, documents) = (bounds.connections, metrics.documents());
+    let for_logs = logs::Means { outputs, connections_max, access: &access, masks: &masks, task: &task, documents };
+    let logs = logs::Job::start(&config.logs, bound.logs, &for_logs);
+    let traces = traces::Job::start(&config.traces, bound.traces, &for_traces);
+    let takers = Takers { traces: traces.spans(), logs: logs.records(), metrics: metrics.points() };
+    let otlp = Listening::start(bound.otlp, &takers, &life, &counters);
+    page.shows(metrics.store().clone());
+    let mut jobs = Jobs { logs, traces, metrics, otlp };
     page.is_ready();
     info!(
         version = env!("CARGO_PKG_VERSION"),

@@ -15,8 +15,12 @@ use crate::{
         PROXY_SMALL_BODY_BYTES, PROXY_UNDER_WAY_MAX,
     },
     logs::settings::Input,
-    metrics::settings as metrics,
+    metrics::{
+        otlp::{STREAMS_FOR_EACH, streams::BUCKETS_MAX},
+        settings as metrics,
+    },
     net::{datagram::DATAGRAM_BYTES_MAX, inflate::ZSTD_WINDOW_BYTES_MAX},
+    otlp::input,
     problem::Problem,
     traces::settings as traces,
     units::ByteSize,
@@ -150,6 +154,8 @@ fn listeners(config: &Config) -> u64 {
     let listeners = config.logs.inputs.iter().map(|input| match input {
         Input::Forward(forward) => u64::from(forward.unix.is_some()) + u64::from(forward.tcp.is_some()),
         Input::Json(_) => 1,
+        Input::Emf(emf) => u64::from(emf.tcp_address().is_some()),
+        Input::Otlp(_) => 0,
     });
     listeners.sum()
 }
@@ -165,7 +171,7 @@ fn connections(listeners: u64, limit: Option<u64>) -> usize {
 fn fixed(config: &Config, connections: usize) -> Vec<Row> {
     let messages = config.logs.inputs.iter().filter_map(|input| match input {
         Input::Forward(forward) => forward.message_bytes_max.map(|bytes| bytes.0),
-        Input::Json(_) => None,
+        Input::Json(_) | Input::Emf(_) | Input::Otlp(_) => None,
     });
     let message = messages.max().unwrap_or(FORWARD_MESSAGE_BYTES_MAX as u64);
     let spooled = if config.spool.path.is_some() { config.keeping() as u64 } else { 0 };
@@ -228,18 +234,27 @@ fn of_traces(config: &Config) -> Vec<Row> {
                     rows.push(row("what SDKs ask X-Ray", PROXY, When::AtWorst, source));
                 }
             }
-            // On each of two ports: two bodies, what one of them becomes, and what connections may send ahead.
-            traces::Input::Otlp(otlp) => {
-                let bodies = otlp.request_bytes().0.saturating_mul(6);
-                let ahead = 2 * OTLP_CONNECTIONS_MAX as u64 * u64::from(OTLP_CONNECTION_WINDOW);
-                let source =
-                    "two ports with two bodies and an open one of `request_bytes_max` each, and 256 KiB a connection";
-                rows.push(row("requests of OTLP", bodies.saturating_add(ahead), When::AtWorst, source));
-            }
+            traces::Input::Otlp(_) => {}
         }
+    }
+    // For each address: two bodies, what one of them becomes, and what connections may send ahead.
+    let places = input::places(config.otlp());
+    if !places.is_empty() {
+        let each = |place: &input::Place| {
+            let bodies = (place.request_bytes_max as u64).saturating_mul(3);
+            bodies.saturating_add(OTLP_CONNECTIONS_MAX as u64 * u64::from(OTLP_CONNECTION_WINDOW))
+        };
+        let bytes = places.iter().map(each).fold(0, u64::saturating_add);
+        let source = "each port with two bodies and an open one of `request_bytes_max`, and 256 KiB a connection";
+        rows.push(row("requests of OTLP", bytes, When::AtWorst, source));
     }
     rows
 }
+
+/// What is kept of a counter of OTLP: a hash, a number, and its place in a table.
+const STREAM: u64 = 64;
+/// A bucket of a histogram there: a bound and a count.
+const BUCKET: u64 = 16;
 
 fn of_metrics(config: &Config) -> Vec<Row> {
     let mut rows = Vec::new();
@@ -249,6 +264,13 @@ fn of_metrics(config: &Config) -> Vec<Row> {
                 let bytes = statsd.receive().0.saturating_mul(2) + DATAGRAM_BYTES_MAX as u64;
                 let source = "`receive_bytes` in the kernel, which keeps twice that";
                 rows.push(row("packets not yet read", bytes, When::AtWorst, source));
+            }
+            metrics::Input::Emf(_) => {}
+            metrics::Input::Otlp(otlp) => {
+                let streams = otlp.publish.series_max().saturating_mul(STREAMS_FOR_EACH) as u64;
+                let bytes = streams.saturating_mul(STREAM).saturating_add(BUCKETS_MAX as u64 * BUCKET);
+                let source = "four for each of `series_max`, and a million buckets";
+                rows.push(row("where apps' counters stand", bytes, When::AtWorst, source));
             }
         }
     }

@@ -3,19 +3,22 @@
 //! Promises: none of them waits for another; what one does not get done in time keeps no other.
 //! Never: knows how a job works.
 
-use crate::{logs, metrics, traces};
+use crate::{logs, metrics, otlp::input::Listening, traces};
 
 /// The running jobs.
 pub(super) struct Jobs {
     pub(super) logs: logs::job::Job,
     pub(super) traces: traces::job::Job,
     pub(super) metrics: metrics::job::Job,
+    /// Where OTLP comes in, for all of them.
+    pub(super) otlp: Listening,
 }
 
 impl Jobs {
     /// Reads until the peers are done. What still comes after [`close_inputs`](Self::close_inputs) is not read.
     pub(super) async fn inputs_ended(&mut self) {
-        tokio::join!(self.logs.inputs_ended(), self.traces.inputs_ended(), self.metrics.inputs_ended());
+        let Self { logs, traces, metrics, otlp } = self;
+        tokio::join!(logs.inputs_ended(), traces.inputs_ended(), metrics.inputs_ended(), otlp.ended());
     }
 
     /// Stops waiting for peers.
@@ -23,6 +26,7 @@ impl Jobs {
         self.logs.close_inputs();
         self.traces.close_inputs();
         self.metrics.close_inputs();
+        self.otlp.close();
     }
 
     /// Sends everything that is left.
@@ -35,5 +39,6 @@ impl Jobs {
         self.logs.abandon();
         self.traces.abandon();
         self.metrics.abandon();
+        self.otlp.close();
     }
 }

@@ -153,6 +153,16 @@ fn described_input(input: &Input) -> String {
             format!("forward: {}{key}", places.join(" and "))
         }
         Input::Json(json) => format!("json: TCP {}, tag {}", json.tcp, json.tag),
+        Input::Emf(emf) => {
+            let tcp = emf.tcp_address().map(|address| format!("TCP {address}"));
+            let udp = emf.udp_address().map(|address| format!("UDP {address}"));
+            let places: Vec<String> = tcp.into_iter().chain(udp).collect();
+            format!("emf: {}, tag {}", places.join(" and "), emf.tag())
+        }
+        Input::Otlp(otlp) => {
+            let [grpc, http] = otlp.addresses();
+            format!("by OTLP: gRPC {grpc}, HTTP {http}, tag otlp")
+        }
     }
 }
 
@@ -180,16 +190,33 @@ fn described_metrics(text: &mut String, input: &metrics::Input) {
             let sockets = [&statsd.unix, &statsd.unix_stream].into_iter().flatten();
             places.extend(sockets.map(|path| format!("unix socket {}", path.display())));
             line(text, "metrics", &format!("statsd: {}", places.join(" and ")));
-            let policy = statsd.publish.policy(true);
-            let dimensions = match &policy.dimensions {
-                Dimensions::All => "every label is a dimension".to_owned(),
-                Dimensions::Named(names) if names.is_empty() => "no label is a dimension".to_owned(),
-                Dimensions::Named(names) => format!("dimensions: {}", names.join(", ")),
+            described_publish(text, &statsd.publish);
+        }
+        metrics::Input::Emf(emf) => {
+            let who = match emf.deliver {
+                metrics::Deliver::Logs => "the logs bring them to CloudWatch",
+                metrics::Deliver::Metrics => "sent in place of logs",
             };
-            let most = policy.series_max;
-            line(text, "", &format!("namespace {}, {dimensions}, at most {most} series", policy.namespace));
+            let records = if emf.in_records { ", also in records" } else { "" };
+            line(text, "metrics", &format!("emf: in documents{records}; {who}"));
+        }
+        metrics::Input::Otlp(otlp) => {
+            let [grpc, http] = otlp.listen.addresses();
+            line(text, "metrics", &format!("by OTLP: gRPC {grpc}, HTTP {http}"));
+            described_publish(text, &otlp.publish);
         }
     }
+}
+
+fn described_publish(text: &mut String, publish: &metrics::Publish) {
+    let policy = publish.policy(true);
+    let dimensions = match &policy.dimensions {
+        Dimensions::All => "every label is a dimension".to_owned(),
+        Dimensions::Named(names) if names.is_empty() => "no label is a dimension".to_owned(),
+        Dimensions::Named(names) => format!("dimensions: {}", names.join(", ")),
+    };
+    let most = policy.series_max;
+    line(text, "", &format!("namespace {}, {dimensions}, at most {most} series", policy.namespace));
 }
 
 fn described_filter(filter: &Filter) -> &'static str {

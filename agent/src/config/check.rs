@@ -24,8 +24,9 @@ use crate::{
         },
         out::{cloudwatch, cloudwatch::Templates},
         pattern::Pattern,
-        settings::{Destination, Filter, Forward, Input, Output},
+        settings::{Destination, Emf, Filter, Forward, Input, Output},
     },
+    metrics::settings as from_metrics,
     problem::Problems,
     units::ByteSize,
 };
@@ -48,6 +49,8 @@ pub(super) fn check(document: &Document, tree: &Tree, problems: &mut Problems) {
                 check.listener(Some(json.tcp), &path.key("json").key("tcp"), Protection::None);
                 check.not_empty(&json.tag, &path.key("json").key("tag"));
             }
+            Input::Emf(emf) => check.emf(emf, &path.key("emf")),
+            Input::Otlp(otlp) => traces::check_otlp(otlp, document.spool.path.is_some(), &path.key("otlp"), &mut check),
         }
     }
     for (filter, path) in document.logs.filters.iter().zip(check.items("logs.filters")) {
@@ -61,10 +64,38 @@ pub(super) fn check(document: &Document, tree: &Tree, problems: &mut Problems) {
         check.logs_output(output, name, &path);
     }
     traces::check(&document.traces, document.spool.path.is_some(), &mut check);
+    check.documents(document);
     metrics::check(&document.metrics, &mut check);
 }
 
 impl Check<'_> {
+    fn emf(&mut self, emf: &Emf, path: &Path) {
+        self.listener(emf.tcp_address(), &path.key("tcp"), Protection::None);
+        // The same port may be one of TCP and one of UDP.
+        if emf.udp_address() != emf.tcp_address() {
+            self.listener(emf.udp_address(), &path.key("udp"), Protection::None);
+        }
+        if emf.tcp_address().is_none() && emf.udp_address().is_none() {
+            self.error(path, "listens nowhere", "give `tcp` or `udp` an address, or remove the input");
+        }
+        self.not_empty(emf.tag(), &path.key("tag"));
+        self.not_empty(emf.log_group.as_deref().unwrap_or("-"), &path.key("log_group"));
+    }
+
+    /// Metrics out of documents need documents.
+    fn documents(&mut self, document: &Document) {
+        let is_taken = document.logs.inputs.iter().any(|input| matches!(input, Input::Emf(_)));
+        for (input, path) in document.metrics.inputs.iter().zip(self.items("metrics.inputs")) {
+            if let from_metrics::Input::Emf(emf) = input
+                && !is_taken
+                && !emf.in_records
+            {
+                let hint = "add `- emf: {}` to `logs.inputs`, or set `in_records`";
+                self.warning(&path.key("emf"), "no document can come", hint);
+            }
+        }
+    }
+
     fn top(&mut self, document: &Document) {
         let admin = document.admin.listen.address(ADMIN);
         if let Some(address) = admin {

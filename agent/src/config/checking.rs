@@ -27,6 +27,8 @@ pub(super) struct Check<'a> {
     tree: &'a Tree,
     problems: &'a mut Problems,
     addresses: HashMap<SocketAddr, Path>,
+    /// Those of OTLP, which sections may share.
+    shared: HashMap<SocketAddr, Path>,
     pub(super) sockets: HashMap<PathBuf, Path>,
     names: HashMap<Arc<str>, Path>,
 }
@@ -42,7 +44,14 @@ pub(super) struct Common<'a> {
 
 impl<'a> Check<'a> {
     pub(super) fn new(tree: &'a Tree, problems: &'a mut Problems) -> Self {
-        Self { tree, problems, addresses: HashMap::new(), sockets: HashMap::new(), names: HashMap::new() }
+        Self {
+            tree,
+            problems,
+            addresses: HashMap::new(),
+            shared: HashMap::new(),
+            sockets: HashMap::new(),
+            names: HashMap::new(),
+        }
     }
 
     pub(super) fn error(&mut self, path: &Path, what: impl Into<String>, hint: &str) {
@@ -69,6 +78,15 @@ impl<'a> Check<'a> {
     pub(super) fn not_empty(&mut self, text: &str, path: &Path) {
         if text.is_empty() {
             self.error(path, "is empty", "");
+        }
+    }
+
+    /// An address that inputs for OTLP in several sections may name, each once.
+    pub(super) fn shared_listener(&mut self, address: SocketAddr, path: &Path) {
+        let section = |path: &Path| path.to_string().split('.').next().map(str::to_owned);
+        let first = self.shared.entry(address).or_insert_with(|| path.clone()).clone();
+        if first == *path || section(&first) == section(path) {
+            self.listener(Some(address), path, Protection::None);
         }
     }
 

@@ -8,12 +8,12 @@ use std::{path, time::Duration};
 use super::{
     checking::{Check, Common, Protection, is_region},
     node::Path,
-    traces::check_backend,
+    traces::{self, check_backend},
 };
 use crate::{
     metrics::{
         self,
-        settings::{ALL, Destination, Input, Metrics, Publish, Statsd},
+        settings::{ALL, Deliver, Destination, Emf, Input, Metrics, Publish, Statsd},
         statsd::mapping::Mappings,
     },
     otlp::walk::Signal,
@@ -46,6 +46,13 @@ pub(super) fn check(section: &Metrics, check: &mut Check<'_>) {
     for (input, path) in section.inputs.iter().zip(check.items("metrics.inputs")) {
         match input {
             Input::Statsd(statsd) => check_statsd(statsd, &path.key("statsd"), check),
+            Input::Emf(emf) => check_emf(emf, &path.key("emf"), !section.outputs.is_empty(), check),
+            Input::Otlp(otlp) => {
+                let path = path.key("otlp");
+                // A request waits for no disk: `ack` is not looked at.
+                traces::check_otlp(&otlp.listen, true, &path.key("listen"), check);
+                check_publish(&otlp.publish, &path.key("publish"), check);
+            }
         }
     }
     let names = metrics::job::names(&section.outputs);
@@ -97,6 +104,14 @@ fn check_statsd(statsd: &Statsd, path: &Path, check: &mut Check<'_>) {
         check.error(&path, error.to_string(), "write for example `shop.*.orders`, or a regular expression");
     }
     check_publish(&statsd.publish, &path.key("publish"), check);
+}
+
+fn check_emf(emf: &Emf, path: &Path, has_outputs: bool, check: &mut Check<'_>) {
+    if emf.deliver == Deliver::Metrics && !has_outputs {
+        let hint = "name an output, for example `- to: {cloudwatch: {}}`, or leave it to the logs";
+        check.error(&path.key("deliver"), "there is no output for metrics", hint);
+    }
+    check_publish(&emf.publish(), path, check);
 }
 
 fn check_socket(socket: &path::Path, path: &Path, check: &mut Check<'_>) {

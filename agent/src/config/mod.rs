@@ -45,6 +45,7 @@ use crate::{
     fluentbit::{self, Files},
     logs::settings::{Forward, Input, Logs},
     metrics::settings::Metrics,
+    otlp::{input, walk::Signal},
     problem::{Problem, Problems, shown},
     secrets::settings::Secrets,
     traces::settings::Traces,
@@ -332,6 +333,13 @@ impl Config {
     /// How many outputs keep records until they are delivered: those that have a share of the memory and of the disk.
     pub fn keeping(&self) -> usize {
         self.logs.keeping().count() + self.traces.running().len() + self.metrics.running().len()
+    }
+
+    /// The inputs for OTLP of all sections, and what each wants.
+    pub fn otlp(&self) -> impl Iterator<Item = (Signal, &input::Config)> {
+        let traces = self.traces.otlp().map(|otlp| (Signal::Traces, otlp));
+        let logs = self.logs.otlp().map(|otlp| (Signal::Logs, otlp));
+        traces.chain(logs).chain(self.metrics.otlp().map(|otlp| (Signal::Metrics, otlp)))
     }
 }
 

@@ -101,7 +101,7 @@ fn every_mistake_of_a_file_is_in_one_report() {
     error: p.yaml:42 admin.listen: the key is given twice; remove one
     error: p.yaml:4 logs.inputs[0].forward.unxi: there is no such key; did you mean `unix`?
     error: p.yaml:5 logs.inputs[1].forward.tcp: not an IP address with a port; write for example `127.0.0.1:24224`
-    error: p.yaml:11 logs.inputs[5].syslog: `syslog` is not known here; known are: forward, json
+    error: p.yaml:11 logs.inputs[5].syslog: `syslog` is not known here; known are: forward, json, emf, otlp
     error: p.yaml:14 logs.inputs[6].forward.unix_permissions: expected text, found a number; put it in quotes
     error: p.yaml:15 logs.inputs[6].forward.shared_key: expected text, found a number; put it in quotes
     error: p.yaml:17 logs.filters[0].grep.rules[0].regex: `regex` is missing
@@ -605,4 +605,48 @@ metrics:
     error: p.yaml:19 metrics.outputs[0].to.cloudwatch.region: not a region; write for example `eu-west-1`
     warning: p.yaml:7 metrics.inputs[1].statsd.udp: `0.0.0.0:8125` is not a loopback address; whoever reaches it can use it; write `127.0.0.1` unless something outside of the task needs it
     ");
+}
+
+/// Documents and what comes by OTLP: addresses that sections share, and what leads nowhere.
+#[test]
+fn mistakes_of_documents_and_otlp_are_told_with_their_places() {
+    let text = "\
+logs:
+  inputs:
+    - emf: {tcp: 'off', udp: 'off', log_group: ''}
+    - emf: {tcp: '127.0.0.1:25888', tag: ''}
+    - json: {tcp: '127.0.0.1:25888', tag: a}
+    - otlp: {ack: spooled}
+    - otlp: {}
+  outputs: [{to: discard}]
+traces: {inputs: [{otlp: {}}]}
+metrics:
+  inputs:
+    - emf: {deliver: metrics, buckets: [2, 1]}
+    - otlp: {publish: {namespace: ''}}
+";
+    let problems = report(&load_yaml(text));
+    for expected in [
+        "logs.inputs[0].emf: listens nowhere; give `tcp` or `udp` an address, or remove the input",
+        "logs.inputs[0].emf.log_group: is empty",
+        "logs.inputs[1].emf.tag: is empty",
+        "logs.inputs[2].json.tcp: `127.0.0.1:25888` is the address of `logs.inputs[1].emf.tcp` too",
+        "logs.inputs[3].otlp.ack: there is no spool; set `spool.path`, or take `accepted` or `delivered`",
+        "logs.inputs[4].otlp.grpc: `127.0.0.1:4317` is the address of `logs.inputs[3].otlp.grpc` too",
+        "metrics.inputs[0].emf.deliver: there is no output for metrics",
+        "metrics.inputs[0].emf.buckets: not at most 64 rising numbers",
+        "metrics.inputs[1].otlp.publish.namespace: not a namespace of CloudWatch",
+    ] {
+        assert!(problems.contains(expected), "{expected}\n{problems}");
+    }
+    assert!(!problems.contains("traces.inputs"), "sections share the addresses of OTLP\n{problems}");
+    let nowhere = report(&load_yaml("metrics: {inputs: [{emf: {}}]}\n"));
+    assert!(
+        nowhere.contains("metrics.inputs[0].emf: no document can come; add `- emf: {}` to `logs.inputs`"),
+        "{nowhere}"
+    );
+    let shared = "logs: {inputs: [{emf: {}}, {otlp: {}}], outputs: [{to: discard}]}\ntraces: {inputs: [{otlp: {}}]}\n\
+         metrics: {inputs: [{emf: {}}, {otlp: {}}]}\n";
+    let config = config(load_yaml(shared));
+    assert_eq!(config.otlp().count(), 3);
 }

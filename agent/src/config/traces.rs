@@ -12,12 +12,13 @@ use super::{
 use crate::{
     deliver::ack::AckLevel,
     otlp::{
+        input,
         out::{Config, Protocol, Target, headers},
         walk::Signal,
     },
     traces::{
         self, proxy,
-        settings::{Destination, Input, Otlp, Output, Proxy, Traces, Xray},
+        settings::{Destination, Input, Output, Proxy, Traces, Xray},
     },
     units::{ByteSize, Span},
 };
@@ -110,9 +111,10 @@ fn check_bytes(bytes: ByteSize, (least, most): (ByteSize, ByteSize), path: &Path
     }
 }
 
-fn check_otlp(otlp: &Otlp, has_spool: bool, path: &Path, check: &mut Check<'_>) {
+/// Looks at an `otlp` input of any section.
+pub(super) fn check_otlp(otlp: &input::Config, has_spool: bool, path: &Path, check: &mut Check<'_>) {
     for (name, address) in ["grpc", "http"].into_iter().zip(otlp.addresses()) {
-        check.listener(Some(address), &path.key(name), Protection::None);
+        check.shared_listener(address, &path.key(name));
     }
     check_bytes(otlp.request_bytes(), REQUEST_BYTES, &path.key("request_bytes_max"), check);
     if otlp.ack == AckLevel::Spooled && !has_spool {

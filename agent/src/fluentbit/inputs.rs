@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     deliver::ack::AckLevel,
-    logs::settings::{Forward, Input, Json, Secret, User},
-    units::Permissions,
+    logs::settings::{Emf, Forward, Input, Json, Routing, Secret, User},
+    units::{Listen, Permissions},
 };
 
 /// Options of all inputs that mean nothing here, or that we do anyway.
@@ -45,7 +45,7 @@ pub(super) fn read(reader: &mut Reader<'_>, numbers: &mut Numbers, reading: &mut
         }
         "tcp" => {
             reading.storage.input(reader);
-            reading.logs.inputs.extend(json(reader, instance).map(Input::Json));
+            reading.logs.inputs.extend(tcp(reader, instance));
         }
         _ => {
             let what = format!("input `{}` is not supported by this version", reader.plugin_shown());
@@ -102,21 +102,28 @@ fn users(reader: &mut Reader<'_>, has_key: bool) -> Vec<User> {
     users
 }
 
-fn json(reader: &mut Reader<'_>, instance: String) -> Option<Json> {
+/// `format json` takes objects. `format none` takes lines: so documents of the embedded metric format come, and go where the outputs say.
+fn tcp(reader: &mut Reader<'_>, instance: String) -> Option<Input> {
     common(reader);
     reader.accept(&["chunk_size", "buffer_size", "source_address_key"]);
     let address = address(reader, 5170);
     let tag = reader.text("tag").unwrap_or(instance);
     let open = unprotected(reader);
-    reader.accept(&["separator"]);
-    let format = reader.get("format");
-    if let Some(format) = format.filter(|format| !format.value.eq_ignore_ascii_case("json")) {
+    let separator = reader.get("separator");
+    let Some(format) = reader.get("format").filter(|format| !format.value.eq_ignore_ascii_case("json")) else {
+        return Some(Input::Json(Json { tcp: address.filter(|_| open)?, tag }));
+    };
+    if !format.value.eq_ignore_ascii_case("none") {
         let what = format!("{} is not supported by this version", value_shown(format));
-        reader.warning(format, what, "the input is not opened; only `json` is supported");
+        reader.warning(format, what, "the input is not opened; `json` and `none` are supported");
         return None;
     }
-    let tcp = address.filter(|_| open)?;
-    Some(Json { tcp, tag })
+    if let Some(separator) = separator.filter(|separator| !matches!(&*separator.value, "\\n" | "\n")) {
+        reader.warning(separator, "lines end with `\\n` here", "the input is not opened");
+        return None;
+    }
+    let tcp = Listen::At(address.filter(|_| open)?);
+    Some(Input::Emf(Emf { tcp, udp: Listen::Off, tag: Some(tag), routing: Routing::Output, ..Emf::default() }))
 }
 
 fn common(reader: &mut Reader<'_>) {

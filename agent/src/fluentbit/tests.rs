@@ -63,6 +63,8 @@ fn summary(reading: &Reading) -> String {
         match input {
             Input::Forward(it) => writeln!(out, "forward unix={:?} tcp={:?}", it.unix, it.tcp),
             Input::Json(it) => writeln!(out, "json {} tag={}", it.tcp, it.tag),
+            Input::Otlp(it) => writeln!(out, "otlp {:?}", it.addresses()),
+            Input::Emf(it) => writeln!(out, "emf {:?} {:?} tag={} {:?}", it.tcp, it.udp, it.tag(), it.routing),
         }
         .expect("text can be written");
     }
@@ -217,7 +219,7 @@ fn every_mistake_of_a_file_is_in_one_report() {
     loss: /fluent-bit/etc/fluent-bit.conf:53 [OUTPUT] splunk: output `splunk` is not supported by this version; its records are counted as lost (`output_not_supported`)
     warning: /fluent-bit/etc/fluent-bit.conf:5: `@WHAT` is not a directive; it is ignored
     warning: /fluent-bit/etc/fluent-bit.conf:15 [INPUT] tail: input `tail` is not supported by this version; it is not opened; `forward` and `tcp` are
-    warning: /fluent-bit/etc/fluent-bit.conf:20 [INPUT] tcp format: `none` is not supported by this version; the input is not opened; only `json` is supported
+    warning: /fluent-bit/etc/fluent-bit.conf:20 [INPUT] tcp format: `hex` is not supported by this version; the input is not opened; `json` and `none` are supported
     warning: /fluent-bit/etc/fluent-bit.conf:25 [FILTER] grep logical_op: `XOR` is not known; write `legacy`, `AND` or `OR`; it counts as `legacy`
     warning: /fluent-bit/etc/fluent-bit.conf:26 [FILTER] record_modifier: has no `Match`; no record ever gets here; write for example `Match *`
     warning: /fluent-bit/etc/fluent-bit.conf:28 [FILTER] record_modifier record: needs a key and a value; write `Record key value`; it is ignored
@@ -475,6 +477,19 @@ fn users_without_a_key_do_not_start() {
         let Input::Forward(input) = &reading.logs.inputs[0] else { panic!("{:?}", reading.logs.inputs) };
         assert_eq!((input.users[0].name.as_str(), input.users[0].password.expose()), ("alice", "secret"));
         assert!(input.shared_key.is_some());
+    }
+}
+
+/// As AWS's examples have it for the embedded metric format.
+#[test]
+fn lines_over_tcp_are_taken_as_documents() {
+    let text = "[INPUT]\nName tcp\nTag emf-a\nListen 0.0.0.0\nPort 25888\nChunk_Size 32\nBuffer_Size 64\nFormat none\n";
+    let reading = read_text(text);
+    insta::assert_snapshot!(summary(&reading), @"emf At(0.0.0.0:25888) Off tag=emf-a Output");
+    assert_eq!(report(&reading), "");
+    for (separator, opened) in [("\\n", 1), ("|", 0)] {
+        let reading = read_text(format!("{text}Separator {separator}\n"));
+        assert_eq!((reading.logs.inputs.len(), reading.problems.len()), (opened, 1 - opened), "{separator}");
     }
 }
 

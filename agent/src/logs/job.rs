@@ -11,10 +11,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::{
+    emf_input::{self, Reader},
     filter::Filter,
     forward::{self, Buffers, Meters, session},
     json_input,
     mask::Masks,
+    otlp_input,
     out::{Sink, cloudwatch, file},
     record::Uuid,
     route::{Branch, Router},
@@ -28,16 +30,26 @@ use crate::{
         outputs::{self, Outputs, ended},
     },
     ecs::Metadata,
+    emf,
     net::{
+        burst::{self, Bursts},
+        datagram::Datagrams,
         listen::{self, BindError, Listener},
         partial::Partials,
     },
+    otlp::taker::Taker,
     tell::chain,
 };
 
+/// Bytes of documents in datagrams that the kernel may keep until they are read.
+const RECEIVE_BYTES: usize = 1 << 20;
+
 /// Listeners of the job, bound before anything else happens.
-#[derive(Debug)]
-pub struct Bound(Vec<(Input, Listener)>);
+#[derive(Debug, Default)]
+pub struct Bound {
+    listeners: Vec<(Input, Listener)>,
+    datagrams: Vec<(settings::Emf, Datagrams)>,
+}
 
 /// What the job needs of the rest of the agent.
 pub struct Means<'a> {
@@ -51,47 +63,63 @@ pub struct Means<'a> {
     pub masks: &'a Masks,
     /// Who we are.
     pub task: &'a Metadata,
+    /// Who takes metrics out of documents of the embedded metric format.
+    pub documents: Option<Arc<dyn emf::Taker>>,
 }
 
 /// The running job.
 pub struct Job {
+    readers: Vec<JoinHandle<()>>,
     listeners: Vec<JoinHandle<Option<()>>>,
     outputs: Outputs,
+    records: Option<Arc<dyn Taker>>,
     /// Cancelled when connections must not be waited for any longer.
     closing: CancellationToken,
 }
 
 /// Binds all listeners of `logs`.
 pub fn bind(logs: &Logs) -> Result<Bound, BindError> {
-    let mut bound = Vec::new();
+    let mut bound = Bound::default();
     for input in &logs.inputs {
         match input {
             Input::Forward(forward) => {
                 if let Some(path) = &forward.unix {
                     let permissions = forward.unix_permissions.map(|permissions| permissions.0);
-                    bound.push((input.clone(), Listener::unix(path, permissions)?));
+                    bound.listeners.push((input.clone(), Listener::unix(path, permissions)?));
                 }
                 if let Some(address) = forward.tcp {
-                    bound.push((input.clone(), Listener::tcp(address)?));
+                    bound.listeners.push((input.clone(), Listener::tcp(address)?));
                 }
             }
-            Input::Json(json) => bound.push((input.clone(), Listener::tcp(json.tcp)?)),
+            Input::Json(json) => bound.listeners.push((input.clone(), Listener::tcp(json.tcp)?)),
+            Input::Emf(emf) => {
+                if let Some(address) = emf.udp_address() {
+                    bound.datagrams.push((emf.clone(), Datagrams::bind(address, RECEIVE_BYTES)?));
+                }
+                if let Some(address) = emf.tcp_address() {
+                    bound.listeners.push((input.clone(), Listener::tcp(address)?));
+                }
+            }
+            // It is not ours alone; see `otlp::input`.
+            Input::Otlp(_) => {}
         }
     }
-    Ok(Bound(bound))
+    Ok(bound)
 }
 
 impl Bound {
     /// Where the job listens, for people.
     pub fn places(&self) -> Vec<String> {
-        self.0.iter().map(|(_, listener)| listener.place()).collect()
+        let datagrams = self.datagrams.iter().map(|(_, datagrams)| datagrams.place());
+        self.listeners.iter().map(|(_, listener)| listener.place()).chain(datagrams).collect()
     }
 }
 
 impl Job {
     /// Starts everything.
     pub fn start(logs: &Logs, bound: Bound, means: &Means<'_>) -> Self {
-        let mut job = Self { listeners: Vec::new(), outputs: Outputs::default(), closing: CancellationToken::new() };
+        let (outputs, closing) = (Outputs::default(), CancellationToken::new());
+        let mut job = Self { readers: Vec::new(), listeners: Vec::new(), outputs, records: None, closing };
         let branches = names(&logs.outputs).into_iter().zip(&logs.outputs).map(|(name, output)| Branch {
             sink: job.sink(&name, &output.to, means),
             name,
@@ -100,12 +128,27 @@ impl Job {
         let branches = branches.collect();
         let router =
             Router::new(filters(logs), branches, means.outputs.ledger.books.clone(), means.outputs.counters.clone());
-        job.listen(bound, &Arc::new(router), means);
+        let router = match means.documents.as_ref().filter(|taker| taker.wants_records()) {
+            Some(taker) => router.with_documents_for(Arc::clone(taker)),
+            None => router,
+        };
+        let router = Arc::new(router);
+        job.records = logs.otlp().next().map(|_| {
+            let meters = Meters::new(means.outputs.counters, "otlp");
+            otlp_input::Records::new(router.route(otlp_input::TAG), means.masks, meters) as Arc<dyn Taker>
+        });
+        job.listen(bound, &router, means);
         job
+    }
+
+    /// Who takes records that come by OTLP, if anybody wants some.
+    pub fn records(&self) -> Option<Arc<dyn Taker>> {
+        self.records.clone()
     }
 
     /// Reads until the peers are done. What still comes after `closing` is not read.
     pub async fn inputs_ended(&mut self) {
+        ended(&mut self.readers).await;
         ended(&mut self.listeners).await;
     }
 
@@ -160,7 +203,8 @@ impl Job {
         let client = client.with_user_agent(config.extra_user_agent.as_deref().unwrap_or_default());
         let unique = String::from_utf8_lossy(&Uuid::random().text()).into_owned();
         let naming = cloudwatch::Naming::new(config, means.task, &unique)?;
-        let message = config.log_key.clone().map_or(cloudwatch::Message::Record, cloudwatch::Message::Field);
+        let log_key = config.log_key.clone();
+        let message = log_key.map_or(cloudwatch::Message::Record, |key| cloudwatch::Message::Field(key.into()));
         let destination = Arc::new(cloudwatch::CloudWatch::new(client, config));
         let output = self.outputs.add(name, destination, config.rules(), &means.outputs);
         let truncated = means.outputs.counters.logs_truncated_records.with_label_values(&[&**name]);
@@ -170,7 +214,14 @@ impl Job {
     fn listen(&mut self, bound: Bound, router: &Arc<Router>, means: &Means<'_>) {
         let (buffers, partials) = (Arc::new(Buffers::default()), Arc::new(Partials::default()));
         let stopping = means.outputs.life.stopping();
-        for (number, (input, listener)) in bound.0.into_iter().enumerate() {
+        for (number, (config, datagrams)) in bound.datagrams.into_iter().enumerate() {
+            let input = documents(&config, &format!("emf_udp.{number}"), router, means);
+            let dropped = means.outputs.counters.emf.overflowed.clone();
+            let bursts = Bursts::new(datagrams, dropped, stopping.clone(), self.closing.clone());
+            let reader = Arc::new(Reader::new(bursts, input));
+            self.readers.push(means.outputs.life.keep("emf", move || burst::run(Arc::clone(&reader), Reader::read)));
+        }
+        for (number, (input, listener)) in bound.listeners.into_iter().enumerate() {
             let (life, most) = (means.outputs.life.clone(), means.connections_max);
             let closing = self.closing.clone();
             let stopping = stopping.clone();
@@ -207,6 +258,19 @@ impl Job {
                         async move { listen::serve(listener, most, &life, "json", stopping, closing, serve).await },
                     )
                 }
+                Input::Emf(config) => {
+                    let context = Arc::new(emf_input::session::Context {
+                        input: documents(&config, &format!("emf.{number}"), router, means),
+                        buffers: Arc::clone(&buffers),
+                        partials: Arc::clone(&partials),
+                        stopping: stopping.clone(),
+                        closing: closing.clone(),
+                    });
+                    let serve = move |socket| emf_input::session::serve(Arc::clone(&context), socket);
+                    Box::pin(async move { listen::serve(listener, most, &life, "emf", stopping, closing, serve).await })
+                }
+                // Has no listener here.
+                Input::Otlp(_) => continue,
             };
             self.listeners.push(means.outputs.life.spawn("listener", async move {
                 if let Err(error) = served.await {
@@ -215,6 +279,19 @@ impl Job {
             }));
         }
     }
+}
+
+/// What becomes of documents that come to an input called `name`.
+fn documents(config: &settings::Emf, name: &str, router: &Arc<Router>, means: &Means<'_>) -> Arc<emf_input::Input> {
+    Arc::new(emf_input::Input {
+        route: router.route(config.tag().as_bytes()),
+        masks: means.masks.clone(),
+        meters: Meters::new(means.outputs.counters, name),
+        routing: config.routing,
+        log_group: config.log_group.clone(),
+        taker: means.documents.clone(),
+        counters: means.outputs.counters.emf.clone(),
+    })
 }
 
 fn filters(logs: &Logs) -> Vec<Filter> {

@@ -4,6 +4,7 @@
 //! Never: queues or retries; `deliver` does.
 
 pub mod accessor;
+pub mod emf_input;
 pub mod filter;
 pub mod forward;
 pub mod job;
@@ -11,6 +12,7 @@ pub mod json_input;
 pub mod known;
 pub mod mask;
 pub mod msgpack;
+pub mod otlp_input;
 pub mod out;
 pub mod pattern;
 pub mod record;

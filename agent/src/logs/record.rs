@@ -23,6 +23,12 @@ impl EventTime {
         Self { seconds: now.as_secs().cast_signed(), nanos: now.subsec_nanos() }
     }
 
+    /// The time of so many milliseconds since 1970.
+    pub fn of_milliseconds(milliseconds: i64) -> Self {
+        let nanos = milliseconds.rem_euclid(1_000) * 1_000_000;
+        Self { seconds: milliseconds.div_euclid(1_000), nanos: u32::try_from(nanos).unwrap_or(0) }
+    }
+
     /// Milliseconds since 1970, cut, not rounded, as Fluent Bit does.
     pub fn milliseconds(self) -> i64 {
         self.seconds.saturating_mul(1_000).saturating_add(i64::from(self.nanos / 1_000_000))
@@ -133,6 +139,18 @@ pub fn mark(name: &[u8]) -> u32 {
     (sum % 128) as u32
 }
 
+/// The field of a record with [`Directions`] that is sent.
+pub const DOCUMENT: &[u8] = b"log";
+
+/// Where a document goes that says so itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Directions<'a> {
+    /// The log group, if not the one that the output names.
+    pub group: Option<&'a str>,
+    /// The log stream, if not the one that the output names.
+    pub stream: Option<&'a str>,
+}
+
 /// One record.
 #[derive(Debug, Default)]
 pub struct Record<'a> {
@@ -142,6 +160,8 @@ pub struct Record<'a> {
     pub bytes: usize,
     /// Its fields in order. A name that comes twice means its last value.
     pub pairs: Vec<Pair<'a>>,
+    /// Of a document: where it goes. What its field [`DOCUMENT`] holds is sent as it is, where a destination can do that.
+    pub directions: Option<Directions<'a>>,
 }
 
 impl<'a> Record<'a> {

@@ -12,20 +12,22 @@ use std::{
 use prometheus::IntCounter;
 
 use super::{
+    emf_input::count,
     filter::{Filter, Verdict},
     forward::frame::{EntryReader, Malformed},
     known::Workspace,
     out::{Sink, Target, Writer},
     pattern::Pattern,
-    record::{EventTime, Record},
+    record::{DOCUMENT, EventTime, Record},
 };
 use crate::{
     deliver::{
         ack::Ack,
         books::{Books, Holder},
     },
+    emf::{self, Taker},
     limits::{CONTAINER_LABELS_MAX, TAGS_MAX},
-    tell::counters::Counters,
+    tell::counters::{self, Counters},
 };
 
 /// An output and the tags it takes.
@@ -45,6 +47,14 @@ pub struct Router {
     books: Books,
     counters: Counters,
     known: Mutex<Known>,
+    documents: Option<Documents>,
+}
+
+/// Who takes metrics out of documents in records.
+#[derive(Clone)]
+struct Documents {
+    taker: Arc<dyn Taker>,
+    counters: counters::Emf,
 }
 
 #[derive(Default)]
@@ -61,6 +71,7 @@ pub struct Route {
     filtered: IntCounter,
     unrouted: Option<IntCounter>,
     workspace: Mutex<Workspace>,
+    documents: Option<Documents>,
 }
 
 /// Records of one tag on their way, for as long as one read lasts.
@@ -76,7 +87,14 @@ impl Router {
     /// Routes through `filters`, in this order, to `branches`.
     pub fn new(filters: Vec<Filter>, branches: Vec<Branch>, books: Books, counters: Counters) -> Self {
         let filters = filters.into_iter().map(Arc::new).collect();
-        Self { filters, branches, books, counters, known: Mutex::default() }
+        Self { filters, branches, books, counters, known: Mutex::default(), documents: None }
+    }
+
+    /// Has `taker` look for documents of the embedded metric format in records.
+    #[must_use]
+    pub fn with_documents_for(mut self, taker: Arc<dyn Taker>) -> Self {
+        self.documents = Some(Documents { taker, counters: self.counters.emf.clone() });
+        self
     }
 
     /// The route of records with `tag`.
@@ -113,6 +131,7 @@ impl Router {
             targets,
             filtered: self.counters.logs_filtered_records.with_label_values(&[&**source]),
             workspace: Mutex::default(),
+            documents: self.documents.clone(),
             unrouted: unrouted.then(|| self.counters.logs_unrouted_records.with_label_values(&[&**source])),
         }
     }
@@ -185,6 +204,9 @@ impl<'r> Pass<'r> {
             self.filtered += 1;
             return;
         }
+        if let Some(documents) = &self.route.documents {
+            documents.look(record, now);
+        }
         for writer in &mut self.writers {
             writer.append(record, &mut self.workspace);
         }
@@ -203,6 +225,21 @@ impl<'r> Pass<'r> {
     /// Records read so far.
     pub fn records(&self) -> u64 {
         self.read
+    }
+}
+
+impl Documents {
+    /// Takes the document in `record`, if it is one. What came as a document was taken before.
+    fn look(&self, record: &Record<'_>, now: EventTime) {
+        let text = record.get(DOCUMENT).and_then(|value| value.text());
+        let Some(text) = text.filter(|text| record.directions.is_none() && emf::is_likely(text)) else { return };
+        match emf::read(text, now.milliseconds()) {
+            Ok(document) => {
+                count(&self.counters, &document, "record");
+                self.taker.take(&document);
+            }
+            Err(fault) => self.counters.faults.with_label_values(&[fault.label()]).inc(),
+        }
     }
 }
 

@@ -3,7 +3,10 @@
 //! Promises: values of these types have been checked; both our own YAML and Fluent Bit's files end here.
 //! Never: reads a file or the environment.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -15,7 +18,8 @@ use super::{
 };
 use crate::{
     deliver::ack::AckLevel,
-    units::{ByteSize, Permissions},
+    otlp,
+    units::{ByteSize, Listen, Permissions},
 };
 
 /// The logs job.
@@ -33,7 +37,20 @@ pub struct Logs {
 impl Logs {
     /// True if a sender waits until its records are on disk.
     pub fn copies_at_once(&self) -> bool {
-        self.inputs.iter().any(|input| matches!(input, Input::Forward(forward) if forward.ack == AckLevel::Spooled))
+        let ack = |input: &Input| match input {
+            Input::Forward(forward) => forward.ack,
+            Input::Otlp(otlp) => otlp.ack,
+            Input::Json(_) | Input::Emf(_) => AckLevel::Accepted,
+        };
+        self.inputs.iter().any(|input| ack(input) == AckLevel::Spooled)
+    }
+
+    /// The inputs for OTLP.
+    pub fn otlp(&self) -> impl Iterator<Item = &otlp::input::Config> {
+        self.inputs.iter().filter_map(|input| match input {
+            Input::Otlp(otlp) => Some(otlp),
+            Input::Forward(_) | Input::Json(_) | Input::Emf(_) => None,
+        })
     }
 
     /// Names of the groups of CloudWatch Logs that records go to, whatever is in them; each once.
@@ -65,6 +82,10 @@ pub enum Input {
     Forward(Forward),
     /// JSON objects over TCP, one after another.
     Json(Json),
+    /// CloudWatch's embedded metric format, as AWS's libraries send it to an agent.
+    Emf(Emf),
+    /// Records by OTLP, as OpenTelemetry's SDKs send them, with the tag `otlp`.
+    Otlp(otlp::input::Config),
 }
 
 /// Settings of a `forward` input.
@@ -114,6 +135,56 @@ pub struct Json {
     pub tcp: SocketAddr,
     /// The tag that the records get.
     pub tag: String,
+}
+
+/// Settings of an `emf` input. A document is sent as it is: a CloudWatch output puts it into the log group that it names, and there
+/// CloudWatch makes metrics of it.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Emf {
+    /// Address of the TCP listener, or `"off"`. Default `127.0.0.1:25888`.
+    pub tcp: Listen,
+    /// Address of the UDP socket, or `"off"`. Default `127.0.0.1:25888`.
+    pub udp: Listen,
+    /// The tag that documents get. Default `emf`.
+    pub tag: Option<String>,
+    /// The log group of documents that name none, as those of libraries that see FireLens. Default: the group of the output that
+    /// they go to.
+    pub log_group: Option<String>,
+    /// Whether a document's own `LogGroupName` and `LogStreamName` say where it goes, or the outputs alone. A group that does not
+    /// exist needs an output with `auto_create_group`.
+    pub routing: Routing,
+}
+
+/// Who says where a document goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Routing {
+    /// The document, if it does.
+    #[default]
+    Document,
+    /// The outputs.
+    Output,
+}
+
+impl Emf {
+    /// Where AWS's libraries send.
+    const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 25888);
+
+    /// Where it listens for connections.
+    pub fn tcp_address(&self) -> Option<SocketAddr> {
+        self.tcp.address(Self::ADDRESS)
+    }
+
+    /// Where it listens for datagrams.
+    pub fn udp_address(&self) -> Option<SocketAddr> {
+        self.udp.address(Self::ADDRESS)
+    }
+
+    /// The tag that documents get.
+    pub fn tag(&self) -> &str {
+        self.tag.as_deref().unwrap_or("emf")
+    }
 }
 
 /// A step between inputs and outputs.

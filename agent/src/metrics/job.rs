@@ -4,7 +4,10 @@
 //! way of the samples: sockets, the last flush, outputs.
 //! Never: fails.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -12,9 +15,11 @@ use tracing::error;
 
 use super::{
     Seconds,
+    emf::{Documents, Setup},
     flush::Flusher,
+    otlp::Points,
     out::{Sink, cloudwatch, otlp},
-    settings::{Destination, Input, Metrics, Output, Statsd},
+    settings::{Deliver, Destination, Emf, Input, Metrics, Otlp, Output, Statsd},
     statsd::{
         listen::{self, Intake, Reader},
         mapping::Mappings,
@@ -29,14 +34,15 @@ use crate::{
         outputs::{self, Outputs, ended},
     },
     ecs::Metadata,
+    emf,
     limits::CONNECTIONS_MAX,
     net::{
         burst::{self, Bursts},
         datagram::Datagrams,
         listen::{BindError, Listener, serve},
     },
-    otlp::{out, walk::Signal},
-    tell::chain,
+    otlp::{out, taker, walk::Signal},
+    tell::{chain, counters::Counters},
 };
 
 /// The source that data are booked on: what they were made of is not known any more.
@@ -49,7 +55,7 @@ pub struct Bound {
 }
 
 /// Those of one `statsd` input.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct BoundStatsd {
     datagrams: Vec<Result<Datagrams, BindError>>,
     streams: Vec<Result<Listener, BindError>>,
@@ -73,13 +79,24 @@ pub struct Job {
     flusher: Arc<Flusher>,
     flushing: Vec<JoinHandle<()>>,
     outputs: Outputs,
+    documents: Option<Arc<dyn emf::Taker>>,
+    points: Option<Arc<dyn taker::Taker>>,
     closing: CancellationToken,
+}
+
+/// What inputs need that are handed what comes by others.
+struct From<'a> {
+    has_outputs: bool,
+    seconds: Seconds,
+    counters: &'a Counters,
 }
 
 /// Binds all sockets of `metrics`. One that cannot be bound is said at the start.
 pub fn bind(metrics: &Metrics) -> Bound {
     let of = |input: &Input| match input {
         Input::Statsd(statsd) => bind_statsd(statsd),
+        // They come by others: the logs, and `otlp::input`.
+        Input::Emf(_) | Input::Otlp(_) => BoundStatsd::default(),
     };
     Bound { statsd: metrics.inputs.iter().map(of).collect() }
 }
@@ -125,12 +142,27 @@ impl Job {
             })
         });
         let (readers, listeners, flushing) = (Vec::new(), Vec::new(), flushing.into_iter().collect());
-        let mut job = Self { store, readers, listeners, flusher, flushing, outputs, closing };
-        let inputs = metrics.inputs.iter().zip(bound.statsd);
-        for (number, (Input::Statsd(statsd), bound)) in inputs.enumerate() {
-            job.take_statsd(&format!("statsd.{number}"), statsd, bound, (has_outputs, seconds), means);
+        let (documents, points) = (None, None);
+        let mut job = Self { store, readers, listeners, flusher, flushing, outputs, documents, points, closing };
+        for (number, (input, bound)) in metrics.inputs.iter().zip(bound.statsd).enumerate() {
+            let (from, name) = (From { has_outputs, seconds, counters: means.outputs.counters }, input.name(number));
+            match input {
+                Input::Statsd(statsd) => job.take_statsd(&name, statsd, bound, (has_outputs, seconds), means),
+                Input::Emf(emf) => job.documents = Some(documents_of(emf, name, &job.store, from)),
+                Input::Otlp(otlp) => job.points = Some(points_of(otlp, name, &job.store, from)),
+            }
         }
         job
+    }
+
+    /// Who takes metrics in documents of the embedded metric format, if anybody wants some.
+    pub fn documents(&self) -> Option<Arc<dyn emf::Taker>> {
+        self.documents.clone()
+    }
+
+    /// Who takes metrics that come by OTLP, if anybody wants some.
+    pub fn points(&self) -> Option<Arc<dyn taker::Taker>> {
+        self.points.clone()
     }
 
     /// All series, for `/metrics`.
@@ -198,6 +230,32 @@ impl Job {
             }
         }
     }
+}
+
+fn documents_of(emf: &Emf, name: String, store: &Store, from: From<'_>) -> Arc<Documents> {
+    let is_instead_of_logs = emf.deliver == Deliver::Metrics;
+    let source = store.source(emf.publish().policy(from.has_outputs && is_instead_of_logs));
+    let (store, counters, seconds) = (store.clone(), from.counters, from.seconds);
+    let (rejected, samples) = (counters.metrics.rejected.clone(), counters.metrics.samples.clone());
+    let setup =
+        Setup { name, store, source, is_instead_of_logs, wants_records: emf.in_records, seconds, rejected, samples };
+    Documents::new(setup)
+}
+
+fn points_of(otlp: &Otlp, name: String, store: &Store, from: From<'_>) -> Arc<Points> {
+    let source = store.source(otlp.publish.policy(from.has_outputs));
+    let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Points::new(super::otlp::Setup {
+        name,
+        store: store.clone(),
+        source,
+        resource_labels: otlp.resource_labels(),
+        series_max: otlp.publish.series_max(),
+        began: u64::try_from(began.as_nanos()).unwrap_or(u64::MAX),
+        seconds: from.seconds,
+        rejected: from.counters.metrics.rejected.clone(),
+        samples: from.counters.metrics.samples.clone(),
+    })
 }
 
 async fn streams(listener: Listener, intake: Arc<Intake>, life: crate::life::Life, closing: CancellationToken) {

@@ -12,9 +12,11 @@
 
 pub mod cost;
 pub mod distribution;
+pub mod emf;
 pub mod expose;
 pub mod flush;
 pub mod job;
+pub mod otlp;
 pub mod out;
 pub mod settings;
 pub mod statsd;

@@ -14,7 +14,7 @@ use super::{
     store::policy::{Dimensions, Policy},
 };
 use crate::{
-    otlp::out,
+    otlp::{input, out},
     units::{ByteSize, Count, Listen, Permissions, Span},
 };
 
@@ -46,6 +46,10 @@ pub struct Metrics {
 pub enum Input {
     /// StatsD and DogStatsD.
     Statsd(Box<Statsd>),
+    /// Documents of CloudWatch's embedded metric format, which come to an `emf` input of the logs.
+    Emf(Emf),
+    /// OTLP, as OpenTelemetry's SDKs send it.
+    Otlp(Box<Otlp>),
 }
 
 /// How the series of an input are published.
@@ -94,6 +98,45 @@ pub struct Statsd {
     pub client_metrics: bool,
 }
 
+/// Settings of an `emf` input. Namespaces and dimensions are the documents' own.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Emf {
+    /// Who brings the metrics in documents to CloudWatch.
+    pub deliver: Deliver,
+    /// Whether documents are looked for in records of other inputs of the logs, too, in their field `log`: so they come on the standard
+    /// output of containers. The records go on as they are. Default: false.
+    pub in_records: bool,
+    /// How many series there may be, 1 to 1000000. Of those beyond, one per name is kept, with the label `overflow="true"`.
+    /// Default 10000.
+    pub series_max: Option<Count<1, 1_000_000>>,
+    /// Upper bounds of histograms on `/metrics`, rising, at most 64. Default: 0.005 to 10 as Prometheus' clients have them.
+    pub buckets: Vec<f64>,
+}
+
+/// Who brings the metrics in documents to CloudWatch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Deliver {
+    /// The logs: CloudWatch takes them out of there. Here they are shown on `/metrics`.
+    #[default]
+    Logs,
+    /// The outputs for metrics. A document without a mistake that came to an `emf` input of the logs goes to no output for logs.
+    Metrics,
+}
+
+/// Settings of an `otlp` input.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Otlp {
+    /// Where it listens. What it says of `ack` is of no interest for metrics, which are in memory until they are flushed.
+    pub listen: input::Config,
+    /// How its series are published. Names and labels are OpenTelemetry's, for example `service.name`.
+    pub publish: Publish,
+    /// Attributes of the resource that become labels. Default: `[service.name]`.
+    pub resource_labels: Option<Vec<String>>,
+}
+
 /// A destination of metrics.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -129,6 +172,17 @@ impl Destination {
     }
 }
 
+impl Input {
+    /// The name on `/metrics`: the kind and its number.
+    pub fn name(&self, number: usize) -> String {
+        match self {
+            Self::Statsd(_) => format!("statsd.{number}"),
+            Self::Emf(_) => format!("emf.{number}"),
+            Self::Otlp(_) => format!("otlp.{number}"),
+        }
+    }
+}
+
 impl Metrics {
     /// The outputs, if anything can come in.
     pub fn running(&self) -> &[Output] {
@@ -149,8 +203,34 @@ impl Metrics {
     pub fn series_max(&self) -> usize {
         let of = |input: &Input| match input {
             Input::Statsd(statsd) => statsd.publish.series_max(),
+            Input::Emf(emf) => emf.publish().series_max(),
+            Input::Otlp(otlp) => otlp.publish.series_max(),
         };
         self.inputs.iter().map(of).sum()
+    }
+}
+
+impl Metrics {
+    /// The inputs for OTLP.
+    pub fn otlp(&self) -> impl Iterator<Item = &input::Config> {
+        self.inputs.iter().filter_map(|input| match input {
+            Input::Otlp(otlp) => Some(&otlp.listen),
+            Input::Statsd(_) | Input::Emf(_) => None,
+        })
+    }
+}
+
+impl Emf {
+    /// How its series are published.
+    pub fn publish(&self) -> Publish {
+        Publish { series_max: self.series_max, buckets: self.buckets.clone(), ..Publish::default() }
+    }
+}
+
+impl Otlp {
+    /// Attributes of the resource that become labels.
+    pub fn resource_labels(&self) -> Vec<String> {
+        self.resource_labels.clone().unwrap_or_else(|| vec!["service.name".to_owned()])
     }
 }
 

@@ -7,6 +7,7 @@
 //! The books (what became of every record) are not counters of their own: `deliver` registers a
 //! [`Collector`] that reads them when the page is asked for, so that the page always balances.
 
+mod emf;
 mod metrics;
 mod otlp;
 mod secrets;
@@ -24,6 +25,7 @@ use tracing::error;
 
 use super::exposition::{Form, Page, Type, escape_label};
 
+pub use emf::Emf;
 pub use metrics::Metrics;
 pub use otlp::Otlp;
 pub use secrets::Secrets;
@@ -86,6 +88,9 @@ pub struct Set {
     /// Of what comes by OTLP.
     pub otlp: Otlp,
 
+    /// Of documents of the embedded metric format.
+    pub emf: Emf,
+
     /// Tasks that panicked. Each is a bug.
     pub life_panics: IntCounter,
 }
@@ -136,6 +141,11 @@ impl Masking {
             ),
         }
     }
+}
+
+fn connect_failures(to: &Registering) -> IntCounterVec {
+    let help = "Connections to services that could not be made, and why; nothing was sent.";
+    to.counters("pillion_net_connect_failures_total", &["reason"], help)
 }
 
 impl Counters {
@@ -198,15 +208,12 @@ impl Counters {
                 &["output"],
                 "Batches given up because memory was full; their records stand in the books as lost.",
             ),
-            net_connect_failures: to.counters(
-                "pillion_net_connect_failures_total",
-                &["reason"],
-                "Connections to services that could not be made, and why; nothing was sent.",
-            ),
+            net_connect_failures: connect_failures(&to),
             secrets: Secrets::new(&to),
             traces: Traces::new(&to),
             metrics: Metrics::new(&to),
             otlp: Otlp::new(&to),
+            emf: Emf::new(&to),
             life_panics: to.counter("pillion_life_panics_total", "Tasks that panicked; each is a bug."),
             registry: to.registry,
             described: to.described,

@@ -26,8 +26,6 @@ use crate::{
         outputs::{self, Outputs, ended},
     },
     ecs::Metadata,
-    life::Life,
-    limits::OTLP_CONNECTIONS_MAX,
     net::{
         burst::{self, Bursts},
         datagram::Datagrams,
@@ -35,11 +33,10 @@ use crate::{
     },
     otlp::{
         out::{self, Otlp},
-        serve,
-        taker::{Rules, Takers},
+        taker::Taker,
         walk::Signal,
     },
-    tell::{chain, counters::Counters},
+    tell::chain,
 };
 
 /// The containers that segments and spans are booked on: who sent them is not known.
@@ -51,7 +48,6 @@ const SPANS: &str = "otlp";
 pub struct Bound {
     datagrams: Vec<Result<Datagrams, BindError>>,
     proxies: Vec<(SocketAddr, settings::Proxy, Result<Listener, BindError>)>,
-    otlp: Vec<(Result<Listener, BindError>, Rules)>,
 }
 
 /// An output while the job is put together.
@@ -85,6 +81,7 @@ pub struct Job {
     readers: Vec<JoinHandle<()>>,
     listeners: Vec<JoinHandle<Option<()>>>,
     outputs: Outputs,
+    spans: Option<Arc<dyn Taker>>,
     closing: CancellationToken,
 }
 
@@ -99,14 +96,8 @@ pub fn bind(traces: &Traces) -> Bound {
                 let proxy = |address| (address, xray.proxy.clone(), Listener::tcp(address));
                 bound.proxies.extend(xray.tcp_address().map(proxy));
             }
-            Input::Otlp(otlp) => {
-                let rules = Rules {
-                    request_bytes_max: usize::try_from(otlp.request_bytes().0).unwrap_or(usize::MAX),
-                    ack: otlp.ack,
-                    connections_max: OTLP_CONNECTIONS_MAX,
-                };
-                bound.otlp.extend(otlp.addresses().map(|address| (Listener::tcp(address), rules)));
-            }
+            // It is not ours alone; see `otlp::input`.
+            Input::Otlp(_) => {}
         }
     }
     bound
@@ -116,8 +107,7 @@ impl Bound {
     /// Where the job listens, for people.
     pub fn places(&self) -> Vec<String> {
         let proxies = self.proxies.iter().flat_map(|(_, _, listener)| listener).map(Listener::place);
-        let otlp = self.otlp.iter().flat_map(|(listener, _)| listener).map(Listener::place);
-        self.datagrams.iter().flatten().map(Datagrams::place).chain(proxies).chain(otlp).collect()
+        self.datagrams.iter().flatten().map(Datagrams::place).chain(proxies).collect()
     }
 }
 
@@ -125,7 +115,7 @@ impl Job {
     /// Starts everything.
     pub fn start(traces: &Traces, bound: Bound, means: &Means<'_>) -> Self {
         let (outputs, closing) = (Outputs::default(), CancellationToken::new());
-        let mut job = Self { readers: Vec::new(), listeners: Vec::new(), outputs, closing };
+        let mut job = Self { readers: Vec::new(), listeners: Vec::new(), outputs, spans: None, closing };
         let outputs = traces.running();
         let named = names(&outputs).into_iter().zip(&outputs);
         let made: Vec<_> = named.map(|(name, output)| job.destination(name, output, means)).collect();
@@ -141,8 +131,13 @@ impl Job {
                 Err(error) => error!(error = %chain(&error), "segments are not taken there"),
             }
         }
-        job.take_spans(bound.otlp, &made, means);
+        job.spans = traces.otlp().next().map(|_| spans(&made, means));
         job
+    }
+
+    /// Who takes spans that come by OTLP, if anybody wants some.
+    pub fn spans(&self) -> Option<Arc<dyn Taker>> {
+        self.spans.clone()
     }
 
     /// Reads until nothing comes any more. What still comes after `closing` is not read.
@@ -179,34 +174,6 @@ impl Job {
         let bursts = Bursts::new(datagrams, overflowed, life.stopping(), self.closing.clone());
         let reader = Arc::new(Reader::new(bursts, sinks.collect(), counters));
         self.readers.push(life.keep("segments", move || burst::run(Arc::clone(&reader), Reader::read)));
-    }
-
-    fn take_spans(&mut self, bound: Vec<(Result<Listener, BindError>, Rules)>, made: &[Made], means: &Means<'_>) {
-        if bound.is_empty() {
-            return;
-        }
-        let account = |name| account(name, SPANS, means);
-        let sinks = made.iter().map(|Made { name, to }| match to {
-            To::Otlp(output) => SpanSink::Otlp(out::Sink::new(Arc::clone(output), account(name))),
-            To::Xray(output, mapping) => {
-                let shrunk = means.outputs.counters.traces.shrunk.with_label_values(&[&**name]);
-                let sink = xray::Sink::new(Arc::clone(output), account(name));
-                SpanSink::Xray(Segments::new(sink, Arc::clone(mapping), shrunk))
-            }
-            To::NoXray | To::NoOtlp => SpanSink::Nowhere(account(name)),
-        });
-        let takers = Takers { traces: Some(Arc::new(Spans::new(sinks.collect()))), ..Takers::default() };
-        for (listener, rules) in bound {
-            let (life, counters) = (means.outputs.life.clone(), means.outputs.counters.clone());
-            let (takers, closing) = (takers.clone(), self.closing.clone());
-            match listener {
-                Ok(listener) => {
-                    let serving = serve_otlp(listener, takers, rules, (life, counters), closing);
-                    self.listeners.push(means.outputs.life.spawn("otlp", serving));
-                }
-                Err(error) => error!(error = %chain(&error), "otlp is not taken there"),
-            }
-        }
     }
 
     /// Passes on what SDKs ask through `listener`.
@@ -254,17 +221,19 @@ impl Job {
     }
 }
 
-async fn serve_otlp(
-    listener: Listener,
-    takers: Takers,
-    rules: Rules,
-    (life, counters): (Life, Counters),
-    closing: CancellationToken,
-) {
-    let place = listener.place();
-    if let Err(error) = serve::serve(listener, takers, rules, &life, &counters, closing).await {
-        error!(place, error = %chain(&error), "otlp is not taken there");
-    }
+/// Who takes spans for the outputs that were `made`.
+fn spans(made: &[Made], means: &Means<'_>) -> Arc<dyn Taker> {
+    let account = |name| account(name, SPANS, means);
+    let sinks = made.iter().map(|Made { name, to }| match to {
+        To::Otlp(output) => SpanSink::Otlp(out::Sink::new(Arc::clone(output), account(name))),
+        To::Xray(output, mapping) => {
+            let shrunk = means.outputs.counters.traces.shrunk.with_label_values(&[&**name]);
+            let sink = xray::Sink::new(Arc::clone(output), account(name));
+            SpanSink::Xray(Segments::new(sink, Arc::clone(mapping), shrunk))
+        }
+        To::NoXray | To::NoOtlp => SpanSink::Nowhere(account(name)),
+    });
+    Arc::new(Spans::new(sinks.collect()))
 }
 
 fn account(name: &Arc<str>, source: &str, means: &Means<'_>) -> Arc<Account> {

@@ -11,7 +11,6 @@ use serde::Deserialize;
 use super::{out::xray, proxy::Service};
 use crate::{
     deliver::ack::AckLevel,
-    limits::OTLP_REQUEST_BYTES_MAX,
     otlp,
     units::{ByteSize, Listen},
 };
@@ -33,22 +32,7 @@ pub enum Input {
     /// The protocol of the X-Ray daemon.
     Xray(Xray),
     /// OTLP, as OpenTelemetry's SDKs send it.
-    Otlp(Otlp),
-}
-
-/// Settings of an `otlp` input. Each address takes gRPC and HTTP, so that a client with the wrong port is served too.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Otlp {
-    /// Address for gRPC. Default `127.0.0.1:4317`.
-    pub grpc: Option<SocketAddr>,
-    /// Address for HTTP, protobuf or JSON. Default `127.0.0.1:4318`.
-    pub http: Option<SocketAddr>,
-    /// The largest request taken, before and after decompression, 64 KiB to 64 MiB. Default 16 MiB.
-    pub request_bytes_max: Option<ByteSize>,
-    /// What it means that a request is answered: its spans are `accepted` (default: in memory), `spooled` (on disk or
-    /// delivered; needs `spool.path`) or `delivered`. If one of them is lost, the client is told to send the request again.
-    pub ack: AckLevel,
+    Otlp(otlp::input::Config),
 }
 
 /// Settings of an `xray` input.
@@ -95,19 +79,6 @@ pub struct Allowed {
     /// `/report-instrumentation-configuration-status` are for `application-signals`. Default `xray`.
     #[serde(default)]
     pub service: Service,
-}
-
-impl Otlp {
-    /// Where it listens.
-    pub fn addresses(&self) -> [SocketAddr; 2] {
-        let or = |address: Option<SocketAddr>, port| address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], port)));
-        [or(self.grpc, 4317), or(self.http, 4318)]
-    }
-
-    /// The largest request taken.
-    pub fn request_bytes(&self) -> ByteSize {
-        self.request_bytes_max.unwrap_or(ByteSize(OTLP_REQUEST_BYTES_MAX as u64))
-    }
 }
 
 impl Xray {
@@ -166,6 +137,14 @@ impl Traces {
     /// True if an input wants what comes to be copied to disk at once.
     pub fn copies_at_once(&self) -> bool {
         self.inputs.iter().any(|input| matches!(input, Input::Otlp(otlp) if otlp.ack == AckLevel::Spooled))
+    }
+
+    /// The inputs for OTLP.
+    pub fn otlp(&self) -> impl Iterator<Item = &otlp::input::Config> {
+        self.inputs.iter().filter_map(|input| match input {
+            Input::Otlp(otlp) => Some(otlp),
+            Input::Xray(_) => None,
+        })
     }
 
     /// The outputs, if anything can come in: the default one if none is named.

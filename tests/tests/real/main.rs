@@ -8,6 +8,8 @@
 #![expect(clippy::unwrap_used, reason = "a test: what fails here is a failed test")]
 
 mod answers;
+mod emf;
+mod measured;
 mod metrics;
 mod otlp;
 mod postgres;

@@ -88,6 +88,22 @@ impl Buckets {
     }
 }
 
+/// `counts` between `bounds` as they would be between `others`, if each bucket that is not empty lies within one of those: so it is
+/// when an exponential histogram became coarser or wider.
+pub fn counts_between(bounds: &[f64], counts: &[f64], others: &[f64]) -> Option<Vec<f64>> {
+    let mut now = vec![0.0; others.len() + 1];
+    for (place, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0.0) {
+        let upper = bounds.get(place).copied().unwrap_or(f64::INFINITY);
+        let lower = place.checked_sub(1).map_or(f64::NEG_INFINITY, |before| bounds[before]);
+        let within = others.partition_point(|bound| *bound < upper);
+        if within > 0 && others[within - 1] > lower {
+            return None;
+        }
+        now[within] += count;
+    }
+    Some(now)
+}
+
 impl Histogram<'_> {
     fn is_good(&self) -> bool {
         self.counts.len() == self.bounds.len() + 1
@@ -136,9 +152,14 @@ impl Writing<'_> {
         if !told.is_good() {
             return false;
         }
-        let is_more = before.is_like(told) && before.counts.iter().zip(told.counts).all(|(before, now)| now >= before);
-        if series.is_born && is_more {
-            let more: Vec<f64> = told.counts.iter().zip(&before.counts).map(|(now, before)| now - before).collect();
+        let known = if before.is_like(told) {
+            Some(before.counts.to_vec())
+        } else {
+            counts_between(&before.bounds, &before.counts, told.bounds)
+        };
+        let known = known.filter(|known| known.iter().zip(told.counts).all(|(before, now)| now >= before));
+        if let Some(known) = known.filter(|_| series.is_born) {
+            let more: Vec<f64> = told.counts.iter().zip(known).map(|(now, before)| now - before).collect();
             let sum = told.sum - before.sum;
             gather(&series.cells, cells, &Histogram { counts: &more, sum, ..*told });
         } else if series.is_born || first == First::Keep {
@@ -160,8 +181,18 @@ impl Writing<'_> {
         if buckets.is_like(told) {
             buckets.counts.iter_mut().zip(told.counts).for_each(|(sum, more)| *sum += more);
             buckets.sum += told.sum;
+        } else if let Some(known) = counts_between(&buckets.bounds, &buckets.counts, told.bounds) {
+            let counts: Vec<f64> = known.iter().zip(told.counts).map(|(known, more)| known + more).collect();
+            let sum = buckets.sum + told.sum;
+            buckets.put(&Histogram { counts: &counts, sum, ..*told });
         } else {
-            buckets.put(told);
+            // Finer than what is there: each of its buckets as a whole, where its middle is.
+            for (place, count) in told.counts.iter().enumerate() {
+                let value = middle(told.bounds, place);
+                let place = buckets.bounds.partition_point(|bound| *bound < value);
+                buckets.counts[place] += count;
+            }
+            buckets.sum += told.sum;
         }
         true
     }

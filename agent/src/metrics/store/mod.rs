@@ -32,7 +32,7 @@ use foldhash::fast::RandomState;
 
 use cell::{Cells, Class, SET_MAX};
 pub use cell::{Datum, Seen, Window};
-pub use cumulative::{First, Histogram};
+pub use cumulative::{First, Histogram, counts_between};
 pub use flush::Flush;
 use key::{Key, Kind, Publication, SourceId, label_text, shown_name};
 use policy::Policy;
@@ -180,6 +180,16 @@ impl Writing<'_> {
         found.map(SeriesId)
     }
 
+    /// True if it stands for those beyond a cap: what others accumulate cannot be told apart in it.
+    pub fn is_overflow(&self, SeriesId(id): SeriesId) -> bool {
+        self.inner
+            .table
+            .series
+            .get(id as usize)
+            .and_then(Option::as_ref)
+            .is_none_or(|series| *series.labels == *OVERFLOW_TEXT)
+    }
+
     /// What `/metrics` says of the family of `series`, if nobody said anything yet.
     pub fn describe(&mut self, SeriesId(id): SeriesId, help: &str) {
         let table = &mut self.inner.table;
@@ -239,6 +249,17 @@ impl Writing<'_> {
                     window.values().observe(value, times);
                 }
             });
+        }
+    }
+
+    /// The sum of what was seen is so much more than the values say.
+    pub fn correct_sum(&mut self, id: SeriesId, by: f64) {
+        let Some((series, cells)) = self.touch(id) else { return };
+        if let Value::Histogram(buckets) = &mut series.value
+            && by.is_finite()
+        {
+            buckets.sum += by * buckets.scale;
+            series.cells.each(|cell| cells.window(cell).into_iter().for_each(|window| window.values().correct_sum(by)));
         }
     }
 

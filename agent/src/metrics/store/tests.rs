@@ -256,6 +256,32 @@ fn histograms_of_others_keep_their_sum_and_count() {
     }
 }
 
+/// Buckets of exponential histograms are joined when there are too many of them, and there are more when values spread.
+#[test]
+fn a_histogram_of_others_may_become_coarser_and_wider() {
+    let store = Store::default();
+    let source = store.source(policy(Dimensions::All, 10));
+    let key = |name| key(source, Kind::Histogram, name, &[]);
+    for (bounds, counts, sum, total, delta) in [
+        (&[1.0, 2.0, 3.0, 4.0][..], &[0.0, 5.0, 0.0, 2.0, 0.0][..], 14.0, Some((14.0, 7.0)), Some((14.0, 7.0))),
+        // 1 to 2 and 2 to 3 are one bucket now, and there is one more.
+        (&[1.0, 3.0, 4.0, 9.0], &[0.0, 6.0, 2.0, 1.0, 0.0], 21.5, Some((7.5, 2.0)), Some((21.5, 9.0))),
+        // A bound that cuts a bucket in two says nothing of what was in it.
+        (&[1.0, 2.5, 4.0, 9.0], &[0.0, 7.0, 2.0, 1.0, 0.0], 24.0, Some((24.0, 10.0)), Some((24.0, 10.0))),
+    ] {
+        let told = Histogram { bounds, counts, sum };
+        let mut writing = store.writing(0);
+        let id = writing.series(&key("total")).expect("room");
+        assert!(writing.histogram_total(id, &told, First::Keep));
+        let id = writing.series(&key("delta")).expect("room");
+        assert!(writing.histogram_delta(id, &told));
+        drop(writing);
+        let flushed = flushed(&store);
+        let of = |name| flushed.get(&head(name, &[])).map(|told| (told.0, told.1));
+        assert_eq!((of("total"), of("delta")), (total, delta), "{bounds:?}");
+    }
+}
+
 #[test]
 fn summaries_of_others_give_sum_and_count() {
     let store = Store::default();

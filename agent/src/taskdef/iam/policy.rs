@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use super::{Account, Statement};
 use crate::{
     config::Config,
-    logs::settings::Destination as LogsTo,
-    metrics::settings::{Destination as MetricsTo, Input as MetricsFrom, NAMESPACE},
+    logs::settings::{Destination as LogsTo, Input as LogsFrom, Routing},
+    metrics::settings::{Deliver, Destination as MetricsTo, Input as MetricsFrom, NAMESPACE},
     secrets::settings::{From, Prefetch},
     traces::settings::{Destination as TracesTo, Input},
 };
@@ -49,13 +49,20 @@ impl<'a> Policy<'a> {
     }
 
     pub(super) fn of_logs(&mut self, config: &Config) {
+        // A document of the embedded metric format names a group that nobody knows beforehand.
+        let of_documents = config.logs.inputs.iter().filter_map(|input| match input {
+            LogsFrom::Emf(emf) if emf.routing == Routing::Document => Some("*".to_owned()),
+            LogsFrom::Emf(emf) => emf.log_group.clone(),
+            _ => None,
+        });
+        let of_documents: Vec<String> = of_documents.collect();
         for output in &config.logs.outputs {
             let LogsTo::Cloudwatch(cloudwatch) = &output.to else { continue };
             if self.assumed(cloudwatch.role_arn.as_ref()) {
                 continue;
             }
             let named = [&cloudwatch.group_template, &cloudwatch.group, &cloudwatch.default_group];
-            for group in named.into_iter().flatten() {
+            for group in named.into_iter().flatten().chain(&of_documents) {
                 let resource = format!("log-group:{}:*", without_fields(group));
                 let arn = self.account.arn("logs", cloudwatch.region.as_deref(), &resource);
                 self.allow("DeliverLogs", &["logs:CreateLogStream", "logs:PutLogEvents"], arn.clone());
@@ -112,21 +119,29 @@ impl<'a> Policy<'a> {
             if self.assumed(cloudwatch.role_arn.as_ref()) {
                 continue;
             }
-            let namespaces: BTreeSet<String> = config
+            let own = config.metrics.inputs.iter().filter_map(|input| match input {
+                MetricsFrom::Statsd(statsd) => Some(statsd.publish.namespace.clone()),
+                MetricsFrom::Otlp(otlp) => Some(otlp.publish.namespace.clone()),
+                MetricsFrom::Emf(_) => None,
+            });
+            let namespaces: BTreeSet<String> =
+                own.map(|namespace| namespace.unwrap_or_else(|| NAMESPACE.to_owned())).collect();
+            // Documents name namespaces of their own, which nobody knows beforehand.
+            let is_any = config
                 .metrics
                 .inputs
                 .iter()
-                .map(|input| match input {
-                    MetricsFrom::Statsd(statsd) => statsd.publish.namespace.clone(),
-                })
-                .map(|namespace| namespace.unwrap_or_else(|| NAMESPACE.to_owned()))
-                .collect();
+                .any(|input| matches!(input, MetricsFrom::Emf(emf) if emf.deliver == Deliver::Metrics));
+            if namespaces.is_empty() && !is_any {
+                return;
+            }
+            let namespaces: Vec<String> = namespaces.into_iter().collect();
             // IAM knows no narrower resource; the namespace is the bound.
             self.statements.push(Statement {
                 sid: "PutMetrics",
                 actions: vec!["cloudwatch:PutMetricData"],
                 resources: BTreeSet::from(["*".to_owned()]),
-                condition: Some(("StringEquals", "cloudwatch:namespace", namespaces.into_iter().collect())),
+                condition: (!is_any).then_some(("StringEquals", "cloudwatch:namespace", namespaces)),
             });
             return;
         }

@@ -180,6 +180,19 @@ fn each_feature_adds_its_rights_on_the_narrowest_resource() {
             "metrics: {inputs: [statsd: {}], outputs: [to: {cloudwatch: {}}]}".to_owned(),
             vec![("cloudwatch:PutMetricData", "*".to_owned())],
         ),
+        ("metrics: {inputs: [emf: {}], outputs: [to: {cloudwatch: {}}]}".to_owned(), vec![]),
+        (
+            "metrics: {inputs: [emf: {deliver: metrics}], outputs: [to: {cloudwatch: {}}]}".to_owned(),
+            vec![("cloudwatch:PutMetricData", "*".to_owned())],
+        ),
+        (format!("{}, inputs: [emf: {{routing: output, log_group: /m}}]}}", logs("group: /a").trim_end_matches('}')), vec![
+            ("logs:CreateLogStream", format!("{group}/a:* {group}/m:*")),
+            ("logs:PutLogEvents", format!("{group}/a:* {group}/m:*")),
+        ]),
+        (format!("{}, inputs: [emf: {{}}]}}", logs("group: /a").trim_end_matches('}')), vec![
+            ("logs:CreateLogStream", format!("{group}*:* {group}/a:*")),
+            ("logs:PutLogEvents", format!("{group}*:* {group}/a:*")),
+        ]),
         ("secrets: {folder: /s, api: {prefetch: [{tag: Team}]}}".to_owned(), vec![("secretsmanager:ListSecrets", "*".to_owned())]),
         ("secrets: {folder: /s, hints: {sqs: \"https://sqs.cn-north-1.amazonaws.com.cn/123456789012/q\"}, items: [{name: a, from: {file: /x}}]}".to_owned(), vec![
             ("sqs:ReceiveMessage", "arn:aws-cn:sqs:cn-north-1:123456789012:q".to_owned()),

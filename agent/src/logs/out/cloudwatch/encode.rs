@@ -10,6 +10,8 @@
 //! Promises: what it counts is what the service counts; a message over the limit is cut, marked, and counted as cut.
 //! Never: allocates for a record under the limit.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use super::Key;
@@ -38,8 +40,11 @@ pub enum Message {
     /// All of it, as a JSON object.
     Record,
     /// What one field holds.
-    Field(String),
+    Field(Cow<'static, str>),
 }
+
+/// What is sent of a document.
+pub(super) static DOCUMENT: Message = Message::Field(Cow::Borrowed("log"));
 
 /// What became of a record in the encoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -264,7 +269,7 @@ mod tests {
     /// Whatever the record, however large: what the service takes of it is sent, and memory is a few times that.
     #[tokio::test]
     async fn a_large_record_is_whole_or_cut_and_costs_no_more_than_the_message() {
-        let field = Message::Field("log".to_owned());
+        let field = Message::Field("log".into());
         let numbers = [&[0xdd, 0, 1, 0, 0][..], &[0xcb, 0, 0, 0, 0, 0, 0, 0, 0].repeat(65_536)].concat();
         let texts = [&[0xdd, 0, 0x20, 0, 0][..], &[0xa0].repeat(0x20_0000)].concat();
         for (what, log, bytes, whole) in [
@@ -292,7 +297,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_large_record_without_the_field_is_refused_as_any_other() {
-        let missing = Message::Field("none".to_owned());
+        let missing = Message::Field("none".into());
         for bytes in [10, 1 << 20] {
             let (encoded, text, _) = sent(Value::Str(b"x"), bytes, &missing).await;
             assert_eq!((encoded, text), (Encoded::Refused(Refused::KeyMissing), None));

@@ -34,7 +34,10 @@ use crate::{
         books::{Account, Refused},
         lane::{Appending, Lane, Output},
     },
-    logs::{known::Workspace, record::Record},
+    logs::{
+        known::Workspace,
+        record::{Directions, Record},
+    },
 };
 use control::Control;
 
@@ -230,13 +233,15 @@ impl Writer<'_> {
     pub fn append(&mut self, record: &Record<'_>, workspace: &mut Workspace) {
         let time = record.time.milliseconds();
         let Target { sink, tag, account, .. } = self.target;
-        let encoded = match &mut self.fixed {
-            Some(appending) => encode::append(appending, record, time, &sink.message, workspace),
+        let message = if record.directions.is_some() { &encode::DOCUMENT } else { &*sink.message };
+        let has_own_place = record.directions.is_some_and(|directions| directions != Directions::default());
+        let encoded = match self.fixed.as_mut().filter(|_| !has_own_place) {
+            Some(appending) => encode::append(appending, record, time, message, workspace),
             None => {
                 let lane = sink.output.lane(&sink.naming.key(tag, record));
                 let mut appending = sink.output.append(&lane, account);
                 appending.of_message(self.ack.as_ref());
-                encode::append(&mut appending, record, time, &sink.message, workspace)
+                encode::append(&mut appending, record, time, message, workspace)
             }
         };
         if encoded == encode::Encoded::Cut {

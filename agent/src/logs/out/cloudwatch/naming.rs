@@ -104,7 +104,12 @@ impl Naming {
 
     /// The key of `record`.
     pub fn key(&self, tag: &str, record: &Record<'_>) -> Key {
-        Key { group: self.group.render(tag, record), stream: self.stream.render(tag, record) }
+        let directions = record.directions.unwrap_or_default();
+        let own = |name: &Name, own: Option<&str>| match own {
+            Some(own) => name.legalised(own).into(),
+            None => name.render(tag, record),
+        };
+        Key { group: own(&self.group, directions.group), stream: own(&self.stream, directions.stream) }
     }
 }
 

@@ -312,7 +312,7 @@ fn a_time_before_1970_is_1970() {
 
 #[test]
 fn a_field_is_sent_as_it_is() {
-    let field = Message::Field("log".to_owned());
+    let field = Message::Field("log".into());
     let fixed = Fixed::new("log", "fixed \"text\"");
     for (pairs, expected) in [
         (vec![pair("log", Value::Str(b"a \"line\"\n\\"))], Ok("a \"line\"\n\\")),
@@ -339,7 +339,7 @@ fn a_field_is_sent_as_it_is() {
 fn a_message_over_the_limit_is_cut_and_marked() {
     const MARK: &str = "[Truncated...]";
     const MOST: usize = encode::MESSAGE_BYTES_MAX;
-    let field = Message::Field("log".to_owned());
+    let field = Message::Field("log".into());
     for (text, message) in [
         ("x".repeat(MOST + 1), &field),
         ("é".repeat(MOST), &field),
@@ -428,7 +428,7 @@ proptest! {
             prop_assert_eq!(EntryReader::new(Entries::Packed(bytes)).next_into(&mut view), Ok(true));
             views.push(view);
         }
-        let message = if log_key { Message::Field("a".to_owned()) } else { Message::Record };
+        let message = if log_key { Message::Field("a".into()) } else { Message::Record };
         let messages = records.iter().filter_map(|fields| match log_key {
             false => Some(inner(fields)),
             true => {

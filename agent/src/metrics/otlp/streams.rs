@@ -1,0 +1,180 @@
+//! What apps accumulate, as what is new.
+//!
+//! A stream is what one process counts of one series from one start: several processes of an app send the same names and labels, and each
+//! begins at a time of its own. So is told that a process began anew, and that two of them are two.
+//!
+//! Promises: what a stream counts between two looks is given once; there are never more streams than allowed, nor more buckets than
+//! [`BUCKETS_MAX`].
+//! Never: reads a clock; tells streams apart by more than a hash of 64 bits.
+
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+
+use crate::metrics::store::{First, Histogram, counts_between};
+
+/// Seconds after which a stream of which nothing came may make room for another. SDKs send every 60 s unless told otherwise.
+const QUIET_SECONDS: u32 = 600;
+/// Buckets of all histograms together, of 16 bytes each. A histogram of an SDK has 16, or 160 if it is exponential.
+pub const BUCKETS_MAX: usize = 1_000_000;
+
+/// All streams.
+pub(super) struct Streams {
+    by_hash: HashMap<u64, Stream, RandomState>,
+    most: usize,
+    /// Buckets of all of them.
+    buckets: usize,
+    /// When it was last looked for quiet ones.
+    cleaned: u32,
+}
+
+struct Stream {
+    /// When something came last: seconds of a clock.
+    touched: u32,
+    last: Last,
+}
+
+/// Where a stream stands.
+enum Last {
+    Number(f64),
+    Buckets { bounds: Box<[f64]>, counts: Box<[f64]>, sum: f64 },
+}
+
+/// There are too many streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Full;
+
+impl Stream {
+    fn buckets(&self) -> usize {
+        match &self.last {
+            Last::Number(_) => 0,
+            Last::Buckets { counts, .. } => counts.len(),
+        }
+    }
+}
+
+impl Streams {
+    pub(super) fn new(most: usize) -> Self {
+        Self { by_hash: HashMap::default(), most, buckets: 0, cleaned: 0 }
+    }
+
+    /// How much is new in `stream`, which stands at `total` at the second `now`.
+    pub(super) fn number(&mut self, stream: u64, total: f64, first: First, now: u32) -> Result<Option<f64>, Full> {
+        let new = match self.at(stream, now)? {
+            Some(Stream { last: Last::Number(before), .. }) if total >= *before => Some(total - *before),
+            Some(_) => Some(total),
+            None => (first == First::Keep).then_some(total),
+        };
+        self.put(stream, Stream { touched: now, last: Last::Number(total) });
+        Ok(new)
+    }
+
+    /// What is new in `stream`, which stands at `told`: counts for each of its buckets, and a sum.
+    pub(super) fn histogram(
+        &mut self,
+        stream: u64,
+        told: &Histogram<'_>,
+        first: First,
+        now: u32,
+    ) -> Result<Option<(Vec<f64>, f64)>, Full> {
+        if self.buckets + told.counts.len() > BUCKETS_MAX {
+            return Err(Full);
+        }
+        let whole = || Some((told.counts.to_vec(), told.sum));
+        let new = match self.at(stream, now)? {
+            Some(Stream { last: Last::Buckets { bounds, counts, sum }, .. }) => {
+                let before = counts_between(bounds, counts, told.bounds);
+                let before = before.filter(|before| before.iter().zip(told.counts).all(|(before, now)| now >= before));
+                match before {
+                    Some(before) => {
+                        let counts = told.counts.iter().zip(before).map(|(now, before)| now - before).collect();
+                        Some((counts, told.sum - *sum))
+                    }
+                    None => whole(),
+                }
+            }
+            Some(_) => whole(),
+            None if first == First::Keep => whole(),
+            None => None,
+        };
+        let last = Last::Buckets { bounds: told.bounds.into(), counts: told.counts.into(), sum: told.sum };
+        self.put(stream, Stream { touched: now, last });
+        Ok(new)
+    }
+
+    fn put(&mut self, hash: u64, stream: Stream) {
+        self.buckets += stream.buckets();
+        let before = self.by_hash.insert(hash, stream);
+        self.buckets -= before.map_or(0, |before| before.buckets());
+    }
+
+    /// The stream as it stood, or room for it.
+    fn at(&mut self, stream: u64, now: u32) -> Result<Option<&Stream>, Full> {
+        if self.by_hash.len() >= self.most && !self.by_hash.contains_key(&stream) {
+            // To look at all of them is for once in a while.
+            if now.saturating_sub(self.cleaned) >= QUIET_SECONDS / 10 {
+                self.cleaned = now;
+                self.by_hash.retain(|_, stream| now.saturating_sub(stream.touched) < QUIET_SECONDS);
+                self.buckets = self.by_hash.values().map(Stream::buckets).sum();
+            }
+            if self.by_hash.len() >= self.most {
+                return Err(Full);
+            }
+        }
+        Ok(self.by_hash.get(&stream))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_new_is_given_once() {
+        let mut streams = Streams::new(10);
+        let mut look = |stream, total, first| streams.number(stream, total, first, 0).expect("room");
+        assert_eq!(look(1, 10.0, First::Baseline), None);
+        assert_eq!(look(1, 12.5, First::Baseline), Some(2.5));
+        assert_eq!(look(1, 12.5, First::Baseline), Some(0.0));
+        assert_eq!(look(1, 3.0, First::Baseline), Some(3.0), "it began anew");
+        // Another process counts the same: neither is taken for the other.
+        assert_eq!(look(2, 100.0, First::Keep), Some(100.0));
+        assert_eq!((look(1, 4.0, First::Keep), look(2, 101.0, First::Keep)), (Some(1.0), Some(1.0)));
+    }
+
+    #[test]
+    fn a_histogram_s_buckets_are_compared_one_by_one() {
+        let mut streams = Streams::new(10);
+        let mut look = |bounds: &[f64], counts: &[f64], sum| {
+            streams.histogram(7, &Histogram { bounds, counts, sum }, First::Keep, 0).expect("room")
+        };
+        assert_eq!(look(&[1.0, 2.0, 4.0], &[1.0, 2.0, 0.0, 0.0], 5.0), Some((vec![1.0, 2.0, 0.0, 0.0], 5.0)));
+        assert_eq!(look(&[1.0, 2.0, 4.0], &[1.0, 4.0, 0.0, 0.0], 8.0), Some((vec![0.0, 2.0, 0.0, 0.0], 3.0)));
+        // Coarser: what was below 2 is below 4.
+        assert_eq!(look(&[1.0, 4.0, 8.0], &[1.0, 4.0, 3.0, 0.0], 23.0), Some((vec![0.0, 0.0, 3.0, 0.0], 15.0)));
+        assert_eq!(look(&[1.0, 4.0, 8.0], &[0.0, 1.0, 0.0, 0.0], 3.0), Some((vec![0.0, 1.0, 0.0, 0.0], 3.0)));
+    }
+
+    #[test]
+    fn all_histograms_together_have_no_more_buckets_than_allowed() {
+        let mut streams = Streams::new(usize::MAX);
+        let (bounds, counts): (Vec<f64>, _) = ((0..999).map(f64::from).collect(), vec![1.0; 1_000]);
+        let told = Histogram { bounds: &bounds, counts: &counts, sum: 1.0 };
+        let kept = (0..2_000).filter(|stream| streams.histogram(*stream, &told, First::Keep, 0).is_ok()).count();
+        assert_eq!((kept, streams.buckets), (1_000, BUCKETS_MAX));
+    }
+
+    #[test]
+    fn there_are_never_more_than_allowed_and_quiet_ones_make_room() {
+        let mut streams = Streams::new(2);
+        for stream in [1, 2] {
+            assert_eq!(streams.number(stream, 1.0, First::Keep, 100), Ok(Some(1.0)));
+        }
+        assert_eq!(streams.number(3, 1.0, First::Keep, 100), Err(Full));
+        assert_eq!(streams.number(2, 2.0, First::Keep, 650), Ok(Some(1.0)));
+        assert_eq!(streams.number(3, 1.0, First::Keep, 699), Err(Full));
+        assert_eq!(streams.number(3, 1.0, First::Keep, 760), Ok(Some(1.0)));
+        assert_eq!(streams.number(1, 1.0, First::Keep, 760), Err(Full));
+        assert_eq!(streams.number(2, 3.0, First::Keep, 760), Ok(Some(1.0)), "it is known still");
+    }
+}
