@@ -102,9 +102,9 @@ impl Engine {
         Ok(String::from_utf8_lossy(&out).into_owned())
     }
 
-    /// Runs a command in a container. Gives its exit code and what it wrote.
-    pub fn exec(&self, id: &str, command: &[&str]) -> Result<(i64, String)> {
-        let call = json!({"AttachStdout": true, "AttachStderr": true, "Cmd": command, "Tty": true});
+    /// Runs a command in a container, as its own user if `user` is empty. Gives its exit code and what it wrote.
+    pub fn exec(&self, id: &str, user: &str, command: &[&str]) -> Result<(i64, String)> {
+        let call = json!({"AttachStdout": true, "AttachStderr": true, "Cmd": command, "Tty": true, "User": user});
         let made = self.ask("POST", &format!("/containers/{id}/exec"), Some(&call))?;
         let exec = made["Id"].as_str().context("an exec without an id")?;
         let said = self.bytes("POST", &format!("/exec/{exec}/start"), Some(&json!({"Detach": false, "Tty": true})))?;

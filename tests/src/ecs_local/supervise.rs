@@ -122,7 +122,12 @@ impl Task {
 
     /// Runs a command in a container.
     pub fn exec(&self, name: &str, command: &[&str]) -> Result<(i64, String)> {
-        self.setup.engine.exec(self.id(name)?, command)
+        self.setup.engine.exec(self.id(name)?, "", command)
+    }
+
+    /// Runs a command in a container as root.
+    pub fn exec_as_root(&self, name: &str, command: &[&str]) -> Result<(i64, String)> {
+        self.setup.engine.exec(self.id(name)?, "0", command)
     }
 
     /// Sends a container a signal, as the kernel does when it runs out of memory.

@@ -140,6 +140,81 @@ fn a_batch_task_on_spot_says_where_it_was_within_two_minutes() -> Result<()> {
     Ok(())
 }
 
+/// Has pillion look at once, by its local API. Without it a rotation is seen within minutes. Root alone reads the token here: the
+/// app of this definition does not use the API.
+const REFRESH: &str = r#"use IO::Socket::INET; open(my $file, "<", "/run/secrets/token") or die $!; chomp(my $token = <$file>);
+    my $socket = IO::Socket::INET->new("127.0.0.1:2773") or die $!;
+    print $socket "POST /v1/agent/refresh HTTP/1.1\r\nHost: localhost\r\nX-Aws-Parameters-Secrets-Token: $token\r\n",
+        "Content-Length: 0\r\nConnection: close\r\n\r\n";
+    exit(<$socket> =~ / 20[0-9] / ? 0 : 1);"#;
+
+/// A password is rotated: the file has the new one, nobody was started again, and nobody who asked noticed.
+#[test]
+fn a_rotated_password_reaches_the_app_without_a_restart() -> Result<()> {
+    let world = World::new()?;
+    let (id, mut task) = world.start_with_own_secret("users", ("PILLION__SECRETS__API__LISTEN", "127.0.0.1:2773"))?;
+    task.until("all is well", Task::is_well)?;
+    let file = |task: &Task| Ok::<_, anyhow::Error>(task.exec("users", &["/bin/cat", "/run/secrets/DB_PASSWORD"])?.1);
+    ensure!(file(&task)? == world::secret("DB_PASSWORD"), "{}", file(&task)?);
+    world.put_secret(&id, "canary-rotated")?;
+    let (code, said) = task.exec_as_root("users", &["/usr/bin/perl", "-e", REFRESH])?;
+    ensure!(code == 0, "refresh: {said}\n{}", task.told());
+    let deadline = Instant::now() + world::PATIENCE;
+    let mut asked = 0;
+    while file(&task)? != "canary-rotated" {
+        ensure!(Instant::now() < deadline, "the file does not follow: {}", task.logs("pillion")?);
+        ensure!(world::get(task.address("users")?, 3000, &format!("/{asked}"))?.ends_with("ok\n"));
+        asked += 1;
+    }
+    task.look()?;
+    ensure!(task.is_well() && task.restarts("users") + task.restarts("pillion") == 0, "{}", task.told());
+    world.ends(&mut task, "users", |lines| {
+        let found = lines.iter().filter(|line| line.starts_with("users request GET /")).count();
+        ensure!(found == asked, "{asked} requests, {found} in the log");
+        Ok(())
+    })
+}
+
+/// A service is rolled from one version to the next while it is asked, and back from one that never turns healthy: every request is
+/// answered, and stands in the log of the task that answered it.
+#[test]
+fn a_service_is_rolled_to_the_next_version_and_nothing_is_lost() -> Result<()> {
+    let world = World::new()?;
+    let mut first = world.start("api-service")?;
+    first.until("the first version is well", Task::is_well)?;
+    let ask = |task: &Task, numbers: std::ops::Range<usize>| {
+        numbers.into_iter().try_for_each(|number| {
+            let answer = world::get(task.address("api-service")?, 8080, &format!("/{number}"))?;
+            ensure!(answer.ends_with("ok\n"), "{number}: {answer}");
+            Ok(())
+        })
+    };
+    ask(&first, 0..10)?;
+
+    // One that can never be well: the circuit breaker leaves the first where it is.
+    let mut broken = world.start_changed("api-service", "\"command\": [\"serve\"]", "\"command\": [\"job\"]")?;
+    let why = broken.until("the broken version is well", Task::is_well).err().context("it turned healthy")?;
+    ensure!(why.to_string().contains("Essential container in task exited"), "{why}");
+    broken.stop()?;
+    ask(&first, 10..20)?;
+
+    // One that is: it is well before the first one goes.
+    let mut second = world.start("api-service")?;
+    second.until("the second version is well", Task::is_well)?;
+    ask(&first, 20..30)?;
+    ask(&second, 30..40)?;
+    for (task, numbers) in [(&mut first, 0..30), (&mut second, 30..40)] {
+        world.ends(task, "api-service", |lines| {
+            let expected: Vec<String> =
+                numbers.clone().map(|n| format!("api-service request GET /{n} HTTP/1.0")).collect();
+            let found: Vec<&String> = lines.iter().filter(|line| line.starts_with("api-service request")).collect();
+            ensure!(found.iter().copied().eq(&expected), "{found:?}");
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
 /// What ECS would refuse is refused, in its words, and nothing is left behind.
 #[test]
 fn what_ecs_would_refuse_is_refused() -> Result<()> {

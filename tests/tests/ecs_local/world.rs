@@ -30,7 +30,7 @@ use tests::{
 const REGION: &str = "eu-west-1";
 /// The image of the app that stands for all services.
 const APP: &str = "pillion-ecs-local-app:test";
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 /// What is made once for all stories, which run side by side.
 static MADE: Mutex<bool> = Mutex::new(false);
 
@@ -150,18 +150,46 @@ impl World {
         }
     }
 
-    /// Starts a definition of the folder. The six characters behind the names of its secrets are the account's.
+    /// Starts a definition of the folder.
     pub(crate) fn start(&self, name: &str) -> Result<Task> {
-        let mut text = definition(name)?.text;
+        Task::start(&self.with_real_secrets(definition(name)?.text)?, None, self.setup())
+    }
+
+    /// Starts it with one thing changed.
+    pub(crate) fn start_changed(&self, name: &str, from: &str, to: &str) -> Result<Task> {
+        let text = definition(name)?.text;
+        ensure!(text.contains(from), "{from} is not in {name}");
+        Task::start(&self.with_real_secrets(text.replace(from, to))?, None, self.setup())
+    }
+
+    /// Starts it with a secret that no other story has, which may be rotated. Gives the secret's name.
+    pub(crate) fn start_with_own_secret(&self, name: &str, variable: (&str, &str)) -> Result<(String, Task)> {
+        let own = format!("{name}-rotated-{}", std::process::id());
+        let value = json!({"password": secret("DB_PASSWORD")}).to_string();
+        self.ask("secretsmanager", "secretsmanager.CreateSecret", &json!({"Name": own, "SecretString": value}))?;
+        let text = definition(name)?.text.replace(&format!("secret:{name}/db-"), &format!("secret:{own}-"));
+        let environment = vec![(variable.0.to_owned(), variable.1.to_owned())];
+        let setup = Setup { environment, ..self.setup() };
+        Ok((own, Task::start(&self.with_real_secrets(text)?, None, setup)?))
+    }
+
+    /// A new version of a secret is current.
+    pub(crate) fn put_secret(&self, id: &str, password: &str) -> Result<()> {
+        let body = json!({"SecretId": id, "SecretString": json!({"password": password}).to_string()});
+        self.ask("secretsmanager", "secretsmanager.PutSecretValue", &body).map(drop)
+    }
+
+    /// The six characters behind the names of secrets are the account's.
+    fn with_real_secrets(&self, mut text: String) -> Result<String> {
         let secrets: BTreeSet<String> =
             text.split('"').filter(|word| word.starts_with("arn:aws:secretsmanager:")).map(str::to_owned).collect();
         for written in secrets {
-            let name =
-                written.split(':').nth(6).and_then(|name| name.strip_suffix("-AbCdEf")).context(written.clone())?;
-            let known = self.ask("secretsmanager", "secretsmanager.DescribeSecret", &json!({"SecretId": name}))?;
+            let name = written.split(':').nth(6).and_then(|name| name.strip_suffix("-AbCdEf"));
+            let id = json!({"SecretId": name.with_context(|| written.clone())?});
+            let known = self.ask("secretsmanager", "secretsmanager.DescribeSecret", &id)?;
             text = text.replace(&written, known["ARN"].as_str().context("a secret without an ARN")?);
         }
-        Task::start(&text, None, self.setup())
+        Ok(text)
     }
 
     /// The messages of a container's stream, in the order of the events.

@@ -438,3 +438,28 @@ proptest! {
         prop_assert!(json::parse(back.text.as_bytes()).is_ok(), "{}", back.text);
     }
 }
+
+proptest! {
+    /// A document with a few bytes changed is refused, or comes back to the byte: what the fuzz target does, in small.
+    #[test]
+    fn property_a_damaged_document_is_refused_or_comes_back(
+        which in 0..DOCUMENTS.len(), damage in prop::collection::vec((any::<prop::sample::Index>(), 0u8..3, any::<u8>()), 1..4),
+    ) {
+        let mut bytes = DOCUMENTS[which].1.as_bytes().to_vec();
+        for (at, how, byte) in damage {
+            let at = at.index(bytes.len());
+            match how {
+                0 => bytes[at] = byte,
+                1 => bytes.insert(at, byte),
+                _ => drop(bytes.remove(at)),
+            }
+        }
+        drop(lint::lint(&bytes));
+        let options = Options { secrets: SecretsAs::Files, ..options() };
+        if let Ok(with) = inject(&bytes, &options) {
+            drop(lint::lint(with.text.as_bytes()));
+            prop_assert_eq!(injected(&with.text, &options), with.text.clone());
+            prop_assert_eq!(removed(&with.text).into_bytes(), bytes);
+        }
+    }
+}
