@@ -249,6 +249,15 @@ fn a_mistake_in_a_directive_costs_the_directive() {
     ]);
 }
 
+/// A document that is written anew has each name once, and the last of its values.
+#[test]
+fn of_members_with_one_name_the_last_is_passed_on() {
+    let text = document(DIRECTIVE, r#""x":1,"d":"old","m":[1,2],"d":5,"x":{"a":2},"m":3"#);
+    let read = read(text.as_bytes(), NOW).expect("a document");
+    assert_eq!(parts(&read), [document(DIRECTIVE, r#""d":"5","x":{"a":2},"m":3"#)]);
+    hold(text.as_bytes());
+}
+
 #[test]
 fn sets_of_more_than_thirty_dimensions_are_left_out() {
     for (count, expected) in [(30, ""), (31, "dimension_set=1")] {
