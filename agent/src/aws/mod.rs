@@ -18,6 +18,7 @@ mod credentials;
 mod endpoint;
 pub mod error;
 mod meaning;
+pub mod queue;
 mod sdk;
 mod sdk_client;
 mod sign;

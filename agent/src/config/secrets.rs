@@ -7,9 +7,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::{document::Document, node::Path, source::Tree};
 use crate::{
+    aws::queue::place_of,
     problem::{Problem, Problems},
     secrets::{
-        hints::place_of,
         render,
         settings::{Format, From, Secrets, Tell, Webhook},
         tell::is_signal,

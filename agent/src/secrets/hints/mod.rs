@@ -21,11 +21,8 @@ use prometheus::IntCounterVec;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, error, warn};
 
+pub use self::event::{Hint, read};
 use self::queue::{MESSAGES_MAX, Message, Queue};
-pub use self::{
-    event::{Hint, read},
-    queue::place_of,
-};
 use super::{item::Item, settings, watch::rhythm::backoff};
 use crate::{aws::Access, life::Life, tell::RateLimited, tell::counters::Counters};
 

@@ -1,6 +1,6 @@
 //! What goes over the wire to SQS.
 //!
-//! Promises: a receive waits for a message as long as SQS allows; a queue's URL says where it is.
+//! Promises: a receive waits for a message as long as SQS allows.
 //! Never: keeps a message, or shows one.
 
 use std::time::Duration;
@@ -9,7 +9,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    aws::{Access, Client, EndpointError, Fault, FaultKind, Identity},
+    aws::{
+        Access, Client, Fault, FaultKind,
+        queue::{self, QueueError},
+    },
     limits::EVENTS_ANSWER_BYTES_MAX,
     secrets::settings,
 };
@@ -25,20 +28,6 @@ const RECEIVE_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) struct Queue {
     url: String,
     client: Client,
-}
-
-/// Why a queue cannot be asked at all.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum QueueError {
-    /// It has no host or no path.
-    #[error("it is not the URL of a queue; write for example `https://sqs.eu-west-1.amazonaws.com/123456789012/hints`")]
-    Url,
-    /// Nobody says in which region it is.
-    #[error("nobody says in which region the queue is; write `region:` beside it")]
-    Region,
-    /// Its address.
-    #[error(transparent)]
-    Endpoint(#[from] EndpointError),
 }
 
 /// A message. No `Debug`: whoever wrote it may have put anything into it.
@@ -78,32 +67,11 @@ struct Entry<'a> {
     receipt_handle: &'a str,
 }
 
-/// The address of the service in a queue's URL, and the region if it has one.
-pub fn place_of(url: &str) -> Result<(String, Option<String>), QueueError> {
-    let uri: http::Uri = url.parse().map_err(|_| QueueError::Url)?;
-    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return Err(QueueError::Url) };
-    if uri.path().trim_matches('/').is_empty() || uri.query().is_some() || !matches!(scheme, "http" | "https") {
-        return Err(QueueError::Url);
-    }
-    let mut parts = authority.host().split('.');
-    let region = match (parts.next(), parts.next(), parts.next()) {
-        (Some("sqs"), Some(region), Some("amazonaws" | "api")) => Some(region.to_owned()),
-        // As it was before 2019.
-        (Some(region), Some("queue"), Some("amazonaws")) => Some(region.to_owned()),
-        _ => None,
-    };
-    Ok((format!("{scheme}://{authority}"), region))
-}
-
 impl Queue {
     /// As `settings` say. Asks nobody.
     pub(super) fn open(settings: &settings::Hints, access: &Access) -> Result<Self, QueueError> {
-        let (endpoint, of_url) = place_of(&settings.sqs)?;
-        let region = settings.region.clone().or(of_url).or_else(|| access.region().map(str::to_owned));
-        let identity = Identity { role_arn: settings.role_arn.clone(), ..Identity::default() };
-        let region = region.ok_or(QueueError::Region)?;
-        let client = access.client("sqs", &region, Some(&endpoint), &identity)?;
-        Ok(Self::with(settings.sqs.clone(), client))
+        let (region, role_arn) = (settings.region.as_deref(), settings.role_arn.as_deref());
+        Ok(Self::with(settings.sqs.clone(), queue::client(&settings.sqs, (region, role_arn), access)?))
     }
 
     pub(super) fn with(url: String, client: Client) -> Self {

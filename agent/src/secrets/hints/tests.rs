@@ -12,7 +12,7 @@ use aws_credential_types::Credentials as Keys;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{queue::QueueError, *};
+use super::*;
 use crate::{
     aws::{Client, Clock, Credentials, Endpoint},
     net::{
@@ -156,31 +156,6 @@ proptest! {
         let at = (0..=cut.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
         text.insert_str(at, &put);
         let _ = concerned(&text);
-    }
-}
-
-#[test]
-fn a_queue_says_where_it_is() {
-    let aws = "https://sqs.eu-west-1.amazonaws.com";
-    for (url, place) in [
-        ("https://sqs.eu-west-1.amazonaws.com/123456789012/hints", Ok((aws.to_owned(), Some("eu-west-1".to_owned())))),
-        (
-            "https://eu-west-1.queue.amazonaws.com/1/q",
-            Ok(("https://eu-west-1.queue.amazonaws.com".to_owned(), Some("eu-west-1".to_owned()))),
-        ),
-        ("http://127.0.0.1:4711/1/q", Ok(("http://127.0.0.1:4711".to_owned(), None))),
-        (
-            "https://vpce-1.sqs.eu-west-1.vpce.amazonaws.com/1/q",
-            Ok(("https://vpce-1.sqs.eu-west-1.vpce.amazonaws.com".to_owned(), None)),
-        ),
-        (aws, Err(QueueError::Url)),
-        ("arn:aws:sqs:eu-west-1:1:q", Err(QueueError::Url)),
-        ("ftp://sqs/1/q", Err(QueueError::Url)),
-        ("/1/q", Err(QueueError::Url)),
-        ("", Err(QueueError::Url)),
-        ("https://sqs.eu-west-1.amazonaws.com/1/q?x=y", Err(QueueError::Url)),
-    ] {
-        assert_eq!(place_of(url), place, "{url}");
     }
 }
 
