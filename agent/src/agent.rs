@@ -123,7 +123,8 @@ pub async fn run(config: Config, bound: Bound, spool: Spool, life: Life) -> Outc
     let outputs =
         outputs::Means { life: &life, ledger: &ledger, budget: &budget, spool: spool_opened, counters: &counters };
     let for_traces = traces::Means { outputs, access: &access, task: &task };
-    let for_metrics = metrics::Means { outputs, access: &access, task: &task };
+    let metadata_uri = config.ecs_metadata_uri.as_deref();
+    let for_metrics = metrics::Means { outputs, access: &access, task: &task, metadata_uri };
     if let Some(secrets) = &mut secrets {
         secrets.has_hidden_what_was_there(ADOPTING_PATIENCE).await;
     }
@@ -219,7 +220,7 @@ async fn who_we_are(config: &Config, access: &Access) -> Metadata {
     let Some(uri) = config.ecs_metadata_uri.as_deref() else { return Metadata::default() };
     let sends_to_aws = !config.traces.running().is_empty() || !config.metrics.running().is_empty();
     let needs_region = access.region().is_none() && sends_to_aws;
-    if !needs_region && !needs_metadata(&config.logs, access.region()) {
+    if !needs_region && !needs_metadata(&config.logs, access.region()) && !config.metrics.needs_task() {
         return Metadata::default();
     }
     match timeout(METADATA_PATIENCE, ecs::fetch(uri, access.http())).await {

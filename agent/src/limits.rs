@@ -179,3 +179,17 @@ pub const MASK_OLD_MAX: usize = 1_024;
 /// Attributes of a span, an event or a resource that are looked at when a span becomes a segment, which take 48 bytes each. SDKs
 /// send 128 unless told otherwise.
 pub const SPAN_ATTRIBUTES_MAX: usize = 1_024;
+/// Bytes of an exposition that is scraped, unless the user sets another. A large Java app has 2 MiB.
+pub const SCRAPE_BYTES_MAX: usize = 8 << 20;
+/// Samples of an exposition, unless the user sets another. An app has some hundred, a large one 10,000.
+pub const SCRAPE_SAMPLES_MAX: usize = 20_000;
+/// Labels of a sample that is scraped: twice what CloudWatch takes as dimensions.
+pub const SCRAPE_LABELS_MAX: usize = 64;
+/// Bytes of the names of a metric and a label that is scraped: four times what CloudWatch takes.
+pub const SCRAPE_NAME_BYTES_MAX: usize = 1_024;
+/// Bytes of the value of a label that is scraped: as many as CloudWatch takes characters, in UTF-8.
+pub const SCRAPE_VALUE_BYTES_MAX: usize = 4_096;
+/// Targets of one input. A task has ten containers.
+pub const SCRAPE_TARGETS_MAX: usize = 64;
+/// Bytes of what ECS answers about a service, which comes with its last hundred events of some 300 bytes.
+pub const SERVICES_ANSWER_BYTES_MAX: usize = 1024 * 1024;

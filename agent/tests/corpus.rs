@@ -7,6 +7,8 @@ use std::{fs, path::Path};
 
 #[path = "../fuzz/checks/emf.rs"]
 mod emf;
+#[path = "../fuzz/checks/exposition.rs"]
+mod exposition;
 #[path = "../fuzz/checks/forward_frame.rs"]
 mod forward_frame;
 #[path = "../fuzz/checks/handshake.rs"]
@@ -29,6 +31,8 @@ mod secret_files;
 mod spool_segment;
 #[path = "../fuzz/checks/statsd.rs"]
 mod statsd;
+#[path = "../fuzz/checks/task_stats.rs"]
+mod task_stats;
 #[path = "../fuzz/checks/xray_datagram.rs"]
 mod xray_datagram;
 #[path = "../fuzz/checks/xray_segment.rs"]
@@ -125,4 +129,14 @@ fn the_corpus_of_otlp_in_json_becomes_requests_or_is_refused() {
 #[test]
 fn the_corpus_of_statsd_becomes_series() {
     replay(&["fuzz/corpus/statsd"], 6, statsd::check);
+}
+
+#[test]
+fn the_corpus_of_expositions_is_read_or_refused() {
+    replay(&["fuzz/corpus/exposition"], 13, exposition::check);
+}
+
+#[test]
+fn the_corpus_of_task_stats_gives_figures_or_none() {
+    replay(&["fuzz/corpus/task_stats"], 2, task_stats::check);
 }

@@ -17,6 +17,7 @@ use crate::{
     logs::settings::Input,
     metrics::{
         otlp::{STREAMS_FOR_EACH, streams::BUCKETS_MAX},
+        scrape::SMALL_BYTES,
         settings as metrics,
     },
     net::{datagram::DATAGRAM_BYTES_MAX, inflate::ZSTD_WINDOW_BYTES_MAX},
@@ -272,6 +273,13 @@ fn of_metrics(config: &Config) -> Vec<Row> {
                 let source = "four for each of `series_max`, and a million buckets";
                 rows.push(row("where apps' counters stand", bytes, When::AtWorst, source));
             }
+            metrics::Input::Scrape(scrape) => {
+                let small = scrape.targets_counted().saturating_mul(SMALL_BYTES);
+                let bytes = scrape.bytes_max().saturating_mul(3).saturating_add(small) as u64;
+                let source = "a large body while it grows, what it becomes, and 1 MiB a target";
+                rows.push(row("what is scraped", bytes, When::AtWorst, source));
+            }
+            metrics::Input::Task(_) | metrics::Input::Queue(_) => {}
         }
     }
     // Each may have one that stands for others of its name.

@@ -205,6 +205,14 @@ fn described_metrics(text: &mut String, input: &metrics::Input) {
             line(text, "metrics", &format!("by OTLP: gRPC {grpc}, HTTP {http}"));
             described_publish(text, &otlp.publish);
         }
+        metrics::Input::Scrape(scrape) => line(text, "metrics", &scrape.described()),
+        metrics::Input::Task(task) => line(text, "metrics", &task.described()),
+        metrics::Input::Queue(queue) => {
+            line(text, "metrics", &format!("queue {}: BacklogPerTask, each minute", queue.name()));
+            if let Some(target) = queue.target() {
+                line(text, "", &format!("target of a policy that tracks its Average: {target}"));
+            }
+        }
     }
 }
 

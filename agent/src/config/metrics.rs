@@ -3,6 +3,8 @@
 //! Promises: every problem names the line and path of the field that should change.
 //! Never: changes a setting.
 
+mod asking;
+
 use std::{path, time::Duration};
 
 use super::{
@@ -53,6 +55,9 @@ pub(super) fn check(section: &Metrics, check: &mut Check<'_>) {
                 traces::check_otlp(&otlp.listen, true, &path.key("listen"), check);
                 check_publish(&otlp.publish, &path.key("publish"), check);
             }
+            Input::Scrape(scrape) => asking::check_scrape(scrape, &path.key("scrape"), check),
+            Input::Task(task) => asking::check_task(task, &path.key("task"), check),
+            Input::Queue(queue) => asking::check_queue(queue, &path.key("queue"), check),
         }
     }
     let names = metrics::job::names(&section.outputs);
@@ -124,20 +129,23 @@ fn check_socket(socket: &path::Path, path: &Path, check: &mut Check<'_>) {
     }
 }
 
-fn check_publish(publish: &Publish, path: &Path, check: &mut Check<'_>) {
-    if let Some(namespace) = &publish.namespace {
-        let is_good = (1..=NAMESPACE_MAX).contains(&namespace.len())
-            && namespace.bytes().all(|byte| (b' '..=b'~').contains(&byte))
-            && !namespace.starts_with(':')
-            && !namespace.trim().is_empty();
-        if !is_good {
-            let hint = "use 1 to 255 characters of ASCII, not beginning with a colon";
-            check.error(&path.key("namespace"), "not a namespace of CloudWatch", hint);
-        }
-        if namespace.starts_with("AWS/") {
-            check.error(&path.key("namespace"), "begins with `AWS/`, which is AWS's own", "choose another one");
-        }
+fn check_namespace(namespace: Option<&str>, path: &Path, check: &mut Check<'_>) {
+    let Some(namespace) = namespace else { return };
+    let is_good = (1..=NAMESPACE_MAX).contains(&namespace.len())
+        && namespace.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+        && !namespace.starts_with(':')
+        && !namespace.trim().is_empty();
+    if !is_good {
+        let hint = "use 1 to 255 characters of ASCII, not beginning with a colon";
+        check.error(path, "not a namespace of CloudWatch", hint);
     }
+    if namespace.starts_with("AWS/") {
+        check.error(path, "begins with `AWS/`, which is AWS's own", "choose another one");
+    }
+}
+
+fn check_publish(publish: &Publish, path: &Path, check: &mut Check<'_>) {
+    check_namespace(publish.namespace.as_deref(), &path.key("namespace"), check);
     let dimensions = publish.dimensions.iter().filter(|name| *name != ALL).count() + publish.fixed_dimensions.len();
     if dimensions > DIMENSIONS_MAX {
         let what = format!("{dimensions} dimensions, and CloudWatch takes {DIMENSIONS_MAX}");

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::{
-    Seconds,
+    Seconds, asking,
     emf::{Documents, Setup},
     flush::Flusher,
     otlp::Points,
@@ -69,6 +69,8 @@ pub struct Means<'a> {
     pub access: &'a Access,
     /// Who we are.
     pub task: &'a Metadata,
+    /// Where that is told.
+    pub metadata_uri: Option<&'a str>,
 }
 
 /// The running job.
@@ -95,8 +97,8 @@ struct From<'a> {
 pub fn bind(metrics: &Metrics) -> Bound {
     let of = |input: &Input| match input {
         Input::Statsd(statsd) => bind_statsd(statsd),
-        // They come by others: the logs, and `otlp::input`.
-        Input::Emf(_) | Input::Otlp(_) => BoundStatsd::default(),
+        // They come by others (the logs, and `otlp::input`), or are asked for.
+        Input::Emf(_) | Input::Otlp(_) | Input::Scrape(_) | Input::Task(_) | Input::Queue(_) => BoundStatsd::default(),
     };
     Bound { statsd: metrics.inputs.iter().map(of).collect() }
 }
@@ -150,6 +152,9 @@ impl Job {
                 Input::Statsd(statsd) => job.take_statsd(&name, statsd, bound, (has_outputs, seconds), means),
                 Input::Emf(emf) => job.documents = Some(documents_of(emf, name, &job.store, from)),
                 Input::Otlp(otlp) => job.points = Some(points_of(otlp, name, &job.store, from)),
+                Input::Scrape(_) | Input::Task(_) | Input::Queue(_) => {
+                    job.ask(input, &name, (has_outputs, seconds), means);
+                }
             }
         }
         job
@@ -193,6 +198,22 @@ impl Job {
     pub fn abandon(&self) {
         self.closing.cancel();
         self.outputs.abandon();
+    }
+
+    /// Starts an input that asks.
+    fn ask(&mut self, input: &Input, name: &str, (has_outputs, seconds): (bool, Seconds), means: &Means<'_>) {
+        let asking = asking::Means {
+            store: &self.store,
+            seconds,
+            has_outputs,
+            closing: &self.closing,
+            life: means.outputs.life,
+            counters: means.outputs.counters,
+            access: means.access,
+            task: means.task,
+            metadata_uri: means.metadata_uri,
+        };
+        self.readers.extend(asking::start(input, name, &asking));
     }
 
     fn take_statsd(

@@ -10,17 +10,24 @@
 //! settings say.
 //! Never: holds up who sends.
 
+pub mod asking;
 pub mod cost;
 pub mod distribution;
 pub mod emf;
 pub mod expose;
+pub mod exposition;
 pub mod flush;
 pub mod job;
 pub mod otlp;
 pub mod out;
+pub mod queue;
+pub mod relabel;
+pub mod rhythm;
+pub mod scrape;
 pub mod settings;
 pub mod statsd;
 pub mod store;
+pub mod task;
 
 use tokio::time::Instant;
 

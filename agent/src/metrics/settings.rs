@@ -10,8 +10,11 @@ use serde::Deserialize;
 
 use super::{
     out::cloudwatch,
+    queue::settings::Queue,
+    scrape::settings::Scrape,
     statsd::mapping::Rule,
     store::policy::{Dimensions, Policy},
+    task::settings::TaskStats,
 };
 use crate::{
     otlp::{input, out},
@@ -50,6 +53,12 @@ pub enum Input {
     Emf(Emf),
     /// OTLP, as OpenTelemetry's SDKs send it.
     Otlp(Box<Otlp>),
+    /// What the app exposes for Prometheus.
+    Scrape(Box<Scrape>),
+    /// What the task and its containers use.
+    Task(TaskStats),
+    /// The backlog of a queue, for scaling.
+    Queue(Box<Queue>),
 }
 
 /// How the series of an input are published.
@@ -179,6 +188,9 @@ impl Input {
             Self::Statsd(_) => format!("statsd.{number}"),
             Self::Emf(_) => format!("emf.{number}"),
             Self::Otlp(_) => format!("otlp.{number}"),
+            Self::Scrape(_) => format!("scrape.{number}"),
+            Self::Task(_) => format!("task.{number}"),
+            Self::Queue(_) => format!("queue.{number}"),
         }
     }
 }
@@ -187,6 +199,12 @@ impl Metrics {
     /// The outputs, if anything can come in.
     pub fn running(&self) -> &[Output] {
         if self.inputs.is_empty() { &[] } else { &self.outputs }
+    }
+
+    /// True if an input must know who we are.
+    pub fn needs_task(&self) -> bool {
+        let is_incomplete = |queue: &Queue| queue.cluster.is_none() || queue.service.is_none();
+        self.inputs.iter().any(|input| matches!(input, Input::Queue(queue) if is_incomplete(queue)))
     }
 
     /// How often outputs get what was gathered.
@@ -205,6 +223,10 @@ impl Metrics {
             Input::Statsd(statsd) => statsd.publish.series_max(),
             Input::Emf(emf) => emf.publish().series_max(),
             Input::Otlp(otlp) => otlp.publish.series_max(),
+            Input::Scrape(scrape) => scrape.publish.series_max().saturating_mul(scrape.targets_counted()),
+            // A few of each container, and of each queue.
+            Input::Task(_) => 1_000,
+            Input::Queue(_) => 4,
         };
         self.inputs.iter().map(of).sum()
     }
@@ -215,7 +237,7 @@ impl Metrics {
     pub fn otlp(&self) -> impl Iterator<Item = &input::Config> {
         self.inputs.iter().filter_map(|input| match input {
             Input::Otlp(otlp) => Some(&otlp.listen),
-            Input::Statsd(_) | Input::Emf(_) => None,
+            Input::Statsd(_) | Input::Emf(_) | Input::Scrape(_) | Input::Task(_) | Input::Queue(_) => None,
         })
     }
 }

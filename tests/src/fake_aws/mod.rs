@@ -20,6 +20,7 @@
 mod answer;
 mod cloudwatch;
 mod logs;
+mod scale;
 mod script;
 mod secrets;
 mod serve;
@@ -104,6 +105,7 @@ struct State {
     logs: logs::Logs,
     secrets: secrets::Secrets,
     segments: xray::Segments,
+    scale: scale::Scale,
     metrics: cloudwatch::Metrics,
     requests: Vec<Logged>,
     /// Also those that are forgotten.
@@ -145,6 +147,7 @@ impl FakeAws {
             logs: logs::Logs::default(),
             secrets: secrets::Secrets::default(),
             segments: xray::Segments::default(),
+            scale: scale::Scale::default(),
             metrics: cloudwatch::Metrics::default(),
             requests: Vec::new(),
             requests_read: 0,
@@ -332,6 +335,11 @@ impl FakeAws {
     /// What CloudWatch has of each metric, all times together.
     pub fn metrics(&self) -> BTreeMap<Metric, Statistics> {
         self.state().metrics.all.clone()
+    }
+
+    /// Messages that wait in the queue `jobs` and that are being worked on, and how many tasks run of any service.
+    pub fn set_scale(&self, visible: u64, in_flight: u64, running: u64) {
+        self.state().scale = scale::Scale { visible, in_flight, running };
     }
 
     /// The segment documents that were processed, in the order of acceptance.

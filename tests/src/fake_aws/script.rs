@@ -49,6 +49,10 @@ pub enum Operation {
     GetTraceSegmentDestination,
     /// CloudWatch.
     PutMetricData,
+    /// SQS.
+    GetQueueAttributes,
+    /// ECS.
+    DescribeServices,
     /// The ECS agent's credentials endpoint.
     Credentials,
     /// The ECS task metadata endpoint.
@@ -65,6 +69,8 @@ impl Operation {
             "Logs_20140328.PutRetentionPolicy" => Self::PutRetentionPolicy,
             "Logs_20140328.TagResource" => Self::TagResource,
             "GraniteServiceVersion20100801.PutMetricData" => Self::PutMetricData,
+            "AmazonSQS.GetQueueAttributes" => Self::GetQueueAttributes,
+            "AmazonEC2ContainerServiceV20141113.DescribeServices" => Self::DescribeServices,
             "secretsmanager.DescribeSecret" => Self::DescribeSecret,
             "secretsmanager.GetSecretValue" => Self::GetSecretValue,
             "secretsmanager.ListSecrets" => Self::ListSecrets,
@@ -102,6 +108,8 @@ impl Operation {
             Self::ListInstrumentationConfigurations => "application-signals",
             Self::AssumeRole => "sts",
             Self::PutMetricData => "monitoring",
+            Self::GetQueueAttributes => "sqs",
+            Self::DescribeServices => "ecs",
             _ => "logs",
         }
     }

@@ -204,7 +204,7 @@ fn watch(shared: &Shared, stream: &TcpStream, done: impl Fn() -> bool) -> io::Re
 fn effect(state: &mut State, operation: Operation, request: &Request, body: &[u8], number: usize) -> Answer {
     let answer = match operation {
         Operation::Credentials => give_credentials(state, number),
-        Operation::Metadata => Answer::json(200, task::metadata(&request.path).to_string()),
+        Operation::Metadata => Answer::json(200, task::metadata(&request.path, now_ms()).to_string()),
         _ => match authorise(state, operation, request, body, number) {
             Ok(_) if operation == Operation::AssumeRole => sts::assume_role(state, body, number),
             Ok(key) => call(state, operation, request, body, (number, &key)),
@@ -283,7 +283,7 @@ fn call(
     let content_type = request.header("content-type");
     let expected = match operation {
         Operation::PutSpans => "application/x-protobuf",
-        Operation::PutMetricData => "application/x-amz-json-1.0",
+        Operation::PutMetricData | Operation::GetQueueAttributes => "application/x-amz-json-1.0",
         _ if is_rest => "application/json",
         _ => "application/x-amz-json-1.1",
     };
@@ -318,6 +318,7 @@ fn call(
         Operation::GetParametersByPath => state.secrets.get_parameters_by_path(body, &state.region),
         Operation::PutTraceSegments => state.segments.put(body),
         Operation::PutMetricData => state.metrics.put(body, now_ms()),
+        Operation::GetQueueAttributes | Operation::DescribeServices => state.scale.answer(operation, body),
         // These answer in bytes of their own, so that whoever passes them on is seen not to read them.
         Operation::GetSamplingRules
         | Operation::GetSamplingTargets

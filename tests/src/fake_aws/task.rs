@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 use super::signature::Credentials;
 
+/// What the ids of all containers begin with.
+const ID: &str = "5f1c0de5a9d84a0b8f3f3c1d2e4b6a7980c1d2e3f405162738495a6b7c8d9e0f";
 /// The task that everything runs in.
 pub const TASK_ARN: &str = "arn:aws:ecs:us-east-1:123456789012:task/mycluster/0123456789abcdef0123456789abcdef";
 
@@ -21,11 +23,14 @@ pub(super) fn credentials(credentials: &Credentials, expires: &str) -> Value {
     })
 }
 
-/// The answer of the metadata endpoint at `path`.
-pub(super) fn metadata(path: &str) -> Value {
+/// The answer of the metadata endpoint at `path`, as of `now` in milliseconds since 1970.
+pub(super) fn metadata(path: &str, now: i64) -> Value {
+    if path.ends_with("/task/stats") {
+        return stats(now);
+    }
     let container = |name: &str| {
         json!({
-            "DockerId": "5f1c0de5a9d84a0b8f3f3c1d2e4b6a7980c1d2e3f405162738495a6b7c8d9e0f",
+            "DockerId": format!("{ID}-{name}"),
             "Name": name,
             "DockerName": format!("ecs-web-7-{name}-a0f3d2c1b4e5968778"),
             "Image": "example/app:1",
@@ -61,5 +66,23 @@ pub(super) fn metadata(path: &str) -> Value {
         "AvailabilityZone": "us-east-1b",
         "LaunchType": "FARGATE",
         "Containers": [container("app"), container("pillion")]
+    })
+}
+
+/// Docker's statistics: the app uses an eighth of a processor and 100 MiB besides pages of files, and receives a byte a millisecond;
+/// the sidecar has just started, and there is nothing of it yet.
+fn stats(now: i64) -> Value {
+    let at = |milliseconds: i64| {
+        jiff::Timestamp::from_millisecond(milliseconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string()
+    };
+    let cpu = |milliseconds: i64| json!({"cpu_usage": {"total_usage": milliseconds * 125_000}, "online_cpus": 2});
+    json!({
+        format!("{ID}-app"): {
+            "read": at(now), "preread": at(now - 1_000), "cpu_stats": cpu(now), "precpu_stats": cpu(now - 1_000),
+            "memory_stats": {"usage": 150_u64 << 20, "limit": 9_223_372_036_854_771_712_u64, "stats": {"cache": 50_u64 << 20}},
+            "networks": {"eth1": {"rx_bytes": now, "tx_bytes": 0}},
+            "blkio_stats": {"io_service_bytes_recursive": [{"op": "Read", "value": 0}, {"op": "Total", "value": 0}]},
+        },
+        format!("{ID}-pillion"): null,
     })
 }

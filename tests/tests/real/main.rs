@@ -16,6 +16,7 @@ mod postgres;
 mod program;
 mod rotation;
 mod sampling;
+mod scrape;
 mod segments;
 mod service;
 mod traces;

@@ -23,7 +23,7 @@ use crate::{SOON, environment, program::Program};
 const ROUNDS: u32 = 100;
 
 /// The lines that a script prints.
-fn lines(script: &str, arguments: &[&str]) -> Vec<Value> {
+pub(crate) fn lines(script: &str, arguments: &[&str]) -> Vec<Value> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let is_node = Path::new(script).extension().is_some_and(|ending| ending == "cjs");
     let (folder, program) =

@@ -9,6 +9,7 @@
 #![expect(clippy::unwrap_used, reason = "a test: what fails here is a failed test")]
 
 mod acks;
+mod asking;
 mod books;
 mod command_line;
 mod configuration;

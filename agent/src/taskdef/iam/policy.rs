@@ -113,6 +113,21 @@ impl<'a> Policy<'a> {
     }
 
     pub(super) fn of_metrics(&mut self, config: &Config) {
+        for input in &config.metrics.inputs {
+            if let MetricsFrom::Queue(queue) = input
+                && !self.assumed(queue.role_arn.as_ref())
+            {
+                let arn = self.queue(&queue.sqs, queue.region.as_deref());
+                self.allow("AskForBacklog", &["sqs:GetQueueAttributes"], arn);
+                let name = |text: &str| text.rsplit('/').next().unwrap_or_default().to_owned();
+                let service = queue.cluster.as_deref().zip(queue.service.as_deref()).map(|(cluster, service)| {
+                    let resource = format!("service/{}/{}", name(cluster), name(service));
+                    self.account.arn("ecs", queue.region.as_deref(), &resource)
+                });
+                // What the task says of itself is not known here.
+                self.allow("CountTasks", &["ecs:DescribeServices"], service.unwrap_or_else(|| "*".to_owned()));
+            }
+        }
         for output in config.metrics.running() {
             // The rights at another backend are that backend's.
             let MetricsTo::Cloudwatch(cloudwatch) = &output.to else { continue };
@@ -122,6 +137,9 @@ impl<'a> Policy<'a> {
             let own = config.metrics.inputs.iter().filter_map(|input| match input {
                 MetricsFrom::Statsd(statsd) => Some(statsd.publish.namespace.clone()),
                 MetricsFrom::Otlp(otlp) => Some(otlp.publish.namespace.clone()),
+                MetricsFrom::Scrape(scrape) => Some(scrape.publish.namespace.clone()),
+                MetricsFrom::Task(task) => Some(Some(task.namespace().to_owned())),
+                MetricsFrom::Queue(queue) => Some(queue.namespace.clone()),
                 MetricsFrom::Emf(_) => None,
             });
             let namespaces: BTreeSet<String> =
@@ -196,12 +214,7 @@ impl<'a> Policy<'a> {
         if let Some(hints) = &config.secrets.hints
             && !self.assumed(hints.role_arn.as_ref())
         {
-            // https://sqs.REGION.amazonaws.com/ACCOUNT/NAME
-            let mut parts = hints.sqs.rsplit('/');
-            let (name, id) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-            let region = hints.sqs.split('.').nth(1).filter(|_| hints.region.is_none()).map(str::to_owned);
-            let region = hints.region.clone().or(region).unwrap_or_else(|| self.account.region.clone());
-            let arn = format!("arn:{}:sqs:{region}:{id}:{name}", self.account.partition);
+            let arn = self.queue(&hints.sqs, hints.region.as_deref());
             self.allow("ReceiveHints", &["sqs:ReceiveMessage", "sqs:DeleteMessage"], arn);
         }
         self.of_key(key);
@@ -223,6 +236,14 @@ impl<'a> Policy<'a> {
             resources: BTreeSet::from([key.to_owned()]),
             condition: Some(("StringEquals", "kms:ViaService", services)),
         });
+    }
+
+    /// A queue by its URL, `https://sqs.REGION.amazonaws.com/ACCOUNT/NAME`.
+    fn queue(&self, url: &str, region: Option<&str>) -> String {
+        let mut parts = url.rsplit('/');
+        let (name, id) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let region = region.or(url.split('.').nth(1)).unwrap_or(&self.account.region);
+        format!("arn:{}:sqs:{region}:{id}:{name}", self.account.partition)
     }
 
     /// A secret by name or ARN. Secrets Manager puts six characters behind each name.

@@ -14,6 +14,8 @@ pub struct Metrics {
     pub samples: IntCounterVec,
     /// Lines or values that are not taken, by `input` and `reason`.
     pub rejected: IntCounterVec,
+    /// What inputs asked for, by `input`, what was `asked`, and `outcome`.
+    pub asked: IntCounterVec,
     /// Samples that a rule leaves out, by `input`.
     pub filtered: IntCounterVec,
     /// Samples that count only in the series that stands for those beyond the cap.
@@ -36,6 +38,11 @@ impl Metrics {
                 "pillion_metrics_rejected_total",
                 &["input", "reason"],
                 "Lines or values that were not taken, and why. `series_max`: there is no series for them.",
+            ),
+            asked: to.counters(
+                "pillion_metrics_questions_total",
+                &["input", "asked", "outcome"],
+                "What inputs asked for: targets that are scraped, the stats of the task, queues and services; and what came of it.",
             ),
             filtered: to.counters(
                 "pillion_metrics_filtered_total",

@@ -1,0 +1,264 @@
+//! Samples become points: one for each counter or gauge, one for a whole histogram or summary.
+//!
+//! Promises: a point is told once, with its family's kind, help and unit; the buckets of a histogram are sorted, grow, and end with
+//! `+Inf`, whatever came, since libraries read them one after the other while the app goes on counting.
+//! Never: tells when something was born as if it were a value; guesses at a histogram without a single count.
+
+use std::collections::{HashMap, hash_map::Entry};
+
+use foldhash::fast::RandomState;
+
+use super::{
+    Format, Label, Limits, Survey,
+    family::{Family, Kind, Role},
+    labels::{fingerprint, same},
+    line::{Exemplar, Line, Reader, Sample},
+    number,
+};
+
+/// One point.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Point<'r, 'a> {
+    /// Its name: of a counter, gauge or state as it stands there, of a histogram or summary that of the family.
+    pub name: &'r str,
+    /// Its kind.
+    pub kind: Kind,
+    /// What it means, for people; may be empty.
+    pub help: &'r str,
+    /// In what it is measured; may be empty.
+    pub unit: &'r str,
+    /// Its labels, without `le` and `quantile`. One with an empty value is as if it were not there.
+    pub labels: &'r [Label<'a>],
+    /// The same as they are written. Of a histogram or summary, which has many spellings, there is none.
+    pub spelling: Option<&'a str>,
+    /// Its value.
+    pub value: Value<'r>,
+    /// When it was so, in milliseconds since 1970, if that is said.
+    pub timestamp_ms: Option<i64>,
+    /// When it was born, in seconds since 1970, if that is said.
+    pub born: Option<f64>,
+    /// An example of what was counted.
+    pub exemplar: Option<Exemplar<'r, 'a>>,
+}
+
+/// The value of a point.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value<'r> {
+    /// Of all kinds but those below. May be `NaN`.
+    Number(f64),
+    /// Of a histogram, or of one of gauges.
+    Histogram(Histogram<'r>),
+    /// Of a summary.
+    Summary(Summary<'r>),
+}
+
+/// Counts by size.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Histogram<'r> {
+    /// By bound. Both grow, and the last bound is infinite.
+    pub buckets: &'r [Bucket],
+    /// The sum of all, unless there are negative ones among them.
+    pub sum: Option<f64>,
+}
+
+/// How many are at most as large as a bound.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bucket {
+    /// The bound.
+    pub le: f64,
+    /// How many there are.
+    pub count: f64,
+}
+
+/// Sum and count, and quantiles.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Summary<'r> {
+    /// Which quantile, and its value.
+    pub quantiles: &'r [(f64, f64)],
+    /// The sum of all.
+    pub sum: Option<f64>,
+    /// How many there are.
+    pub count: Option<f64>,
+}
+
+/// A histogram or summary whose samples are still coming.
+struct Open<'a> {
+    family: usize,
+    labels: Vec<Label<'a>>,
+    buckets: Vec<Bucket>,
+    quantiles: Vec<(f64, f64)>,
+    sum: Option<f64>,
+    count: Option<f64>,
+    timestamp_ms: Option<i64>,
+}
+
+/// All of them.
+#[derive(Default)]
+struct Gathered<'a> {
+    open: Vec<Open<'a>>,
+    by_labels: HashMap<(usize, u64), usize, RandomState>,
+    /// The one that the sample before belonged to.
+    last: usize,
+}
+
+/// Goes through `text`, of which `survey` is known, and tells every point. Says how many histograms had nothing to tell.
+pub fn points<'a>(
+    text: &'a [u8],
+    (format, limits): (Format, Limits),
+    survey: &mut Survey<'a>,
+    mut each: impl FnMut(&Point<'_, 'a>),
+) -> usize {
+    let mut gathered = Gathered::default();
+    let mut reader = Reader::new(text, format, limits);
+    while let Some(line) = reader.next_line() {
+        // What is wrong with a line was counted at the first look.
+        let Ok(Line::Sample(sample)) = line else { continue };
+        let place = survey.families.place(&sample);
+        match place.family {
+            None => each(&simple(&sample, &Family::default(), None)),
+            Some(number) => {
+                let family = survey.families.get(number);
+                match (family.kind, place.role) {
+                    (_, Role::Created) => {}
+                    (Kind::Histogram | Kind::GaugeHistogram | Kind::Summary, role) => {
+                        gathered.take(number, role, &sample, &survey.state);
+                    }
+                    _ => each(&simple(&sample, family, survey.born(Some(number), sample.labels))),
+                }
+            }
+        }
+    }
+    let mut broken = 0;
+    for mut open in gathered.open {
+        let family = survey.families.get(open.family);
+        let born = survey.born(Some(open.family), &open.labels);
+        match open.finish(family, born) {
+            Some(point) => each(&point),
+            None => broken += 1,
+        }
+    }
+    broken
+}
+
+fn simple<'r, 'a>(sample: &'r Sample<'r, 'a>, family: &'r Family<'a>, born: Option<f64>) -> Point<'r, 'a> {
+    Point {
+        name: &sample.name,
+        kind: family.kind,
+        help: &family.help,
+        unit: family.unit,
+        labels: sample.labels,
+        spelling: Some(sample.spelling),
+        value: Value::Number(sample.value),
+        timestamp_ms: sample.timestamp_ms,
+        born,
+        exemplar: sample.exemplar,
+    }
+}
+
+impl<'a> Gathered<'a> {
+    fn take(&mut self, family: usize, role: Role, sample: &Sample<'_, 'a>, state: &RandomState) {
+        let differs = match role {
+            Role::Bucket => Some("le"),
+            Role::Value => Some("quantile"),
+            Role::Sum | Role::Count | Role::Created => None,
+        };
+        let of_label = differs.and_then(|name| sample.labels.iter().find(|label| label.name == name));
+        let bound =
+            of_label.and_then(|label| number::value(&label.value, Format::Text)).filter(|bound| !bound.is_nan());
+        let open = self.open(family, sample, differs, state);
+        match (role, bound) {
+            (Role::Sum, _) => open.sum = Some(sample.value),
+            (Role::Count, _) => open.count = Some(sample.value),
+            (Role::Bucket, Some(le)) => open.buckets.push(Bucket { le, count: sample.value }),
+            (Role::Value, Some(quantile)) => open.quantiles.push((quantile, sample.value)),
+            // A bucket without a bound says nothing.
+            (Role::Bucket | Role::Value | Role::Created, _) => {}
+        }
+        open.timestamp_ms = sample.timestamp_ms;
+    }
+
+    fn open(
+        &mut self,
+        family: usize,
+        sample: &Sample<'_, 'a>,
+        differs: Option<&str>,
+        state: &RandomState,
+    ) -> &mut Open<'a> {
+        let is_last = |open: &Open<'a>| open.family == family && same(&open.labels, sample.labels, differs);
+        if !self.open.get(self.last).is_some_and(is_last) {
+            let known = self.by_labels.entry((family, fingerprint(sample.labels, differs, state)));
+            self.last = match known {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(new) => {
+                    let own = sample.labels.iter().filter(|label| Some(&*label.name) != differs);
+                    self.open.push(Open {
+                        family,
+                        labels: own.cloned().collect(),
+                        buckets: Vec::new(),
+                        quantiles: Vec::new(),
+                        sum: None,
+                        count: None,
+                        timestamp_ms: None,
+                    });
+                    *new.insert(self.open.len() - 1)
+                }
+            };
+        }
+        &mut self.open[self.last]
+    }
+}
+
+impl<'a> Open<'a> {
+    fn finish<'r>(&'r mut self, family: &'r Family<'a>, born: Option<f64>) -> Option<Point<'r, 'a>> {
+        let value = match family.kind {
+            Kind::Summary => {
+                let quantiles = &self.quantiles;
+                Value::Summary(Summary { quantiles, sum: self.sum, count: self.count })
+            }
+            _ => {
+                grow(&mut self.buckets, self.count)?;
+                Value::Histogram(Histogram { buckets: &self.buckets, sum: self.sum })
+            }
+        };
+        Some(Point {
+            name: &family.name,
+            kind: family.kind,
+            help: &family.help,
+            unit: family.unit,
+            labels: &self.labels,
+            spelling: None,
+            value,
+            timestamp_ms: self.timestamp_ms,
+            born,
+            exemplar: None,
+        })
+    }
+}
+
+/// Sorts buckets by bound, each once, has their counts grow, and adds the infinite one. `None` if there is no count at all.
+///
+/// Of what does not agree the largest is taken: each number by itself only grows, and so does the largest of them.
+fn grow(buckets: &mut Vec<Bucket>, count: Option<f64>) -> Option<()> {
+    buckets.retain(|bucket| bucket.count >= 0.0 && bucket.count.is_finite());
+    buckets.extend(
+        count.filter(|count| *count >= 0.0 && count.is_finite()).map(|count| Bucket { le: f64::INFINITY, count }),
+    );
+    buckets.sort_by(|a, b| a.le.total_cmp(&b.le));
+    let mut below = 0.0_f64;
+    for bucket in &mut *buckets {
+        below = below.max(bucket.count);
+        bucket.count = below;
+    }
+    // The later one of the same bound has the larger count.
+    buckets.dedup_by(|later, earlier| {
+        let is_same = later.le == earlier.le;
+        if is_same {
+            earlier.count = later.count;
+        }
+        is_same
+    });
+    if buckets.last()?.le != f64::INFINITY {
+        buckets.push(Bucket { le: f64::INFINITY, count: below });
+    }
+    Some(())
+}
