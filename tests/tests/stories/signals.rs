@@ -53,7 +53,8 @@ fn three_signals_come_to_one_address_and_each_to_its_section() {
     let mut client = Client::connect(other).unwrap();
     assert_eq!(client.send("POST", "/v1/traces", &[JSON], b"{}").unwrap().status, 200);
     assert_eq!(client.send("POST", "/v1/metrics", &[JSON], b"{}").unwrap().status, 404);
-    agent.wait_for_metrics(SOON, "the record", |metrics| metrics.books().total().delivered == 1);
+    // A minute may be over meanwhile, and then metrics are delivered too.
+    aws.wait_for_events(1, SOON);
     assert_eq!(agent.metrics().sum("hits_total", &[("route", "/cart"), ("service_name", "shop")]), 12.0);
     assert_eq!(agent.metrics().sum("pillion_otlp_refused_requests_total", &[("reason", "no_taker")]), 2.0);
     let ended = agent.stop(SOON);
