@@ -55,6 +55,7 @@ RUN cd /root/image \
     && ln -s /pillion fluent-bit/bin/fluent-bit \
     && ln -s /pillion entrypoint.sh \
     && ln -s /pillion xray \
+    && ln -s /pillion healthcheck \
     && ln -s /pillion init/fluent_bit_init_entrypoint.sh \
     && ln -s /pillion app/aws-workload-credentials-provider \
     && ln -s /pillion app/aws_secretsmanager_agent \

@@ -4,13 +4,14 @@
 //! Never: starts a runtime, or waits longer for an agent that dribbles.
 
 use std::{
+    ffi::OsString,
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
     process::ExitCode,
     time::{Duration, Instant},
 };
 
-use super::{FAILURE, complain, print, run};
+use super::{FAILURE, USAGE, complain, print, run};
 use crate::{config, tell::chain};
 
 /// ECS gives a health check 5 s unless told otherwise.
@@ -27,6 +28,27 @@ pub(super) enum FetchError {
     Exchange { address: SocketAddr, source: io::Error },
     #[error("what listens at {address} is not pillion: it does not speak HTTP")]
     NotHttp { address: SocketAddr },
+}
+
+/// Where the collector's `health_check` extension answers.
+const COLLECTOR_PORT: u16 = 13_133;
+
+/// As the program of this name in ADOT's image: `-port N`, else 13133.
+pub(super) fn as_collector(arguments: &[OsString]) -> ExitCode {
+    let texts: Vec<_> = arguments.iter().map(|argument| argument.to_string_lossy()).collect();
+    let port = match &texts[..] {
+        [] => Some(COLLECTOR_PORT),
+        [flag, port] if matches!(&**flag, "-port" | "--port") => port.parse().ok(),
+        [both] => both.trim_start_matches('-').strip_prefix("port=").and_then(|port| port.parse().ok()),
+        _ => None,
+    };
+    match port {
+        Some(port) => healthcheck(Some(SocketAddr::from(([127, 0, 0, 1], port)))),
+        None => {
+            complain("Usage: healthcheck [-port PORT]\n");
+            ExitCode::from(USAGE)
+        }
+    }
 }
 
 pub(super) fn healthcheck(address: Option<SocketAddr>) -> ExitCode {

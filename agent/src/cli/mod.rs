@@ -48,6 +48,7 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
         Manner::Ours => ours(arguments),
         Manner::FluentBit => fluent_bit(&arguments),
         Manner::Xray { skip } => xray(&arguments[skip..]),
+        Manner::Healthcheck => healthcheck::as_collector(&arguments),
         // The scripts run Fluent Bit with the file that ECS mounts; so does our own default, if it is there.
         Manner::Script => {
             // Not their text: an argument may be a password.
@@ -71,6 +72,8 @@ enum Manner {
     SecretsAgent,
     /// `/xray ...`, `pillion xray-daemon ...`: the X-Ray daemon's flags, behind so many words.
     Xray { skip: usize },
+    /// `/healthcheck`, as ADOT's image has it.
+    Healthcheck,
     /// `/entrypoint.sh` or `/init/fluent_bit_init_entrypoint.sh`, which take no arguments.
     Script,
 }
@@ -81,6 +84,7 @@ impl Manner {
             Some("fluent-bit") => return Self::FluentBit,
             Some(name) if secrets_agent_argv::NAMES.contains(&name) => return Self::SecretsAgent,
             Some(name) if XRAY_NAMES.contains(&name) => return Self::Xray { skip: 0 },
+            Some("healthcheck") => return Self::Healthcheck,
             Some("entrypoint.sh" | "fluent_bit_init_entrypoint.sh") => return Self::Script,
             _ => {}
         }
@@ -238,6 +242,9 @@ mod tests {
             ("/aws_secretsmanager_agent", Manner::SecretsAgent),
             ("/pillion sm start", Manner::SecretsAgent),
             ("/xray", Manner::Xray { skip: 0 }),
+            ("/healthcheck -port 13133", Manner::Healthcheck),
+            ("/healthcheck", Manner::Healthcheck),
+            ("/pillion healthcheck", Manner::Ours),
             ("/xray -t 0.0.0.0:2000 -b 0.0.0.0:2000", Manner::Xray { skip: 0 }),
             ("/usr/bin/xray -o -n eu-west-1", Manner::Xray { skip: 0 }),
             ("xray-daemon -c /cfg.yaml", Manner::Xray { skip: 0 }),

@@ -12,6 +12,7 @@
 
 mod check;
 mod checking;
+mod collector;
 mod document;
 mod environment;
 mod extension;
@@ -214,6 +215,13 @@ fn choose(sources: &Sources<'_>, problems: &mut Problems) -> Chosen {
         }
         return Chosen::Own { name: "PILLION_CONFIG_CONTENT".to_owned(), text: content.as_bytes().to_vec() };
     }
+    if let Some(content) = environment.get("AOT_CONFIG_CONTENT") {
+        if let Some(file) = named {
+            let what = format!("`{}` is not read", shown(&file.display().to_string()));
+            problems.push(Problem::warning("AOT_CONFIG_CONTENT", what, "the variable takes the file's place"));
+        }
+        return Chosen::Own { name: "AOT_CONFIG_CONTENT".to_owned(), text: content.as_bytes().to_vec() };
+    }
     let usual = [OWN_FILE, FIRELENS_FILE].map(PathBuf::from);
     let is_named = named.is_some();
     for path in named.map_or(usual.to_vec(), |file| vec![file]) {
@@ -225,6 +233,10 @@ fn choose(sources: &Sources<'_>, problems: &mut Problems) -> Chosen {
             Ok(text) => return Chosen::Own { name: shown(&path.display().to_string()), text },
             Err(error) if error.kind() == io::ErrorKind::NotFound && !is_named => {}
             Err(error) => {
+                let name = path.display().to_string();
+                if let Some(text) = collector::of_image(&name) {
+                    return Chosen::Own { name, text: text.into_bytes() };
+                }
                 let what = format!("cannot be read: {}", fluentbit::reason(&error));
                 let place = shown(&path.display().to_string());
                 problems.push(Problem::error(place, what, "give the path of a configuration file"));
@@ -257,11 +269,17 @@ fn own(mut tree: Tree, sources: &Sources<'_>, problems: &mut Problems) -> Loaded
         let document = Document::default();
         return Loaded { document, spool_place, memory_place, memory_hint: None, described, has_logs: true };
     }
+    let is_collector = collector::is_one(&tree.root);
+    if is_collector {
+        tree = collector::translated(&tree, &sources.environment, problems);
+    }
     tree.put_overrides(&sources.environment, problems);
     let gives_inputs = tree.root.find(&node::Path::of("logs.inputs")).is_some();
     let mut loaded = checked(tree, described, problems);
-    if !gives_inputs {
-        loaded.document.logs.inputs = default_inputs();
+    match (gives_inputs, is_collector) {
+        (true, _) => {}
+        (false, true) => loaded.has_logs = false,
+        (false, false) => loaded.document.logs.inputs = default_inputs(),
     }
     loaded
 }

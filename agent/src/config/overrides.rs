@@ -42,6 +42,15 @@ pub(super) fn of(environment: &Environment) -> Vec<(&str, Vec<String>, &str)> {
 
 /// Puts one value into the tree.
 pub(super) fn put(root: &mut Node, variable: &str, steps: &[String], value: &str) -> Result<(), Misplaced> {
+    put_kind(root, variable, steps, Kind::Loose(value.to_owned()))
+}
+
+/// Puts a section without settings into the tree, where there is none.
+pub(super) fn put_section(root: &mut Node, variable: &str, steps: &[String]) -> Result<(), Misplaced> {
+    put_kind(root, variable, steps, Kind::Map(Vec::new()))
+}
+
+fn put_kind(root: &mut Node, variable: &str, steps: &[String], value: Kind) -> Result<(), Misplaced> {
     let refuse = |what, hint| Err(Misplaced { variable: variable.to_owned(), what, hint });
     if steps.len() > STEPS_MAX || steps.iter().any(String::is_empty) {
         return refuse("does not name a setting", "write for example `PILLION__ADMIN__LISTEN`");
@@ -77,6 +86,6 @@ pub(super) fn put(root: &mut Node, variable: &str, steps: &[String], value: &str
     if matches!(node.kind, Kind::Map(_) | Kind::List(_)) {
         return refuse("is a section or a list", "set the single values in it");
     }
-    *node = Node { origin, kind: Kind::Loose(value.to_owned()) };
+    *node = Node { origin, kind: value };
     Ok(())
 }

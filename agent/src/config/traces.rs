@@ -35,6 +35,12 @@ const ALLOWED_MAX: usize = 32;
 /// Looks at the whole section.
 pub(super) fn check(section: &Traces, has_spool: bool, check: &mut Check<'_>) {
     check_wiring(section, check);
+    if let Some(sampling) = &section.sampling
+        && !(0.0..=1.0).contains(&sampling.probability)
+    {
+        let path = Path::of("traces.sampling.probability");
+        check.error(&path, format!("{} is not in range", sampling.probability), "give 0 to 1");
+    }
     let mut addresses = BTreeSet::new();
     for (input, path) in section.inputs.iter().zip(check.items("traces.inputs")) {
         match input {

@@ -13,6 +13,7 @@ use tracing::error;
 use super::{
     out::{Sink, SpanSink, segments::Segments, xray},
     proxy::{self, Clients, Proxy},
+    sampling::{Sampler, Sampling},
     segment,
     settings::{self, Destination, Input, Output, Traces},
     spans::Spans,
@@ -131,7 +132,7 @@ impl Job {
                 Err(error) => error!(error = %chain(&error), "segments are not taken there"),
             }
         }
-        job.spans = traces.otlp().next().map(|_| spans(&made, means));
+        job.spans = traces.otlp().next().map(|_| spans(traces.sampling.as_ref(), &made, means));
         job
     }
 
@@ -222,7 +223,7 @@ impl Job {
 }
 
 /// Who takes spans for the outputs that were `made`.
-fn spans(made: &[Made], means: &Means<'_>) -> Arc<dyn Taker> {
+fn spans(sampling: Option<&Sampling>, made: &[Made], means: &Means<'_>) -> Arc<dyn Taker> {
     let account = |name| account(name, SPANS, means);
     let sinks = made.iter().map(|Made { name, to }| match to {
         To::Otlp(output) => SpanSink::Otlp(out::Sink::new(Arc::clone(output), account(name))),
@@ -233,7 +234,11 @@ fn spans(made: &[Made], means: &Means<'_>) -> Arc<dyn Taker> {
         }
         To::NoXray | To::NoOtlp => SpanSink::Nowhere(account(name)),
     });
-    Arc::new(Spans::new(sinks.collect()))
+    let spans = Spans::new(sinks.collect());
+    match sampling {
+        Some(sampling) => Arc::new(Sampler::new(sampling.clone(), spans, &means.outputs.counters.traces.sampled)),
+        None => Arc::new(spans),
+    }
 }
 
 fn account(name: &Arc<str>, source: &str, means: &Means<'_>) -> Arc<Account> {

@@ -20,6 +20,7 @@ pub mod header;
 pub mod job;
 pub mod out;
 pub mod proxy;
+pub mod sampling;
 pub mod segment;
 pub mod settings;
 pub mod spans;

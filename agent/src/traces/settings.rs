@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{out::xray, proxy::Service};
+use super::{out::xray, proxy::Service, sampling::Sampling};
 use crate::{
     deliver::ack::AckLevel,
     otlp,
@@ -23,6 +23,8 @@ pub struct Traces {
     pub inputs: Vec<Input>,
     /// Where segments go; each goes to every output. Default: AWS X-Ray, in the region of the task.
     pub outputs: Vec<Output>,
+    /// Which spans that come by OTLP are sent on. Default: all. Segments of the X-Ray daemon's port are not sampled here.
+    pub sampling: Option<Sampling>,
 }
 
 /// A place where segments come in.

@@ -237,6 +237,7 @@ fn the_image_holds_the_binary_the_roots_and_nothing_else() -> Result<()> {
         "lrwxrwxrwx 0/0 app/aws_secretsmanager_agent -> /pillion",
         "lrwxrwxrwx 0/0 entrypoint.sh -> /pillion",
         "lrwxrwxrwx 0/0 fluent-bit/bin/fluent-bit -> /pillion",
+        "lrwxrwxrwx 0/0 healthcheck -> /pillion",
         "lrwxrwxrwx 0/0 init/fluent_bit_init_entrypoint.sh -> /pillion",
         "lrwxrwxrwx 0/0 xray -> /pillion",
     ];

@@ -535,3 +535,32 @@ fn spans_that_come_as_json_are_spans() {
     assert!(backend.spans().iter().all(|span| (span.id, &*span.service) == (7, "till")), "{:?}", backend.spans());
     task.end();
 }
+
+/// With sampling, errors and slow spans go on; of the rest, what the ids say. What does not go on is counted and told to nobody.
+#[test]
+fn sampling_keeps_errors_and_counts_the_rest() {
+    let (backend, grpc, http) = (Backend::start(), free_address().unwrap(), free_address().unwrap());
+    let agent = Agent::start(&Setup::yaml(format!(
+        "logs: {{inputs: [{{forward: {{unix: '{{socket}}'}}}}], outputs: [{{to: discard}}]}}\n\
+         traces:\n  inputs: [{{otlp: {{grpc: '{grpc}', http: '{http}'}}}}]\n  outputs: [{{to: {{otlp: {{{}}}}}}}]\n  \
+         sampling: {{probability: 0, slower_than: 1s}}\n",
+        to(&backend)
+    )))
+    .unwrap();
+    until(SOON, || agent.log(), || agent.get("/readyz").0 == 200);
+    let task = Task { agent, grpc, http };
+    let mut client = task.client();
+    // The last byte of a request is the status of its last span.
+    let mut failed = request("shop", 10..12);
+    *failed.last_mut().unwrap() = 2;
+    for body in [&request("shop", 0..10), &failed] {
+        let answer = client.post(body).unwrap();
+        assert_eq!((answer.status, &answer.body[..]), (200, &b""[..]), "whoever sent it is content");
+    }
+    task.wait("the failed span", |total| total.delivered == 1);
+    assert_eq!(backend.spans(), spans(&failed)[1..]);
+    let metrics = task.agent.metrics();
+    let sampled = |rule| metrics.sum("pillion_traces_sampled_spans_total", &[("rule", rule)]);
+    assert_eq!(["error", "slow", "probability", "dropped"].map(sampled), [1.0, 0.0, 0.0, 11.0]);
+    assert_eq!(task.end()["accepted"], 1);
+}

@@ -41,7 +41,7 @@ const TAKEN: [&str; 20] = [
 ];
 
 /// The same; each breaks one rule.
-const REFUSED: [(&str, &str); 43] = [
+const REFUSED: [(&str, &str); 41] = [
     ("a line is empty", "a 1\n\n"),
     ("two spaces", "a  1\n"),
     ("a tab", "a\t1\n"),
@@ -67,17 +67,21 @@ const REFUSED: [(&str, &str); 43] = [
     ("help twice", "# HELP a x\n# HELP a y\na 1\n"),
     ("a type behind its samples", "a 1\n# TYPE a gauge\n"),
     ("families that are mixed", "# TYPE a gauge\n# TYPE b gauge\na{x=\"1\"} 1\nb 1\na{x=\"2\"} 2\n"),
-    ("a series twice", "# TYPE a gauge\na 1\na 2\n"),
     ("a unit that the name does not end with", "# TYPE a gauge\n# UNIT a seconds\na 1\n"),
     ("a counter's sample without its ending", "# TYPE a counter\na 1\n"),
     ("a counter below zero", "# TYPE a counter\na_total -1\n"),
     ("a counter that is no number", "# TYPE a counter\na_total NaN\n"),
     ("a bucket without a bound", "# TYPE a histogram\na_bucket 1\n"),
     ("no bucket without a bound at the end", "# TYPE a histogram\na_bucket{le=\"1.0\"} 1\n"),
-    ("a bound that is not canonical", "# TYPE a histogram\na_bucket{le=\"1\"} 1\na_bucket{le=\"+Inf\"} 1\n"),
-    ("bounds that fall", "# TYPE a histogram\na_bucket{le=\"2.0\"} 1\na_bucket{le=\"1.0\"} 1\na_bucket{le=\"+Inf\"} 1\n"),
+    (
+        "bounds that fall",
+        "# TYPE a histogram\na_bucket{le=\"2.0\"} 1\na_bucket{le=\"1.0\"} 1\na_bucket{le=\"+Inf\"} 1\n",
+    ),
     ("counts that fall", "# TYPE a histogram\na_bucket{le=\"1.0\"} 2\na_bucket{le=\"+Inf\"} 1\n"),
-    ("a count that is not that of the last bucket", "# TYPE a histogram\na_bucket{le=\"+Inf\"} 1\na_count 2\na_sum 1\n"),
+    (
+        "a count that is not that of the last bucket",
+        "# TYPE a histogram\na_bucket{le=\"+Inf\"} 1\na_count 2\na_sum 1\n",
+    ),
     ("a quantile above one", "# TYPE a summary\na{quantile=\"1.5\"} 1\n"),
     ("a summary's count below zero", "# TYPE a summary\na_count -1\n"),
     ("an info that is not one", "# TYPE a info\na_info{b=\"1\"} 2\n"),

@@ -18,6 +18,8 @@ pub struct Traces {
     pub overflowed: IntCounter,
     /// Requests of SDKs to the TCP port, by `path` and `outcome`.
     pub proxied: IntCounterVec,
+    /// Spans that sampling kept or not, by `rule`.
+    pub sampled: IntCounterVec,
     /// Segments made of spans that had to be shrunk, by `output`.
     pub shrunk: IntCounterVec,
 }
@@ -40,6 +42,11 @@ impl Traces {
                 "pillion_traces_proxied_requests_total",
                 &["path", "outcome"],
                 "Requests of SDKs to the X-Ray daemon's TCP port. `path` is one that is passed on, else `other`; `kept` were answered as another one was.",
+            ),
+            sampled: to.counters(
+                "pillion_traces_sampled_spans_total",
+                &["rule"],
+                "Spans that sampling at the edge kept because of an `error`, because one was `slow`, by `probability`; and those `dropped`.",
             ),
             shrunk: to.counters(
                 "pillion_traces_shrunk_segments_total",
