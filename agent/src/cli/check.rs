@@ -320,6 +320,26 @@ mod tests {
         assert_eq!(shown[1].split_whitespace().collect::<Vec<_>>()[..3], ["10,000", "28,800,000", "144.00"], "{text}");
     }
 
+    /// The target of a policy that scales by the queue is printed, so that nobody works it out by hand.
+    #[test]
+    fn what_the_inputs_that_ask_do_is_told() {
+        let text = "metrics:\n  inputs:\n    - scrape: {targets: [auto, '127.0.0.1:9404']}\n    - task: {}\n    - queue: {sqs: \
+                    'https://sqs.eu-west-1.amazonaws.com/1/jobs', acceptable_latency: 10m, processing_time: 250ms}\n";
+        let files = InMemory::one("p.yaml", text);
+        let environment: Environment = std::iter::empty::<(&str, &str)>().collect();
+        let loaded = config::load(&Sources { file: Some("p.yaml".into()), environment, files: &files });
+        let (config, _) = loaded.expect("it is well");
+        let text = summary(&config, &Bounds::of(&config, None));
+        for told in [
+            "scraped every 60s: what the containers' labels say, http://127.0.0.1:9404/metrics",
+            "the task's stats every 60s, under our own names in ECS/Sidecar",
+            "queue jobs: BacklogPerTask, each minute",
+            "target of a policy that tracks its Average: 2400",
+        ] {
+            assert!(text.contains(told), "{told}\n{text}");
+        }
+    }
+
     #[test]
     fn what_is_masked_is_told() {
         let told = |mask: &str| {

@@ -650,3 +650,42 @@ metrics:
     let config = config(load_yaml(shared));
     assert_eq!(config.otlp().count(), 3);
 }
+
+/// The same of the inputs that ask.
+#[test]
+fn mistakes_of_inputs_that_ask_are_told_with_their_places() {
+    let text = "\
+metrics:
+  inputs:
+    - scrape:
+        targets: [app, '169.254.169.254:80', auto]
+        every: 0s
+        timeout: 2h
+        bytes_max: 1k
+        relabel: [{action: drop}, {regex: '(', action: keep}, {action: hashmod, target_label: x}]
+        publish: {namespace: AWS/X}
+    - task: {every: 1s, namespace: ''}
+    - queue: {sqs: 'arn:aws:sqs:eu-west-1:1:q', processing_time: 1s}
+    - queue: {service: x}
+";
+    let problems = report(&load_yaml(text));
+    for expected in [
+        "p.yaml:4 metrics.inputs[0].scrape.targets[0]: `app` has no port",
+        "p.yaml:4 metrics.inputs[0].scrape.targets[1]: `169.254.169.254:80` is an address at which AWS offers credentials",
+        "p.yaml:5 metrics.inputs[0].scrape.every: 0ns is not in range; give 1s to 1h",
+        "p.yaml:6 metrics.inputs[0].scrape.timeout: 7200s is not in range",
+        "p.yaml:7 metrics.inputs[0].scrape.bytes_max: `1000 B` is not in range; give 64.0 KiB to 64 MiB",
+        "p.yaml:8 metrics.inputs[0].scrape.relabel[1]: `regex` is no expression",
+        "p.yaml:8 metrics.inputs[0].scrape.relabel[2]: `hashmod` needs `modulus`",
+        "p.yaml:9 metrics.inputs[0].scrape.publish.namespace: begins with `AWS/`",
+        "p.yaml:10 metrics.inputs[1].task.every: 1s is not in range; give 5s to 5m",
+        "p.yaml:10 metrics.inputs[1].task.namespace: not a namespace of CloudWatch",
+        "p.yaml:11 metrics.inputs[2].queue.sqs: cannot be asked",
+        "metrics.inputs[2].queue.acceptable_latency: is missing",
+        "p.yaml:12 metrics.inputs[3].queue",
+    ] {
+        assert!(problems.contains(expected), "{expected}\n{problems}");
+    }
+    let good = "metrics: {inputs: [scrape: {}, task: {}, queue: {sqs: 'https://sqs.eu-west-1.amazonaws.com/1/q'}]}\n";
+    assert!(!report(&load_yaml(good)).contains("metrics"), "{}", report(&load_yaml(good)));
+}

@@ -193,6 +193,10 @@ fn each_feature_adds_its_rights_on_the_narrowest_resource() {
             ("logs:CreateLogStream", format!("{group}*:* {group}/a:*")),
             ("logs:PutLogEvents", format!("{group}*:* {group}/a:*")),
         ]),
+        ("metrics: {inputs: [scrape: {}, task: {}, queue: {sqs: \"https://sqs.cn-north-1.amazonaws.com.cn/123456789012/q\", cluster: c, service: s}]}".to_owned(), vec![
+            ("sqs:GetQueueAttributes", "arn:aws-cn:sqs:cn-north-1:123456789012:q".to_owned()),
+            ("ecs:DescribeServices", "arn:aws-cn:ecs:REGION:123456789012:service/c/s".to_owned()),
+        ]),
         ("secrets: {folder: /s, api: {prefetch: [{tag: Team}]}}".to_owned(), vec![("secretsmanager:ListSecrets", "*".to_owned())]),
         ("secrets: {folder: /s, hints: {sqs: \"https://sqs.cn-north-1.amazonaws.com.cn/123456789012/q\"}, items: [{name: a, from: {file: /x}}]}".to_owned(), vec![
             ("sqs:ReceiveMessage", "arn:aws-cn:sqs:cn-north-1:123456789012:q".to_owned()),
