@@ -15,7 +15,7 @@
 //!   without a number, a set of dimensions of which one has no value. What can be mended is.
 //! - A document with more values than CloudWatch takes in one becomes several, each with all other members.
 //!
-//! [`read`] finds the members of the object and what its metadata says; nothing is copied but names with escapes. [`Document::parts`]
+//! [`read()`] finds the members of the object and what its metadata says; nothing is copied but names with escapes. [`Document::parts`]
 //! gives the documents that go on, byte for byte the one that came if nothing had to be changed. [`Document::metrics`] gives what they say.
 //!
 //! Promises: whatever the bytes are, they are read or refused with a reason; each part is a document that CloudWatch takes; splitting loses no

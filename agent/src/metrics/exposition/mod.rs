@@ -9,7 +9,7 @@
 //! ```
 //!
 //! - [`line::Reader`] reads one line after the other; everything it gives borrows from the text.
-//! - [`survey`] looks at the whole first: nothing of an exposition is taken if OpenMetrics calls it invalid as a whole, or if it
+//! - [`survey()`] looks at the whole first: nothing of an exposition is taken if OpenMetrics calls it invalid as a whole, or if it
 //!   has more samples than are allowed. It also finds types that stand behind their samples, and when things were born.
 //! - [`points`] goes through it again and gives whole points: a counter, a gauge, or all buckets of a histogram together.
 //!
