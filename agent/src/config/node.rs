@@ -79,6 +79,16 @@ pub(super) struct Unreadable {
     pub(super) what: String,
 }
 
+impl Origin {
+    /// The line of the file; 0 of a variable.
+    pub(super) fn line(&self) -> u64 {
+        match self {
+            Self::Line(line) => *line,
+            Self::Variable(_) => 0,
+        }
+    }
+}
+
 impl Node {
     /// Reads YAML. An empty text is an empty tree.
     pub(super) fn parse(text: &str) -> Result<Self, Unreadable> {
@@ -145,6 +155,40 @@ impl Node {
         }
         node.kind = Kind::Removed;
         true
+    }
+
+    /// The entries of a section.
+    pub(super) fn entries(&self) -> &[Entry] {
+        match &self.kind {
+            Kind::Map(entries) => entries,
+            _ => &[],
+        }
+    }
+
+    /// The value of a key of a section.
+    pub(super) fn get(&self, key: &str) -> Option<&Self> {
+        self.entries().iter().find(|entry| entry.key == key).map(|entry| &entry.value)
+    }
+
+    /// The items of a list that is the value of a key of a section.
+    pub(super) fn items_of(&self, key: &str) -> impl Iterator<Item = &Self> {
+        let items = match self.get(key) {
+            Some(Self { kind: Kind::List(items), .. }) => items.as_slice(),
+            _ => &[],
+        };
+        items.iter()
+    }
+
+    /// A single value, as text.
+    pub(super) fn scalar(&self) -> Option<String> {
+        Some(match &self.kind {
+            Kind::Bool(value) => value.to_string(),
+            Kind::Integer(value) => value.to_string(),
+            Kind::Unsigned(value) => value.to_string(),
+            Kind::Float(value) => value.to_string(),
+            Kind::Text(text) | Kind::Loose(text) => text.clone(),
+            Kind::Null | Kind::List(_) | Kind::Map(_) | Kind::Removed => return None,
+        })
     }
 
     /// True if a mistake was found at this node or in it.

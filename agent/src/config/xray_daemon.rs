@@ -15,7 +15,7 @@ use std::{
 
 use super::{
     Sources,
-    node::{Entry, Kind, Node, Origin},
+    node::{Entry, Kind, Node},
     overrides,
     source::Tree,
 };
@@ -193,7 +193,8 @@ fn in_file(tree: &Tree, was_named: bool, problems: &mut Problems) -> Vec<Given> 
             });
             continue;
         }
-        match text(&node.kind) {
+        let is_nothing = matches!(node.kind, Kind::Null);
+        match node.scalar().or_else(|| is_nothing.then(String::new)) {
             Some(value) => given.push(Given { key, place, value }),
             None => problems.push(Problem::error(place, "is not a single value", "write it behind the colon")),
         }
@@ -207,44 +208,18 @@ fn in_file(tree: &Tree, was_named: bool, problems: &mut Problems) -> Vec<Given> 
 /// All keys that have a value, as the daemon counts them: two steps at most.
 fn leaves(root: &Node) -> Vec<(String, u64, &Node)> {
     let mut leaves = Vec::new();
-    for Entry { key, origin, value } in entries(root) {
-        match entries(value) {
+    for Entry { key, origin, value } in root.entries() {
+        match value.entries() {
             [] if SECTIONS.contains(&key.as_str()) && matches!(value.kind, Kind::Null) => {}
-            [] => leaves.push((key.clone(), line(origin), value)),
+            [] => leaves.push((key.clone(), origin.line(), value)),
             inner => {
                 leaves.extend(
-                    inner.iter().map(|entry| (format!("{key}.{}", entry.key), line(&entry.origin), &entry.value)),
+                    inner.iter().map(|entry| (format!("{key}.{}", entry.key), entry.origin.line(), &entry.value)),
                 );
             }
         }
     }
     leaves
-}
-
-fn entries(node: &Node) -> &[Entry] {
-    match &node.kind {
-        Kind::Map(entries) => entries,
-        _ => &[],
-    }
-}
-
-fn line(origin: &Origin) -> u64 {
-    match origin {
-        Origin::Line(line) => *line,
-        Origin::Variable(_) => 0,
-    }
-}
-
-fn text(kind: &Kind) -> Option<String> {
-    Some(match kind {
-        Kind::Null => String::new(),
-        Kind::Bool(value) => value.to_string(),
-        Kind::Integer(value) => value.to_string(),
-        Kind::Unsigned(value) => value.to_string(),
-        Kind::Float(value) => value.to_string(),
-        Kind::Text(text) | Kind::Loose(text) => text.clone(),
-        Kind::List(_) | Kind::Map(_) | Kind::Removed => return None,
-    })
 }
 
 fn unknown(key: &str, place: String) -> Problem {

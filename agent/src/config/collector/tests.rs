@@ -3,7 +3,10 @@
 //! Promises: what comes of each is compared as settings, not as text.
 //! Never: opens a socket.
 
-use super::*;
+use super::{
+    image::{APP, FILES, TASK, TRACES},
+    *,
+};
 use crate::{
     config::{self, Config, Sources},
     fluentbit::InMemory,

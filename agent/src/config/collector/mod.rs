@@ -11,75 +11,27 @@
 //! built in.
 //! Never: reads a file; starts a pipeline that nobody wrote.
 
+mod exporters;
+mod image;
+
 use std::collections::BTreeSet;
+
+pub(super) use image::of_image;
 
 use super::{
     environment::Environment,
-    node::{Entry, Kind, Node, Origin},
+    node::{Kind, Node},
     overrides,
     source::Tree,
 };
 use crate::problem::{Problem, Problems, shown};
 
-/// Where ADOT's image has its files.
-const FOLDER: &str = "/etc/ecs/";
-/// The namespace of what apps send, in the files of ADOT's image.
-const APP_NAMESPACE: &str = "ECS/AWSOTel/Application";
-
-/// The parts that ADOT's files are made of: receivers and exporters of traces, of the app's metrics, and of the task's own.
-const TRACES: &str = "    traces:
-      receivers: [otlp, awsxray]
-      exporters: [awsxray]
-";
-const APP: &str = "    metrics/application:
-      receivers: [otlp, statsd]
-      exporters: [awsemf/application]
-";
-const TASK: &str = "    metrics:
-      receivers: [awsecscontainermetrics]
-      exporters: [awsemf/performance]
-";
-const COMPONENTS: &str = "\
-receivers:
-  otlp: {protocols: {grpc: {endpoint: '0.0.0.0:4317'}, http: {endpoint: '0.0.0.0:4318'}}}
-  awsxray: {endpoint: '0.0.0.0:2000', transport: udp}
-  statsd: {endpoint: '0.0.0.0:8125', aggregation_interval: 60s}
-  awsecscontainermetrics: {collection_interval: 20s}
-exporters:
-  awsxray: {}
-  awsemf/application: {namespace: ECS/AWSOTel/Application}
-  awsemf/performance: {namespace: ECS/ContainerInsights}
-service:
-  extensions: [health_check]
-  pipelines:
-";
-/// The files, and which parts each has. Those that only write to Amazon Managed Prometheus have none that we do.
-const FILES: [(&str, &[&str]); 9] = [
-    ("ecs-default-config.yaml", &[TRACES, APP, TASK]),
-    ("ecs-xray.yaml", &[TRACES]),
-    ("ecs-cloudwatch.yaml", &[APP, TASK]),
-    ("ecs-cloudwatch-xray.yaml", &[TRACES, APP, TASK]),
-    ("ecs-amp.yaml", &[]),
-    ("ecs-amp-prometheus.yaml", &[]),
-    ("ecs-amp-xray.yaml", &[TRACES]),
-    ("ecs-amp-xray-prometheus.yaml", &[TRACES]),
-    ("container-insights/otel-task-metrics-config.yaml", &[TRACES, APP, TASK]),
-];
-
-/// Exporters that show what comes to people, and processors that are built in.
-const FOR_PEOPLE: [&str; 3] = ["debug", "logging", "nop"];
+/// Processors that are built in.
 const BUILT_IN: [&str; 4] = ["batch", "memory_limiter", "resourcedetection", "cumulativetodelta"];
-
-/// What the file of this path would be in ADOT's image, if it is one of those.
-pub(super) fn of_image(path: &str) -> Option<String> {
-    let name = path.strip_prefix(FOLDER)?;
-    let (_, parts) = FILES.iter().find(|(known, _)| *known == name)?;
-    Some(format!("{COMPONENTS}{}", if parts.is_empty() { "    {}\n".to_owned() } else { parts.concat() }))
-}
 
 /// True if a file is a configuration of a collector.
 pub(super) fn is_one(root: &Node) -> bool {
-    get(root, "service").is_some() && (get(root, "receivers").is_some() || get(root, "exporters").is_some())
+    root.get("service").is_some() && (root.get("receivers").is_some() || root.get("exporters").is_some())
 }
 
 /// The settings of ours that `tree` means.
@@ -150,11 +102,11 @@ struct Writer<'a, 'p> {
 impl<'a> Writer<'a, '_> {
     fn service(&mut self) {
         let root = &self.source.root;
-        let Some(service) = get(root, "service") else { return };
+        let Some(service) = root.get("service") else { return };
         let mut unknown = BTreeSet::new();
-        for entry in get(service, "pipelines").map(entries).unwrap_or_default() {
+        for entry in service.get("pipelines").map(Node::entries).unwrap_or_default() {
             let Some(signal) = Signal::of(&entry.key) else {
-                let place = format!("{}:{} service.pipelines.{}", self.source.name, line(&entry.origin), entry.key);
+                let place = format!("{}:{} service.pipelines.{}", self.source.name, entry.origin.line(), entry.key);
                 self.warn(place, "is no pipeline of traces, metrics or logs", "it has no effect");
                 continue;
             };
@@ -186,11 +138,11 @@ impl<'a> Writer<'a, '_> {
 
     /// The components that `list` of a pipeline names.
     fn named(&self, pipeline: &Node, list: &str) -> Vec<Named<'a>> {
-        let Some(Node { kind: Kind::List(items), .. }) = get(pipeline, list) else { return Vec::new() };
+        let Some(Node { kind: Kind::List(items), .. }) = pipeline.get(list) else { return Vec::new() };
         let named = |item: &Node| {
-            let id = scalar(item)?;
-            let place = format!("{}:{} {id}", self.source.name, line(&item.origin));
-            let settings = get(&self.source.root, list).and_then(|all| get(all, &id));
+            let id = item.scalar()?;
+            let place = format!("{}:{} {id}", self.source.name, item.origin.line());
+            let settings = self.source.root.get(list).and_then(|all| all.get(&id));
             Some(Named { settings, id, place })
         };
         items.iter().filter_map(named).collect()
@@ -257,15 +209,16 @@ impl<'a> Writer<'a, '_> {
 
     /// Each job of a `prometheus` receiver, as far as its targets are named.
     fn scraped(&mut self, receiver: &Named<'_>) {
-        let jobs = receiver.settings.and_then(|settings| get(get(settings, "config")?, "scrape_configs"));
+        let jobs = receiver.settings.and_then(|settings| settings.get("config")?.get("scrape_configs"));
         let Some(Node { kind: Kind::List(jobs), .. }) = jobs else {
             return self.warn(receiver.place.clone(), "names no `scrape_configs`", "nothing is scraped");
         };
         for job in jobs {
-            let place = format!("{}:{} scrape_configs", self.source.name, line(&job.origin));
-            let targets: Vec<String> = lists(job, "static_configs")
-                .flat_map(|one| lists(one, "targets"))
-                .filter_map(|target| scalar(target).map(|text| self.expanded(&text)))
+            let place = format!("{}:{} scrape_configs", self.source.name, job.origin.line());
+            let targets: Vec<String> = job
+                .items_of("static_configs")
+                .flat_map(|one| one.items_of("targets"))
+                .filter_map(|target| target.scalar().map(|text| self.expanded(&text)))
                 .collect();
             if targets.is_empty() {
                 self.warn(
@@ -289,104 +242,6 @@ impl<'a> Writer<'a, '_> {
         }
     }
 
-    fn exporter(&mut self, signal: Signal, exporter: &Named<'_>) {
-        let (place, kind) = (&exporter.place, kind_of(&exporter.id));
-        match (signal, kind) {
-            (Signal::Traces, "awsxray") => {
-                let output = self.next_output(signal);
-                self.of_aws(&format!("{output}.to.xray"), exporter);
-                let all = self.text(exporter.settings, &["index_all_attributes"]);
-                self.put(&format!("{output}.to.xray.index_all_attributes"), place, all.as_deref().unwrap_or("false"));
-                let named = exporter.settings.into_iter().flat_map(|settings| lists(settings, "indexed_attributes"));
-                for (number, name) in named.filter_map(scalar).enumerate() {
-                    self.put(&format!("{output}.to.xray.indexed_attributes.{number}"), place, &name);
-                }
-            }
-            (Signal::Metrics, "awsemf") => {
-                let output = self.next_output(signal);
-                self.of_aws(&format!("{output}.to.cloudwatch"), exporter);
-                let namespace = self.text(exporter.settings, &["namespace"]);
-                let namespace = namespace.unwrap_or_else(|| APP_NAMESPACE.to_owned());
-                for input in std::mem::take(&mut self.namespaces) {
-                    self.put(&format!("{input}.namespace"), place, &namespace);
-                }
-            }
-            (Signal::Metrics, "prometheus") => {
-                if let Some(endpoint) = self.text(exporter.settings, &["endpoint"]) {
-                    self.put("admin.listen", place, &address(&endpoint));
-                }
-            }
-            (Signal::Logs, "awscloudwatchlogs") => {
-                let output = self.next_output(signal);
-                self.of_aws(&format!("{output}.to.cloudwatch"), exporter);
-                for (theirs, ours) in [("log_group_name", "group"), ("log_stream_name", "stream")] {
-                    if let Some(value) = self.text(exporter.settings, &[theirs]) {
-                        self.put(&format!("{output}.to.cloudwatch.{ours}"), place, &value);
-                    }
-                }
-            }
-            (Signal::Traces | Signal::Metrics, "otlp" | "otlphttp" | "otlp_http") => {
-                self.backend(signal, exporter, kind != "otlp");
-            }
-            _ if FOR_PEOPLE.contains(&kind) => {}
-            _ => {
-                let hint =
-                    "what would go there goes nowhere; see docs/traces.md and docs/metrics-guide.md for what is there";
-                self.warn(place.clone(), "this exporter is not known here", hint);
-            }
-        }
-    }
-
-    fn of_aws(&mut self, output: &str, exporter: &Named<'_>) {
-        // An output without any setting is one all the same.
-        let mut is_empty = true;
-        for (theirs, ours) in [("region", "region"), ("endpoint", "endpoint"), ("role_arn", "role_arn")] {
-            if let Some(value) = self.text(exporter.settings, &[theirs]) {
-                self.put(&format!("{output}.{ours}"), &exporter.place, &value);
-                is_empty = false;
-            }
-        }
-        if is_empty {
-            self.put_section(output, &exporter.place);
-        }
-    }
-
-    fn backend(&mut self, signal: Signal, exporter: &Named<'_>, is_http: bool) {
-        let output = format!("{}.to.otlp", self.next_output(signal));
-        let (place, settings) = (&exporter.place, exporter.settings);
-        if !is_http {
-            self.put(&format!("{output}.protocol"), place, "grpc");
-        }
-        let whole = format!("{}_endpoint", signal.section());
-        if let Some(url) = self.text(settings, &[&whole]).filter(|_| is_http) {
-            self.put(&format!("{output}.{whole}"), place, &url);
-        } else if let Some(endpoint) = self.text(settings, &["endpoint"]) {
-            let is_clear = self.text(settings, &["tls", "insecure"]).as_deref() == Some("true");
-            let scheme = if is_clear { "http" } else { "https" };
-            let url = if endpoint.contains("://") { endpoint } else { format!("{scheme}://{endpoint}") };
-            self.put(&format!("{output}.endpoint"), place, &url);
-        }
-        if self.text(settings, &["compression"]).as_deref() == Some("none") {
-            self.put(&format!("{output}.compression"), place, "none");
-        }
-        for header in settings.and_then(|settings| get(settings, "headers")).map(entries).unwrap_or_default() {
-            if let Some(value) = scalar(&header.value) {
-                let value = self.expanded(&value);
-                self.put_steps(&output, &["headers", &header.key], place, &value);
-            }
-        }
-        let authenticator = self.text(settings, &["auth", "authenticator"]);
-        if let Some(id) = authenticator.filter(|id| kind_of(id) == "sigv4auth") {
-            let extension = get(&self.source.root, "extensions").and_then(|all| get(all, &id));
-            self.put_section(&format!("{output}.aws"), place);
-            for key in ["service", "region"] {
-                if let Some(value) = self.text(extension, &[key]) {
-                    self.put(&format!("{output}.aws.{key}"), place, &value);
-                }
-            }
-        }
-    }
-
     fn next_input(&mut self, signal: Signal) -> String {
         let count = &mut self.inputs[signal as usize];
         *count += 1;
@@ -401,8 +256,8 @@ impl<'a> Writer<'a, '_> {
 
     /// A text among the settings of a component, with variables filled in.
     fn text(&self, settings: Option<&Node>, path: &[&str]) -> Option<String> {
-        let node = path.iter().try_fold(settings?, |node, key| get(node, key))?;
-        scalar(node).filter(|text| !text.is_empty()).map(|text| self.expanded(&text))
+        let node = path.iter().try_fold(settings?, |node, key| node.get(key))?;
+        node.scalar().filter(|text| !text.is_empty()).map(|text| self.expanded(&text))
     }
 
     /// `${env:NAME}`, `${NAME}` and `${env:NAME:-default}`, as the collector fills them in.
@@ -462,43 +317,5 @@ fn address(text: &str) -> String {
     }
 }
 
-fn get<'n>(node: &'n Node, key: &str) -> Option<&'n Node> {
-    entries(node).iter().find(|entry| entry.key == key).map(|entry| &entry.value)
-}
-
-fn lists<'n>(node: &'n Node, key: &str) -> impl Iterator<Item = &'n Node> {
-    let items = match get(node, key) {
-        Some(Node { kind: Kind::List(items), .. }) => items.as_slice(),
-        _ => &[],
-    };
-    items.iter()
-}
-
-fn entries(node: &Node) -> &[Entry] {
-    match &node.kind {
-        Kind::Map(entries) => entries,
-        _ => &[],
-    }
-}
-
-fn scalar(node: &Node) -> Option<String> {
-    Some(match &node.kind {
-        Kind::Bool(value) => value.to_string(),
-        Kind::Integer(value) => value.to_string(),
-        Kind::Unsigned(value) => value.to_string(),
-        Kind::Float(value) => value.to_string(),
-        Kind::Text(text) | Kind::Loose(text) => text.clone(),
-        Kind::Null | Kind::List(_) | Kind::Map(_) | Kind::Removed => return None,
-    })
-}
-
-fn line(origin: &Origin) -> u64 {
-    match origin {
-        Origin::Line(line) => *line,
-        Origin::Variable(_) => 0,
-    }
-}
-
 #[cfg(test)]
-#[path = "collector_tests.rs"]
 mod tests;
