@@ -40,6 +40,10 @@ pub const TAGS_MAX: usize = 1_024;
 pub const CONTAINER_LABELS_MAX: usize = 64;
 /// Open connections on one listener. A task has one per container, and SDK users a few more.
 pub const CONNECTIONS_MAX: usize = 1_024;
+/// Connections to one unix stream of StatsD, each of which holds a packet and a read of 80 KiB at most. A task has one for each process.
+pub const STATSD_CONNECTIONS_MAX: usize = 64;
+/// Bytes of a packet there. Clients send 8 KiB.
+pub const STATSD_PACKET_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of an answer from a service that are read. Answers we need are under 1 KiB.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Connections to one OTLP address. A task has one or two for each process with an SDK.

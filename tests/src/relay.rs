@@ -11,13 +11,14 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-/// Listens at an address of this machine that containers reach, and passes on to `to`. Gives where.
-pub fn start(to: SocketAddr, at: &str) -> Result<SocketAddr> {
+/// Listens at an address of this machine that containers reach, and passes on to `to`, each connection after `wait`. Gives where.
+pub fn start(to: SocketAddr, at: &str, wait: impl Fn() + Send + 'static) -> Result<SocketAddr> {
     let listener = TcpListener::bind((at, 0)).context("the engine must be on this machine")?;
     let address = listener.local_addr()?;
     ensure!(!address.ip().is_loopback(), "{address} cannot be reached from a container");
     thread::spawn(move || {
         for client in listener.incoming().flatten() {
+            wait();
             if let Ok(server) = TcpStream::connect(to) {
                 // A connection that cannot be cloned is dropped, which its client sees.
                 drop(join(client, server));

@@ -34,7 +34,8 @@ fn said(document: &Document<'_>) -> (usize, u64) {
 /// A number that tells metrics apart, mostly.
 fn about(metric: &Metric<'_>, set: &[(&str, &str)]) -> u64 {
     let set = set.iter().flat_map(|(key, value)| [*key, *value]);
-    let texts = [metric.namespace, metric.name, metric.unit.unwrap_or("")].into_iter().chain(set);
+    let texts =
+        [metric.namespace, metric.name, metric.unit.map_or("", pillion::aws::Unit::name)].into_iter().chain(set);
     texts.flat_map(str::bytes).fold(7, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)))
 }
 

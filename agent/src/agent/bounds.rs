@@ -12,7 +12,7 @@ use crate::{
         CONNECTIONS_MAX, FORWARD_BURST_BYTES, FORWARD_MESSAGE_BYTES_MAX, FORWARD_READ_BYTES, OTLP_CONNECTION_WINDOW,
         OTLP_CONNECTIONS_MAX, PARTIAL_BYTES_FREE, PARTIAL_MESSAGES_MAX, PARTIAL_WAITING_MAX, PROXY_ANSWER_BYTES_MAX,
         PROXY_BODY_BYTES_MAX, PROXY_CONNECTIONS_MAX, PROXY_HEAD_BYTES_MAX, PROXY_KEPT_MAX, PROXY_LARGE_BODIES_MAX,
-        PROXY_SMALL_BODY_BYTES, PROXY_UNDER_WAY_MAX,
+        PROXY_SMALL_BODY_BYTES, PROXY_UNDER_WAY_MAX, STATSD_CONNECTIONS_MAX, STATSD_PACKET_BYTES_MAX,
     },
     logs::settings::Input,
     metrics::{
@@ -265,6 +265,11 @@ fn of_metrics(config: &Config) -> Vec<Row> {
                 let bytes = statsd.receive().0.saturating_mul(2) + DATAGRAM_BYTES_MAX as u64;
                 let source = "`receive_bytes` in the kernel, which keeps twice that";
                 rows.push(row("packets not yet read", bytes, When::AtWorst, source));
+                if statsd.unix_stream.is_some() {
+                    // A packet, and a quarter of one that is read behind it.
+                    let bytes = (STATSD_CONNECTIONS_MAX * STATSD_PACKET_BYTES_MAX * 5 / 4) as u64;
+                    rows.push(row("streams of statsd", bytes, When::AtWorst, "64 connections of 80 KiB"));
+                }
             }
             metrics::Input::Emf(_) => {}
             metrics::Input::Otlp(otlp) => {

@@ -22,6 +22,7 @@ pub mod queue;
 mod sdk;
 mod sdk_client;
 mod sign;
+mod unit;
 
 pub use access::Access;
 pub use client::{Client, Operation, Reply};
@@ -31,6 +32,7 @@ pub use endpoint::{Endpoint, EndpointError};
 pub use error::{Fault, FaultKind, retry_after};
 pub use sdk_client::SdkAccess;
 pub use sign::sha256_hex;
+pub use unit::Unit;
 
 /// What the environment says about AWS. `config` fills it in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

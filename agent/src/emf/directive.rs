@@ -10,8 +10,8 @@ use super::{
     fault::{Fault, Findings, Repair},
     json::{self, Member},
     target::Values,
-    unit::unit,
 };
+use crate::aws::Unit;
 
 /// Characters of a namespace, and of a metric's name (the format's schema).
 const NAME_CHARS_MAX: usize = 1_024;
@@ -82,7 +82,7 @@ pub(super) struct Definition<'a> {
     pub(super) name: Cow<'a, str>,
     /// The name, as written.
     pub(super) key: &'a str,
-    pub(super) unit: Option<&'static str>,
+    pub(super) unit: Option<Unit>,
     pub(super) resolution: Option<Resolution>,
     /// The place of its values among the document's members.
     pub(super) place: usize,
@@ -274,9 +274,9 @@ impl<'a> Definition<'a> {
         let name = name.ok_or(Fault::Name)?;
         let place = root.values(&name)?;
         let written = of("Unit").map(|value| json::text(value).unwrap_or_default());
-        let unit = written.as_deref().and_then(unit);
+        let unit = written.as_deref().and_then(Unit::in_any_letters);
         match (&written, unit) {
-            (Some(written), Some(unit)) if *written != unit => findings.repair(Repair::Unit),
+            (Some(written), Some(unit)) if *written != unit.name() => findings.repair(Repair::Unit),
             (Some(_), None) => findings.fault(Fault::Unit),
             _ => {}
         }
@@ -289,7 +289,8 @@ impl<'a> Definition<'a> {
             }
             None => None,
         };
-        let is_as_written = written.as_deref() == unit && resolution.is_some() == of("StorageResolution").is_some();
+        let is_as_written =
+            written.as_deref() == unit.map(Unit::name) && resolution.is_some() == of("StorageResolution").is_some();
         Ok(Self { name, key, unit, resolution, place, text: is_as_written.then_some(text) })
     }
 }

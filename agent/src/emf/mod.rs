@@ -30,13 +30,13 @@ mod read;
 mod target;
 #[cfg(test)]
 mod tests;
-mod unit;
 
 pub use directive::Resolution;
 pub use fault::{Fault, Findings, Repair};
 pub use read::{Document, read};
 pub use target::{Numbers, Statistics, Values};
-pub use unit::unit;
+
+use crate::aws::Unit;
 
 /// Bytes of a document. CloudWatch Logs takes 1 MB in an event, and how many bytes that is it does not say.
 pub const DOCUMENT_BYTES_MAX: usize = 1_000_000;
@@ -62,7 +62,7 @@ pub struct Metric<'m> {
     /// The name.
     pub name: &'m str,
     /// One of CloudWatch's units.
-    pub unit: Option<&'static str>,
+    pub unit: Option<Unit>,
     /// The resolution.
     pub resolution: Resolution,
     /// The values.

@@ -208,7 +208,7 @@ fn put_metric(metric: &Definition<'_>, out: &mut String) {
     object.member("\"Name\"", metric.key);
     if let Some(unit) = metric.unit {
         object.key("\"Unit\"");
-        json::put_text(object.out, unit);
+        json::put_text(object.out, unit.name());
     }
     if let Some(resolution) = metric.resolution {
         object.member("\"StorageResolution\"", if resolution == Resolution::Second { "1" } else { "60" });

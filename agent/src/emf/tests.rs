@@ -35,7 +35,7 @@ fn said(document: &Document<'_>) -> BTreeMap<String, Vec<String>> {
     document.metrics(|metric| {
         for set in metric.sets {
             let set: Vec<String> = set.iter().map(|(key, value)| format!("{key}={value}")).collect();
-            let unit = metric.unit.unwrap_or("-");
+            let unit = metric.unit.map_or("-", Unit::name);
             let name =
                 format!("{} {}{{{}}} {unit} {:?}", metric.namespace, metric.name, set.join(","), metric.resolution);
             let values = said.entry(name).or_default();

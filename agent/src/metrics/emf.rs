@@ -14,7 +14,7 @@ use super::{
     Seconds,
     store::{
         Store, Writing,
-        key::{Key, Kind, Publication, SourceId, Unit},
+        key::{Key, Kind, Publication, SourceId},
     },
 };
 use crate::emf::{Document, Metric, Resolution, Statistics, Taker, Values};
@@ -56,7 +56,7 @@ impl Documents {
             name: metric.name,
             shown: None,
             kind: Kind::Histogram,
-            unit: metric.unit.and_then(Unit::named).unwrap_or_default(),
+            unit: metric.unit.unwrap_or_default(),
             labels,
             publication: Publication::Own {
                 namespace: metric.namespace,

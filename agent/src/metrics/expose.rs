@@ -49,9 +49,10 @@ mod tests {
 
     use super::*;
     use crate::{
+        aws::Unit,
         metrics::store::{
             First, Histogram,
-            key::{Key, Kind, Publication, Unit},
+            key::{Key, Kind, Publication},
             policy::{Dimensions, Policy},
         },
         tell::exposition::Form,

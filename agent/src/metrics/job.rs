@@ -35,7 +35,7 @@ use crate::{
     },
     ecs::Metadata,
     emf,
-    limits::CONNECTIONS_MAX,
+    limits::STATSD_CONNECTIONS_MAX,
     net::{
         burst::{self, Bursts},
         datagram::Datagrams,
@@ -282,7 +282,7 @@ fn points_of(otlp: &Otlp, name: String, store: &Store, from: From<'_>) -> Arc<Po
 async fn streams(listener: Listener, intake: Arc<Intake>, life: crate::life::Life, closing: CancellationToken) {
     let (place, stopping) = (listener.place(), life.stopping());
     let one = |socket| listen::serve(Arc::clone(&intake), socket, stopping.clone(), closing.clone());
-    let serving = serve(listener, CONNECTIONS_MAX, &life, "statsd", stopping.clone(), closing.clone(), one);
+    let serving = serve(listener, STATSD_CONNECTIONS_MAX, &life, "statsd", stopping.clone(), closing.clone(), one);
     if let Err(error) = serving.await {
         error!(place, error = %chain(&error), "statsd is not taken there");
     }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::otlp::{
+    by_hand::{fixed, message, uint},
     schema::{LOGS, METRICS, TRACES},
     walk::count,
     wire::{Reader, Value as Wire, put_header},
@@ -20,24 +21,6 @@ fn transcoded(signal: Signal, text: &str) -> Result<Vec<u8>, NotJson> {
     assert_eq!(&out[..6], b"before");
     assert!(outcome.is_ok() || out.len() == 6, "an error leaves nothing behind");
     outcome.map(|()| out.split_off(6))
-}
-
-fn message(number: u32, parts: &[&[u8]]) -> Vec<u8> {
-    let mut out = Vec::new();
-    put_bytes(&mut out, number, &parts.concat());
-    out
-}
-
-fn uint(number: u32, value: u64) -> Vec<u8> {
-    let mut out = Vec::new();
-    put_uint(&mut out, number, value);
-    out
-}
-
-fn fixed(number: u32, value: u64) -> Vec<u8> {
-    let mut out = Vec::new();
-    put_fixed64(&mut out, number, value);
-    out
 }
 
 /// The example of the specification, `examples/trace.json`.
@@ -94,7 +77,7 @@ fn members_are_read_as_the_collector_reads_them() {
             r#""status":{"code":"STATUS_CODE_ERROR","message":"m"}"#.to_owned(),
             message(15, &[&uint(3, 2), &message(2, &[b"m"])]),
         ),
-        (r#""status":{}"#.to_owned(), message(15, &[])),
+        (r#""status":{}"#.to_owned(), message(15, &[""])),
         (r#""attributes":null,"status":null,"name":null,"kind":null,"links":[null]"#.to_owned(), vec![]),
         (r#""unknown":{"a":[1,{"b":null}]},"name":"n""#.to_owned(), message(5, &[b"n"])),
         (r#""droppedAttributesCount":"3""#.to_owned(), uint(10, 3)),
@@ -102,17 +85,17 @@ fn members_are_read_as_the_collector_reads_them() {
         (attribute(r#"{"intValue":"-7"}"#), value(&uint(3, (-7_i64).cast_unsigned()))),
         (attribute(r#"{"intValue":0}"#), value(&uint(3, 0))),
         (attribute(r#"{"boolValue":false}"#), value(&uint(2, 0))),
-        (attribute(r#"{"stringValue":""}"#), value(&message(1, &[]))),
+        (attribute(r#"{"stringValue":""}"#), value(&message(1, &[""]))),
         (attribute(r#"{"doubleValue":"NaN"}"#), double(f64::NAN)),
         (attribute(r#"{"doubleValue":"-Infinity"}"#), double(f64::NEG_INFINITY)),
         (attribute(r#"{"doubleValue":"3.5"}"#), double(3.5)),
         (attribute(r#"{"doubleValue":3}"#), double(3.0)),
         (attribute(r#"{"bytesValue":"AP8="}"#), value(&message(7, &[&[0, 255]]))),
         (attribute(r#"{"bytesValue":"-_8"}"#), value(&message(7, &[&[251, 255]]))),
-        (attribute(r#"{"arrayValue":{}}"#), value(&message(5, &[]))),
+        (attribute(r#"{"arrayValue":{}}"#), value(&message(5, &[""]))),
         (
             attribute(r#"{"array_value":{"values":[{"intValue":1},{}]}}"#),
-            value(&message(5, &[&message(1, &[&uint(3, 1)]), &message(1, &[])])),
+            value(&message(5, &[&message(1, &[&uint(3, 1)]), &message(1, &[""])])),
         ),
         (
             attribute(r#"{"kvlistValue":{"values":[{"key":"a"}]}}"#),

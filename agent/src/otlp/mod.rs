@@ -12,6 +12,8 @@
 //! Never: keeps a decoded message; knows who takes what.
 
 pub(crate) mod base64;
+#[cfg(test)]
+pub(crate) mod by_hand;
 mod exponential;
 mod export;
 pub mod input;

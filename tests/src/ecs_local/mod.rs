@@ -294,7 +294,7 @@ fn identity(task: Definition<'_>) -> Identity {
 fn relay(url: &str, gateway: &str) -> Result<String> {
     let target =
         url.strip_prefix("http://").context("what stands in for AWS is reached by http://")?.trim_end_matches('/');
-    let address = crate::relay::start(target.parse().with_context(|| target.to_owned())?, gateway)?;
+    let address = crate::relay::start(target.parse().with_context(|| target.to_owned())?, gateway, || {})?;
     Ok(format!("http://{address}"))
 }
 

@@ -5,16 +5,15 @@
 
 use std::{
     collections::BTreeMap,
-    io,
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    net::SocketAddr,
     path::Path,
     process::Command,
     sync::{PoisonError, RwLock},
-    thread,
 };
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
+use tests::relay;
 
 use crate::{docker, environment};
 
@@ -65,34 +64,10 @@ pub(crate) fn read_back(group: &str, prefix: &str, count: usize) -> Result<Vec<E
 pub(crate) static MOTO_RESTS: RwLock<()> = RwLock::new(());
 
 /// Lets containers of a network reach moto, which listens on loopback only. Serves until the process ends.
-pub(crate) fn relay(gateway: &str) -> Result<SocketAddr> {
+pub(crate) fn relay_to_moto(gateway: &str) -> Result<SocketAddr> {
     let url = environment("MOTO_URL");
     let moto: SocketAddr = url.strip_prefix("http://").unwrap_or(&url).parse().context(url.clone())?;
-    let listener = TcpListener::bind((gateway, 0)).context("the daemon must be on this machine")?;
-    let address = listener.local_addr()?;
-    ensure!(!address.ip().is_loopback(), "{address} cannot be reached from a container");
-    thread::spawn(move || {
-        for client in listener.incoming().flatten() {
-            drop(MOTO_RESTS.read().unwrap_or_else(PoisonError::into_inner));
-            if let Ok(server) = TcpStream::connect(moto) {
-                // A connection that cannot be cloned is dropped, which its client sees.
-                drop(join(client, server));
-            }
-        }
-    });
-    Ok(address)
-}
-
-/// Copies both ways between two connections, each way until its end.
-fn join(client: TcpStream, server: TcpStream) -> io::Result<()> {
-    for (mut from, mut to) in [(client.try_clone()?, server.try_clone()?), (server, client)] {
-        thread::spawn(move || {
-            let copied = io::copy(&mut from, &mut to);
-            let closed = to.shutdown(Shutdown::Write);
-            drop((copied, closed));
-        });
-    }
-    Ok(())
+    relay::start(moto, gateway, || drop(MOTO_RESTS.read().unwrap_or_else(PoisonError::into_inner)))
 }
 
 /// The lines that a container wrote on one of its streams, split ones joined again, in the order of the events.

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use crate::{
-    cloud::{Event, read_back, relay},
+    cloud::{Event, read_back, relay_to_moto},
     docker::{Container, Network, until},
     environment,
 };
@@ -37,7 +37,7 @@ impl Task {
     pub(crate) fn start(story: &str, containers: &[&str], user: &[&str], command: &[&str]) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("pillion-").tempdir()?;
         let network = Network::create(story)?;
-        let moto = relay(&network.gateway)?;
+        let moto = relay_to_moto(&network.gateway)?;
         let group = format!("/pillion/{story}-{}", std::process::id());
         let configuration = folder.path().join("fluent.conf");
         fs::write(&configuration, generated(containers, &group, &network.gateway, moto.port()))?;

@@ -8,7 +8,6 @@ use std::{
     collections::BTreeMap,
     fs,
     net::SocketAddr,
-    path::Path,
     process::{Child, Command, Stdio},
 };
 
@@ -18,23 +17,12 @@ use tests::{
     wait::until,
 };
 
-use crate::{SOON, environment, program::Program};
+use crate::{
+    SOON, environment,
+    program::{Program, lines},
+};
 
 const ROUNDS: u32 = 100;
-
-/// The lines that a script prints.
-pub(crate) fn lines(script: &str, arguments: &[&str]) -> Vec<Value> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let is_node = Path::new(script).extension().is_some_and(|ending| ending == "cjs");
-    let (folder, program) =
-        if is_node { ("node", "node".to_owned()) } else { ("python", environment("PILLION_PYTHON")) };
-    let mut command = Command::new(program);
-    command.arg(root.join(folder).join(script)).args(arguments).env("NODE_PATH", environment("PILLION_NODE_MODULES"));
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8_lossy(&output.stdout);
-    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
-}
 
 /// A running Prometheus that scrapes one address each second.
 struct Prometheus {

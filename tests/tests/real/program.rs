@@ -88,6 +88,15 @@ impl Drop for Program {
     }
 }
 
+/// The lines of JSON that a script prints, which ends well.
+#[track_caller]
+pub(crate) fn lines(script: &str, arguments: &[&str]) -> Vec<Value> {
+    let output = command(script, arguments).output().unwrap();
+    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+}
+
 /// The call of a script, by the language that it is in.
 pub(crate) fn command(script: &str, arguments: &[&str]) -> Command {
     let (program, folder) = match script.ends_with(".py") {

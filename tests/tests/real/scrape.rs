@@ -11,7 +11,10 @@ use tests::{
     wait::until,
 };
 
-use crate::{SOON, metrics::lines, program::Program};
+use crate::{
+    SOON,
+    program::{Program, lines},
+};
 
 /// Values by name and labels, without those that say where it was scraped and when it was born.
 fn known(samples: impl IntoIterator<Item = (String, Value, f64)>) -> BTreeMap<String, f64> {

@@ -3,7 +3,7 @@
 //! Promises: every span is there under its X-Ray name, with its attributes, its exception and its links.
 //! Never: proves what X-Ray makes of them.
 
-use std::{collections::BTreeMap, path::Path, process::Command};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 use tests::{
@@ -11,17 +11,9 @@ use tests::{
     wait::until,
 };
 
-use crate::{SOON, environment};
+use crate::{SOON, environment, program::lines};
 
 const SPANS: usize = 20;
-
-fn lines(script: &str, arguments: &[&str]) -> Vec<Value> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(script);
-    let output = Command::new(environment("PILLION_PYTHON")).arg(script).args(arguments).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8_lossy(&output.stdout);
-    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
-}
 
 #[test]
 fn what_opentelemetry_s_sdk_sends_is_read_back_from_x_ray() {

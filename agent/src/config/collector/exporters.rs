@@ -3,7 +3,7 @@
 //! Promises: an exporter that is not known is told, and what the others get does not change.
 //! Never: decides what comes in.
 
-use super::{Named, Signal, Writer, address, kind_of};
+use super::{Named, Signal, Writer, kind_of};
 use crate::config::node::Node;
 
 /// Exporters that show what comes to people.
@@ -36,7 +36,7 @@ impl Writer<'_, '_> {
             }
             (Signal::Metrics, "prometheus") => {
                 if let Some(endpoint) = self.text(exporter.settings, &["endpoint"]) {
-                    self.put("admin.listen", place, &address(&endpoint));
+                    self.put_admin(place, &endpoint);
                 }
             }
             (Signal::Logs, "awscloudwatchlogs") => {

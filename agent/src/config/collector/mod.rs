@@ -128,7 +128,7 @@ impl<'a> Writer<'a, '_> {
                 "health_check" => {
                     let endpoint = self.text(extension.settings, &["endpoint"]);
                     let endpoint = endpoint.unwrap_or_else(|| "127.0.0.1:13133".to_owned());
-                    self.put("admin.listen", &extension.place, &address(&endpoint));
+                    self.put_admin(&extension.place, &endpoint);
                 }
                 "sigv4auth" => {}
                 _ => self.warn(extension.place, "this extension has no effect here", "leave it out"),
@@ -280,6 +280,17 @@ impl<'a> Writer<'a, '_> {
 
     fn put(&mut self, path: &str, place: &str, value: &str) {
         self.put_steps(path, &[], place, value);
+    }
+
+    /// The agent has one address for its metrics and its health: the last that is named.
+    pub(super) fn put_admin(&mut self, place: &str, endpoint: &str) {
+        let endpoint = address(endpoint);
+        let other = self.tree.root.get("admin").and_then(|admin| admin.get("listen")?.scalar());
+        if let Some(other) = other.filter(|other| *other != endpoint) {
+            let hint = format!("metrics and health are both at `{endpoint}`");
+            self.problems.push(Problem::warning(shown(place), format!("takes the place of `{}`", shown(&other)), hint));
+        }
+        self.put("admin.listen", place, &endpoint);
     }
 
     /// The same where a key may have a point in it.

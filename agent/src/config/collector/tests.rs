@@ -135,6 +135,22 @@ fn metrics_get_the_namespace_of_their_pipeline() {
     assert_eq!(warnings.len(), 1, "{warnings:?}");
 }
 
+/// The collector has an address for each; we have one for both.
+#[test]
+fn a_second_address_for_metrics_and_health_is_told() {
+    let (config, warnings) = loaded(
+        "receivers: {statsd: {}}\nexporters: {prometheus: {endpoint: '127.0.0.1:8889'}}\nextensions: {health_check: {}}\n\
+         service: {extensions: [health_check], pipelines: {metrics: {receivers: [statsd], exporters: [prometheus]}}}\n",
+    );
+    assert_eq!(config.admin.map(|address| address.to_string()).as_deref(), Some("127.0.0.1:13133"));
+    assert_eq!(
+        warnings,
+        [
+            "warning: AOT_CONFIG_CONTENT:4 health_check: takes the place of `127.0.0.1:8889`; metrics and health are both at `127.0.0.1:13133`"
+        ]
+    );
+}
+
 #[test]
 fn odd_configurations_are_answered() {
     for text in [

@@ -30,10 +30,11 @@ use super::{
     Seconds,
     store::{
         First, Histogram, SeriesId, Store, Writing,
-        key::{Key, Kind, Publication, SourceId, Unit},
+        key::{Key, Kind, Publication, SourceId},
     },
 };
 use crate::{
+    aws::Unit,
     deliver::ack::Ack,
     otlp::{
         metrics::{Data, Metric, Point, Temporality, points},

@@ -11,38 +11,12 @@ use crate::{
         Window,
         policy::{Dimensions, Policy},
     },
-    otlp::wire::{put_bytes, put_fixed64, put_uint},
+    otlp::by_hand::{attribute, fixed, message, packed, text, uint},
     tell::counters::Counters,
 };
 
 /// The second, in nanoseconds, at which the agent began.
 const BEGAN: u64 = 1_000_000_000_000;
-
-fn message(number: u32, parts: &[Vec<u8>]) -> Vec<u8> {
-    let mut out = Vec::new();
-    put_bytes(&mut out, number, &parts.concat());
-    out
-}
-
-fn text(number: u32, text: &str) -> Vec<u8> {
-    message(number, &[text.as_bytes().to_vec()])
-}
-
-fn uint(number: u32, value: u64) -> Vec<u8> {
-    let mut out = Vec::new();
-    put_uint(&mut out, number, value);
-    out
-}
-
-fn fixed(number: u32, value: u64) -> Vec<u8> {
-    let mut out = Vec::new();
-    put_fixed64(&mut out, number, value);
-    out
-}
-
-fn attribute(number: u32, key: &str, value: &str) -> Vec<u8> {
-    message(number, &[text(1, key), message(2, &[text(1, value)])])
-}
 
 /// A request with one metric of the process `process`.
 fn request(process: &str, name: &str, unit: &str, kind: u32, data: &[Vec<u8>]) -> Vec<u8> {
@@ -122,16 +96,14 @@ fn a_counter_is_counted_from_its_birth_if_it_was_born_after_the_agent() {
 fn each_kind_of_point_becomes_what_it_means() {
     let (store, points) = points_of(20);
     let number = |value: f64| message(1, &[fixed(4, value.to_bits())]);
-    let buckets =
-        |number: u32, values: &[u64]| message(number, &[values.iter().flat_map(|value| value.to_le_bytes()).collect()]);
     let histogram = |counts: &[u64], sum: f64| {
         message(
             1,
             &[
                 fixed(2, BEGAN + 1),
                 fixed(5, sum.to_bits()),
-                buckets(6, counts),
-                buckets(7, &[10.0_f64.to_bits(), 20.0_f64.to_bits()]),
+                packed(6, counts),
+                packed(7, &[10.0_f64.to_bits(), 20.0_f64.to_bits()]),
             ],
         )
     };

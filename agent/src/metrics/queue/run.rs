@@ -19,7 +19,7 @@ use super::{
     settings::Queue,
 };
 use crate::{
-    aws::{Access, Client, Fault, Identity, queue},
+    aws::{Access, Client, Fault, Identity, Unit, queue},
     ecs::Metadata,
     limits::SERVICES_ANSWER_BYTES_MAX,
     metrics::{
@@ -28,7 +28,7 @@ use crate::{
         settings::{NAMESPACE, Publish},
         store::{
             Store,
-            key::{Key, Kind, Publication, SourceId, Unit},
+            key::{Key, Kind, Publication, SourceId},
         },
     },
     tell::{RateLimited, chain, counters::Counters},

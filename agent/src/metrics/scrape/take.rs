@@ -9,12 +9,15 @@ use std::{borrow::Cow, collections::HashMap, hash::BuildHasher, mem};
 
 use foldhash::fast::RandomState;
 
-use crate::metrics::{
-    exposition::{self, Fault, Format, Limits, Point, Refused, Value, family},
-    relabel::{Labels, NAME, Rules},
-    store::{
-        First, Histogram, Raw, SeriesId, Store, Writing,
-        key::{Key, Kind, Publication, SourceId, Unit},
+use crate::{
+    aws::Unit,
+    metrics::{
+        exposition::{self, Fault, Format, Limits, Point, Refused, Value, family},
+        relabel::{Labels, NAME, Rules},
+        store::{
+            First, Histogram, Raw, SeriesId, Store, Writing,
+            key::{Key, Kind, Publication, SourceId},
+        },
     },
 };
 

@@ -16,13 +16,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::take::{REASONS, Taker, Tally};
 use crate::{
+    limits::STATSD_PACKET_BYTES_MAX,
     metrics::{Seconds, store::Store},
     net::{burst::Bursts, listen::Socket},
     tell::counters::Counters,
 };
 
-/// Bytes of a packet in a stream. Clients send 8 KiB.
-const PACKET_BYTES_MAX: usize = 64 * 1024;
 /// Once the agent stops, a connection ends that says nothing for so long.
 const QUIET: Duration = Duration::from_secs(1);
 /// How long an unfinished packet may take. Its sender is on the same host.
@@ -117,7 +116,7 @@ pub async fn serve(intake: Arc<Intake>, socket: Socket, stopping: CancellationTo
             }
         };
         let held = buffer.len();
-        buffer.resize(held + PACKET_BYTES_MAX / 4, 0);
+        buffer.resize(held + STATSD_PACKET_BYTES_MAX / 4, 0);
         let read = tokio::select! {
             biased;
             read = poll_fn(|cx| polled.poll_read(cx, &mut buffer[held..])) => read,
@@ -150,7 +149,7 @@ impl Intake {
         self.take(|take| {
             let (length, rest) = bytes[used..].split_first_chunk::<4>()?;
             let length = u32::from_le_bytes(*length) as usize;
-            if length > PACKET_BYTES_MAX {
+            if length > STATSD_PACKET_BYTES_MAX {
                 fault = Some(TooLong);
                 return None;
             }

@@ -14,9 +14,12 @@ use super::{
     mapping::{Mapped, Mappings},
     number::number,
 };
-use crate::metrics::store::{
-    Raw, SeriesId, Writing,
-    key::{Key, Kind, Publication, SourceId, Unit},
+use crate::{
+    aws::Unit,
+    metrics::store::{
+        Raw, SeriesId, Writing,
+        key::{Key, Kind, Publication, SourceId},
+    },
 };
 
 /// Tags of a line. Datadog takes 100 of a metric.

@@ -120,7 +120,10 @@ fn put(head: &mut String, text: &str, characters_max: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::store::key::{Kind, SourceId, Unit};
+    use crate::{
+        aws::Unit,
+        metrics::store::key::{Kind, SourceId},
+    };
 
     fn policy(dimensions: Dimensions) -> Policy {
         Policy {

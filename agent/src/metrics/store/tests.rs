@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{key::Unit, policy::Dimensions, *};
+use super::{policy::Dimensions, *};
+use crate::aws::Unit;
 
 fn policy(dimensions: Dimensions, series_max: usize) -> Policy {
     Policy {

@@ -5,7 +5,7 @@
 //! Never: tells a figure that is not known, or names a task: each deployment would make new metrics, which are paid for.
 
 use super::{document::Task, measure::Figures};
-use crate::metrics::store::key::{Kind, Unit};
+use crate::{aws::Unit, metrics::store::key::Kind};
 
 /// Whose names are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
