@@ -1,6 +1,6 @@
 """Checks task definitions against botocore's model of RegisterTaskDefinition and against rules the model does not know.
 
-    python tests/python/check_task_definitions.py [FILE...]      default: task-definitions/*.json examples/*task*.json
+    python tests/python/check_task_definitions.py [FILE...]      default: task-definitions/*.json examples/*task*.json examples/*/task.json
 
 Ends non-zero and says why if a file is wrong, or if a mistake planted in a copy is not found.
 """
@@ -149,7 +149,7 @@ def of_the_linter():
 
 def main(names):
     files = [pathlib.Path(name) for name in names]
-    files = files or sorted([*ROOT.glob("task-definitions/*.json"), *ROOT.glob("examples/*task*.json")])
+    files = files or sorted([*ROOT.glob("task-definitions/*.json"), *ROOT.glob("examples/*task*.json"), *ROOT.glob("examples/*/task.json")])
     found = [f"{file.name}: {problem}" for file in files for problem in problems(json.loads(file.read_text()))]
     found += of_the_linter()
     good = json.loads((ROOT / "task-definitions/web-firelens.json").read_text())

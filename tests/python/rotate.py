@@ -39,11 +39,11 @@ PAUSE_MAX = 15
 class Rotator:
     """The Lambda function."""
 
-    def __init__(self, endpoint, admin):
+    def __init__(self, endpoint, region, admin):
         self.secrets = boto3.client(
             "secretsmanager",
             endpoint_url=endpoint,
-            region_name=REGION,
+            region_name=region,
             aws_access_key_id="AKIDEXAMPLE",
             aws_secret_access_key="canary/rotator",
             config=Config(retries={"max_attempts": 1}, connect_timeout=5, read_timeout=10),
@@ -57,7 +57,7 @@ class Rotator:
 
     def create(self, command):
         value = {"engine": "postgres", "host": command["host"], "username": command["user"]}
-        value |= {"password": self.password(), "dbname": command["dbname"], "port": 5432}
+        value |= {"password": self.password(), "dbname": command["dbname"], "port": command.get("port", 5432)}
         self.set_password(value)
         self.secrets.create_secret(Name=command["secret"], SecretString=json.dumps(value))
         return {}
@@ -100,7 +100,7 @@ class Rotator:
 
     def test_secret(self, value):
         """Step 3: a login with the new password."""
-        names = {"host": value["host"], "user": value["username"], "password": value["password"]}
+        names = {"host": value["host"], "port": value["port"], "user": value["username"], "password": value["password"]}
         with psycopg.connect(**names, dbname=value["dbname"]) as connection:
             connection.execute("SELECT 1")
 
@@ -116,9 +116,10 @@ class Rotator:
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--endpoint", required=True)
+    parser.add_argument("--region", default=REGION)
     parser.add_argument("--admin", required=True)
     arguments = parser.parse_args()
-    rotator = Rotator(arguments.endpoint, arguments.admin)
+    rotator = Rotator(arguments.endpoint, arguments.region, arguments.admin)
     for line in sys.stdin:
         command = json.loads(line)
         try:

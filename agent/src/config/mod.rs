@@ -7,7 +7,7 @@
 //! ```text
 //! --config, PILLION_CONFIG, /etc/pillion/pillion.yaml, FireLens' file, PILLION_CONFIG_CONTENT --choose--> one source
 //! ours: YAML -> tree with places -> overrides PILLION__.. -> typed, mistake by mistake -> checked -> Config
-//! Fluent Bit's: `fluentbit::read` -> logs; the other sections by overrides only            -> Config
+//! Fluent Bit's: `fluentbit::read` -> logs; overrides add to them, and say all else        -> Config
 //! ```
 
 mod check;
@@ -16,6 +16,7 @@ mod collector;
 mod document;
 mod environment;
 mod extension;
+mod firelens;
 mod metrics;
 mod node;
 mod overrides;
@@ -122,7 +123,7 @@ pub fn load(sources: &Sources<'_>) -> Result<(Config, Vec<Problem>), Vec<Problem
         Chosen::SecretsAgent { name, text } => agent_of_aws(&name, &text, sources, &mut problems),
         Chosen::Nothing => own(Tree::empty("the environment"), sources, &mut problems),
         Chosen::Own { name, text } => own(Tree::parse(&name, &text, &mut problems), sources, &mut problems),
-        Chosen::FluentBit(path) => firelens(&path, sources, &mut problems),
+        Chosen::FluentBit(path) => firelens::load(&path, sources, &mut problems),
     };
     finished(loaded, sources, problems)
 }
@@ -316,35 +317,6 @@ fn default_inputs() -> Vec<Input> {
     let socket = Forward { unix: Some(FIRELENS_SOCKET.into()), ..Forward::default() };
     let tcp = Forward { tcp: Some(SocketAddr::from(([127, 0, 0, 1], FORWARD_PORT))), ..Forward::default() };
     vec![Input::Forward(socket), Input::Forward(tcp)]
-}
-
-fn firelens(path: &Path, sources: &Sources<'_>, problems: &mut Problems) -> Loaded {
-    let described = shown(&path.display().to_string());
-    let mut tree = Tree::empty("the environment");
-    tree.put_overrides(&sources.environment, problems);
-    if let Some((_, node::Origin::Variable(name))) = tree.root.find(&node::Path::of("logs")) {
-        let what = "cannot change what a Fluent Bit file says about logs";
-        problems.push(Problem::error(&**name, what, "change the file, or remove the variable"));
-        tree.root.remove(&node::Path::of("logs"));
-    }
-    let mut document = tree.document(problems);
-    check::check(&document, &tree, problems);
-    secrets::check(&document, &tree, problems);
-    let reading = fluentbit::read(path, sources.environment.variables(), sources.files);
-    problems.extend(reading.problems);
-    document.logs = reading.logs;
-    let mut spool_place = tree.place(&node::Path::of("spool.path"));
-    if let Some(wanted) = reading.storage.settle(document.spool.path.is_some(), problems) {
-        document.spool.path = Some(wanted.path);
-        spool_place = wanted.place;
-    }
-    spool::required(&document, &tree, problems);
-    spool::settle_parts(&mut document, &tree, problems);
-    let level = reading.service.log_level.and_then(Level::parse);
-    document.log.level = document.log.level.or(level);
-    let memory_place = tree.place(&node::Path::of("memory"));
-    let memory_hint = reading.memory_hint;
-    Loaded { document, spool_place, memory_place, memory_hint, described, has_logs: true }
 }
 
 impl Config {

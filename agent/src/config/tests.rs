@@ -317,8 +317,41 @@ fn a_fluent_bit_file_takes_the_rest_from_variables() {
     assert!(loaded.logs.outputs[0].pattern.fits("abc"));
     let quiet = load_with(&[("FLB_LOG_LEVEL", "error"), ("M", "*")], Some("/f.conf"), &files);
     assert_eq!(config(quiet).log_level, Level::Error);
-    let mixed = load_with(&[("PILLION__LOGS__OUTPUTS__0__NAME", "x"), ("M", "*")], Some("/f.conf"), &files);
-    insta::assert_snapshot!(report(&mixed), @r#"error: PILLION__LOGS__OUTPUTS__0__NAME: cannot change what a Fluent Bit file says about logs; change the file, or remove the variable"#);
+}
+
+/// What the file says stays, and stands first: names such as `cloudwatch.0` on pages are those that it had before.
+#[test]
+fn variables_add_inputs_and_outputs_behind_those_of_a_fluent_bit_file() {
+    let text = "[INPUT]\nName forward\nunix_path /s\n[OUTPUT]\nName null\nMatch app-*\n";
+    let files = InMemory::one("/f.conf", text);
+    let variables = [
+        ("PILLION__LOGS__INPUTS__0__EMF__TCP", "127.0.0.1:25888"),
+        ("PILLION__LOGS__OUTPUTS__0__MATCH", "emf"),
+        ("PILLION__LOGS__OUTPUTS__0__TO__CLOUDWATCH__GROUP", "/ecs/web"),
+        ("PILLION__LOGS__OUTPUTS__0__TO__CLOUDWATCH__STREAM", "emf"),
+    ];
+    let loading = load_with(&variables, Some("/f.conf"), &files);
+    assert_eq!(report(&loading), "");
+    let Logs { inputs, filters, outputs } = config(loading).logs;
+    assert!(matches!(&inputs[..], [Input::Forward(_), Input::Emf(_)]), "{inputs:?}");
+    assert!(filters.is_empty());
+    let kinds: Vec<&str> = outputs.iter().map(|output| output.to.kind()).collect();
+    assert_eq!(kinds, ["discard", "cloudwatch"]);
+    assert!(outputs[0].pattern.fits("app-firelens-1") && !outputs[1].pattern.fits("app-firelens-1"));
+
+    // What is added is checked like everything else, and the file's own cannot be reached.
+    for (name, value, expected) in [
+        ("PILLION__LOGS__OUTPUTS__0__NAME", "x", "error: PILLION__LOGS__OUTPUTS__0__NAME: `to` is missing"),
+        ("PILLION__LOGS__INPUTS__0__EMF__TAG", "", "logs.inputs[0].emf.tag: is empty"),
+        (
+            "PILLION__LOGS__FILTERS__0__GREP__EXCLUDE__0",
+            "log x",
+            "error: PILLION__LOGS__FILTERS__0__GREP__EXCLUDE__0: cannot change what a Fluent Bit file says about logs",
+        ),
+    ] {
+        let said = report(&load_with(&[(name, value)], Some("/f.conf"), &files));
+        assert!(said.contains(expected), "{name}: {said}");
+    }
 }
 
 /// The file of a task whose Fluent Bit kept chunks on disk.

@@ -5,14 +5,21 @@
 //! files before it started; and the agent's books balance. It does not prove IAM, TLS, or how ECS places tasks.
 //! Never: runs without its parts. `tests/run` starts them and says where they are.
 
+mod examples;
+#[expect(clippy::unwrap_used, reason = "a test: what fails here is a failed test")]
+#[path = "../real/postgres.rs"]
+mod postgres;
 mod world;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tests::ecs_local::{Task, order::State};
 
 use world::{World, definition};
+
+/// How long a part may take to start.
+const SOON: Duration = Duration::from_secs(60);
 
 /// Lines of a service that was asked, besides those of its start.
 fn asked(service: &str) -> Vec<String> {
@@ -140,14 +147,6 @@ fn a_batch_task_on_spot_says_where_it_was_within_two_minutes() -> Result<()> {
     Ok(())
 }
 
-/// Has pillion look at once, by its local API. Without it a rotation is seen within minutes. Root alone reads the token here: the
-/// app of this definition does not use the API.
-const REFRESH: &str = r#"use IO::Socket::INET; open(my $file, "<", "/run/secrets/token") or die $!; chomp(my $token = <$file>);
-    my $socket = IO::Socket::INET->new("127.0.0.1:2773") or die $!;
-    print $socket "POST /v1/agent/refresh HTTP/1.1\r\nHost: localhost\r\nX-Aws-Parameters-Secrets-Token: $token\r\n",
-        "Content-Length: 0\r\nConnection: close\r\n\r\n";
-    exit(<$socket> =~ / 20[0-9] / ? 0 : 1);"#;
-
 /// A password is rotated: the file has the new one, nobody was started again, and nobody who asked noticed.
 #[test]
 fn a_rotated_password_reaches_the_app_without_a_restart() -> Result<()> {
@@ -157,8 +156,7 @@ fn a_rotated_password_reaches_the_app_without_a_restart() -> Result<()> {
     let file = |task: &Task| Ok::<_, anyhow::Error>(task.exec("users", &["/bin/cat", "/run/secrets/DB_PASSWORD"])?.1);
     ensure!(file(&task)? == world::secret("DB_PASSWORD"), "{}", file(&task)?);
     world.put_secret(&id, "canary-rotated")?;
-    let (code, said) = task.exec_as_root("users", &["/usr/bin/perl", "-e", REFRESH])?;
-    ensure!(code == 0, "refresh: {said}\n{}", task.told());
+    world::refresh(&task, "users")?;
     let deadline = Instant::now() + world::PATIENCE;
     let mut asked = 0;
     while file(&task)? != "canary-rotated" {

@@ -35,8 +35,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 static MADE: Mutex<bool> = Mutex::new(false);
 
 pub(crate) struct World {
-    engine: Engine,
-    moto: String,
+    pub(crate) engine: Engine,
+    pub(crate) moto: String,
 }
 
 /// A file of `task-definitions/`.
@@ -52,7 +52,7 @@ fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-fn part(name: &str) -> String {
+pub(crate) fn part(name: &str) -> String {
     environment(name).unwrap_or_else(|| panic!("{name} is not set: run this story by tests/run"))
 }
 
@@ -131,7 +131,7 @@ impl World {
         self.ask("ssm", "AmazonSSM.PutParameter", &parameter).map(drop)
     }
 
-    fn ask(&self, service: &str, target: &str, body: &Value) -> Result<Value> {
+    pub(crate) fn ask(&self, service: &str, target: &str, body: &Value) -> Result<Value> {
         call(&self.moto, REGION, service, target, body)
     }
 
@@ -180,7 +180,7 @@ impl World {
     }
 
     /// The six characters behind the names of secrets are the account's.
-    fn with_real_secrets(&self, mut text: String) -> Result<String> {
+    pub(crate) fn with_real_secrets(&self, mut text: String) -> Result<String> {
         let secrets: BTreeSet<String> =
             text.split('"').filter(|word| word.starts_with("arn:aws:secretsmanager:")).map(str::to_owned).collect();
         for written in secrets {
@@ -197,10 +197,22 @@ impl World {
         let group = format!("/ecs/{}", task.identity().family);
         let stream = format!("{name}/{name}/{}", task.identity().task);
         let body = json!({"logGroupName": group, "logStreamName": stream, "startFromHead": true, "limit": 10_000});
+        self.messages(&body)
+    }
+
+    /// The messages of a page of a stream.
+    pub(crate) fn messages(&self, body: &Value) -> Result<Vec<String>> {
         // It is made with the first line.
-        let Ok(page) = self.ask("logs", "Logs_20140328.GetLogEvents", &body) else { return Ok(Vec::new()) };
+        let Ok(page) = self.ask("logs", "Logs_20140328.GetLogEvents", body) else { return Ok(Vec::new()) };
         let events = page["events"].as_array().context("no events")?;
         Ok(events.iter().filter_map(|event| event["message"].as_str()).map(str::to_owned).collect())
+    }
+
+    /// The documents of a trace in X-Ray.
+    pub(crate) fn segments(&self, trace: &str) -> Result<Vec<Value>> {
+        let found = request(&self.moto, REGION, "xray", "/Traces", None, &json!({"TraceIds": [trace]}))?;
+        let segments = found["Traces"][0]["Segments"].as_array().with_context(|| format!("no trace {trace}"))?;
+        segments.iter().map(|it| Ok(serde_json::from_str(it["Document"].as_str().context("no document")?)?)).collect()
     }
 
     /// Waits until what stands in a container's stream is so.
@@ -218,11 +230,22 @@ impl World {
 
     /// Stops the task, if it has not stopped, and balances: exit codes, the log, the trace, the books.
     pub(crate) fn ends(&self, task: &mut Task, service: &str, check: impl Fn(&[String]) -> Result<()>) -> Result<()> {
-        let ended = task.stop()?;
-        ensure!(ended.codes.len() == 2 && ended.codes.values().all(|code| *code == 0), "{ended:?}\n{}", task.told());
+        self.stops(task)?;
         let lines = self.lines(task, service)?;
         check(&lines).with_context(|| task.told())?;
         self.trace(service, &lines).with_context(|| task.told())?;
+        self.balances(task, lines.len())
+    }
+
+    /// Stops the task, if it has not stopped; all of it ends with 0.
+    pub(crate) fn stops(&self, task: &mut Task) -> Result<()> {
+        let ended = task.stop()?;
+        ensure!(ended.codes.len() == 2 && ended.codes.values().all(|code| *code == 0), "{ended:?}\n{}", task.told());
+        Ok(())
+    }
+
+    /// The books that pillion closed with: all was delivered, and no less than so many records.
+    pub(crate) fn balances(&self, task: &Task, least: usize) -> Result<()> {
         let own = task.logs("pillion")?;
         let books = own.lines().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok()).find_map(|line| {
             let of = |name: &str| line.get(name).or_else(|| line.get("fields")?.get(name))?.as_u64();
@@ -230,7 +253,7 @@ impl World {
         });
         let (accepted, delivered, gone) = books.with_context(|| format!("no final books in: {own}"))?;
         ensure!(accepted == delivered && gone == 0, "{accepted} accepted, {delivered} delivered, {gone} lost: {own}");
-        ensure!(delivered >= lines.len() as u64, "{delivered} delivered, {} lines", lines.len());
+        ensure!(delivered >= least as u64, "{delivered} delivered, {least} lines");
         Ok(())
     }
 
@@ -238,19 +261,48 @@ impl World {
     fn trace(&self, service: &str, lines: &[String]) -> Result<()> {
         let head = format!("{service} trace ");
         let id = lines.iter().find_map(|line| line.strip_prefix(&head)).context("the app sent no segment")?;
-        let found = request(&self.moto, REGION, "xray", "/Traces", None, &json!({"TraceIds": [id]}))?;
-        let document =
-            found["Traces"][0]["Segments"][0]["Document"].as_str().with_context(|| format!("no trace {id}"))?;
-        let document: Value = serde_json::from_str(document)?;
-        ensure!(document["name"] == service, "{document}");
+        let segments = self.segments(id)?;
+        ensure!(segments[0]["name"] == service, "{segments:?}");
         Ok(())
     }
 }
 
+/// Has pillion look at once, by its local API. Without it a rotation is seen within minutes. Root alone reads the token here: the
+/// apps do not use the API.
+const REFRESH: &str = r#"use IO::Socket::INET; open(my $file, "<", "/run/secrets/token") or die $!; chomp(my $token = <$file>);
+    my $socket = IO::Socket::INET->new("127.0.0.1:2773") or die $!;
+    print $socket "POST /v1/agent/refresh HTTP/1.1\r\nHost: localhost\r\nX-Aws-Parameters-Secrets-Token: $token\r\n",
+        "Content-Length: 0\r\nConnection: close\r\n\r\n";
+    exit(<$socket> =~ / 20[0-9] / ? 0 : 1);"#;
+
+/// Has pillion look at its secrets, from the container of an app.
+pub(crate) fn refresh(task: &Task, app: &str) -> Result<()> {
+    let (code, said) = task.exec_as_root(app, &["/usr/bin/perl", "-e", REFRESH])?;
+    ensure!(code == 0, "refresh: {said}\n{}", task.told());
+    Ok(())
+}
+
 /// Asks a service in the task.
 pub(crate) fn get(address: std::net::IpAddr, port: u16, path: &str) -> Result<String> {
+    call_service(address, port, "GET", path, "Host: service")
+}
+
+/// The same, with something to do.
+pub(crate) fn post(address: std::net::IpAddr, port: u16, path: &str) -> Result<String> {
+    call_service(address, port, "POST", path, "Content-Length: 0")
+}
+
+/// One request with one header.
+pub(crate) fn call_service(
+    address: std::net::IpAddr,
+    port: u16,
+    method: &str,
+    path: &str,
+    header: &str,
+) -> Result<String> {
     let mut stream = TcpStream::connect((address, port)).with_context(|| format!("{address}:{port}"))?;
-    write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    write!(stream, "{method} {path} HTTP/1.0\r\n{header}\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)

@@ -53,7 +53,7 @@ pub(crate) struct Told(Arc<Mutex<Vec<u64>>>, SocketAddr);
 impl World {
     /// A task in which these secrets are rotated by this strategy; `hooks` are told of generations too.
     pub(crate) fn start(strategy: &'static str, names: &'static [&'static str], hooks: &[SocketAddr]) -> Self {
-        let (postgres, moto, told) = (Postgres::start(), environment("MOTO_URL"), Told::start());
+        let (postgres, moto, told) = (Postgres::start(None), environment("MOTO_URL"), Told::start());
         let mut rotator = Program::python("rotate.py", &["--endpoint", &moto, "--admin", &postgres.admin()]);
         for name in names {
             let host = postgres.host();
