@@ -19,6 +19,7 @@ use bytes::Bytes;
 use tokio::{sync::OnceCell, time::Instant};
 
 use super::{
+    Key,
     ack::Ack,
     body::Body,
     books::{Account, Lost, Receipt},
@@ -66,9 +67,9 @@ impl Entry {
 
 /// What a destination sends.
 #[derive(Debug)]
-pub struct Batch<K> {
+pub struct Batch {
     /// Where it goes.
-    pub key: K,
+    pub key: Key,
     /// The whole request body.
     pub body: Bytes,
     /// Its records, in order.
@@ -81,9 +82,9 @@ pub struct Batch<K> {
 /// each would otherwise hold ten times what they lease.
 const BATCH_BYTES: usize = 1_024;
 
-impl<K> Batch<K> {
+impl Batch {
     /// A batch with this body, of which `entries` says what is in it.
-    pub fn new(key: K, body: Bytes, entries: Vec<Entry>) -> Self {
+    pub fn new(key: Key, body: Bytes, entries: Vec<Entry>) -> Self {
         Self { key, body, entries, memo: OnceCell::new() }
     }
 
@@ -259,7 +260,7 @@ impl Open {
     }
 
     /// Ends the batch and leaves an empty one with `lease`. The body's buffer comes back to `stock` if that wants it.
-    pub fn seal<K: Clone>(&mut self, key: K, frame: &Frame, lease: Lease, stock: &Arc<Stock>) -> Pending<K> {
+    pub fn seal(&mut self, key: Key, frame: &Frame, lease: Lease, stock: &Arc<Stock>) -> Pending {
         let fresh = Self { before: self.body.len(), ..Self::new(lease) };
         let mut done = std::mem::replace(self, fresh);
         let since = done.opened;
@@ -334,7 +335,7 @@ pub(super) fn carve(body: &[u8], entries: &[Entry], frame: &Frame, places: &[usi
 }
 
 /// One batch that says what `parts` say, one after another. Each comes with the number of its receipts.
-pub(super) fn join<K>(key: K, parts: &[(&Batch<K>, usize)], frame: &Frame) -> Batch<K> {
+pub(super) fn join(key: Key, parts: &[(&Batch, usize)], frame: &Frame) -> Batch {
     let mut body = Body::with_room(parts.iter().map(|(part, _)| part.body.len()).sum());
     let mut entries = Vec::with_capacity(parts.iter().map(|(part, _)| part.entries.len()).sum());
     body.put(&frame.head);
@@ -383,9 +384,9 @@ mod tests {
         (open, budget)
     }
 
-    fn sealed(open: &mut Open, budget: &Budget) -> Pending<&'static str> {
+    fn sealed(open: &mut Open, budget: &Budget) -> Pending {
         let stock = Arc::new(Stock::new(budget.share(), 1 << 20));
-        open.seal("key", &frame(), budget.share().lease(), &stock)
+        open.seal(Key::new("key"), &frame(), budget.share().lease(), &stock)
     }
 
     #[test]

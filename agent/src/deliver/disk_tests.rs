@@ -24,7 +24,7 @@ use tokio::{task::JoinHandle, time::advance};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Answer, Cause, Destination, Limits, Rules, Standing, Verdict,
+    Answer, Cause, Destination, Doing, Key, Limits, Rules, Standing, Verdict,
     ack::{Ack, AckLevel},
     batch::{Batch, Frame},
     books::{Account, Books, Holder, Lost, Refused, Totals},
@@ -68,49 +68,46 @@ fn number_of(record: &[u8]) -> u64 {
 }
 
 impl Destination for Service {
-    type Key = u8;
-
     fn limits(&self) -> Limits {
         Limits { bytes: RECORDS_PER_BATCH * RECORD_BYTES, records: 1_000, span_milliseconds: u64::MAX }
     }
 
-    fn frame(&self, _: &u8) -> Frame {
+    fn frame(&self, _: &Key) -> Frame {
         Frame { head: Bytes::from_static(b"["), separator: b",", tail: b"]" }
     }
 
-    fn key_text(&self, key: &u8) -> String {
-        key.to_string()
+    fn knows(&self, key: &Key) -> bool {
+        key.as_str().parse::<u8>().is_ok()
     }
 
-    fn key_of(&self, text: &str) -> Option<u8> {
-        text.parse().ok()
-    }
-
-    async fn send(&self, batch: &Batch<u8>) -> Answer {
-        let records = 0..batch.entries.len();
-        let number = |place: usize| number_of(batch.record(place, &self.frame(&batch.key)));
-        let mode = self.mode.load(Ordering::Relaxed);
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        let whole = records.len() > RECORDS_PER_BATCH / 2;
-        let skipped = if mode == CHOOSY && whole { 2 } else { 0 };
-        match mode {
-            DOWN => Answer::Again { cause: Cause::Unreachable, detail: "down".to_owned(), after: None },
-            _ => {
-                self.taken().extend(records.skip(skipped).map(|place| (batch.key, number(place))));
-                match skipped {
-                    0 => Answer::Delivered,
-                    _ => Answer::Partial(vec![
-                        Verdict { records: 0..1, fate: super::Fate::Refused(Refused::TooOld) },
-                        Verdict { records: 1..2, fate: super::Fate::Again },
-                    ]),
+    fn send<'a>(&'a self, batch: &'a Batch) -> Doing<'a, Answer> {
+        Box::pin(async move {
+            let records = 0..batch.entries.len();
+            let key: u8 = batch.key.as_str().parse().expect("a key of these tests");
+            let number = |place: usize| number_of(batch.record(place, &self.frame(&batch.key)));
+            let mode = self.mode.load(Ordering::Relaxed);
+            self.requests.fetch_add(1, Ordering::Relaxed);
+            let whole = records.len() > RECORDS_PER_BATCH / 2;
+            let skipped = if mode == CHOOSY && whole { 2 } else { 0 };
+            match mode {
+                DOWN => Answer::Again { cause: Cause::Unreachable, detail: "down".to_owned(), after: None },
+                _ => {
+                    self.taken().extend(records.skip(skipped).map(|place| (key, number(place))));
+                    match skipped {
+                        0 => Answer::Delivered,
+                        _ => Answer::Partial(vec![
+                            Verdict { records: 0..1, fate: super::Fate::Refused(Refused::TooOld) },
+                            Verdict { records: 1..2, fate: super::Fate::Again },
+                        ]),
+                    }
                 }
             }
-        }
+        })
     }
 }
 
 struct Rig {
-    output: Arc<Output<Service>>,
+    output: Arc<Output>,
     service: Arc<Service>,
     budget: Budget,
     books: Books,
@@ -145,7 +142,7 @@ impl Rig {
 
     fn push(&self, key: u8, numbers: std::ops::Range<u64>) {
         let account: Arc<Account> = self.books.account(&Holder { output: "out".into(), source: "web".into() });
-        let lane = self.output.lane(&key);
+        let lane = self.output.lane(&Key::new(key.to_string()));
         for number in numbers {
             let mut appending = self.output.append(&lane, &account);
             appending.begin().put(format!("{number:10}{}", "x".repeat(RECORD_BYTES - 10)).as_bytes());
@@ -393,7 +390,7 @@ async fn who_waits_for_the_disk_hears_at_once() {
         let ack = Arc::new(Ack::new(level, 0, move |kept| {
             tell.fetch_add(usize::from(kept), Ordering::Relaxed);
         }));
-        let lane = rig.output.lane(&1);
+        let lane = rig.output.lane(&Key::new("1"));
         let account = rig.books.account(&Holder { output: "out".into(), source: "web".into() });
         let mut appending = rig.output.append(&lane, &account);
         appending.of_message(Some(&ack));

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
-    Answer, Cause, Destination, Rules,
+    Answer, Cause, Key, Rules,
     books::Lost,
     lane::Output,
     pace::Pace,
@@ -40,29 +40,29 @@ const KEY_REST: Duration = Duration::from_secs(60);
 const WARN_EVERY: Duration = Duration::from_secs(10);
 
 /// Sends what is appended to one [`Output`].
-pub struct Engine<D: Destination> {
-    output: Arc<Output<D>>,
+pub struct Engine {
+    output: Arc<Output>,
     rules: Rules,
     pace: Pace,
     /// Requests under way. A batch whose request panics comes back from `flights`.
     flying: Flock<u64, Answer>,
-    flights: HashMap<u64, Flight<D>>,
+    flights: HashMap<u64, Flight>,
     /// Makes the next batch ready while a request is under way: at most one at a time.
     preparing: Flock<(), ()>,
     /// Which batch that was last: it is done once.
     prepared: Option<Age>,
     next: u64,
-    busy: HashMap<D::Key, usize>,
+    busy: HashMap<Key, usize>,
     stopping: bool,
     warned: RateLimited,
     warned_of_disk: RateLimited,
     standing: Arc<Mutex<Standing>>,
     /// With a spool.
-    keeping: Option<Keeping<D>>,
+    keeping: Option<Keeping>,
 }
 
-impl<D: Destination> Engine<D> {
-    pub(super) fn new(output: Arc<Output<D>>, rules: Rules) -> Self {
+impl Engine {
+    pub(super) fn new(output: Arc<Output>, rules: Rules) -> Self {
         Self {
             pace: Pace::new(rules.workers, rules.linger),
             output,
@@ -127,7 +127,7 @@ impl<D: Destination> Engine<D> {
         if self.stopping { Duration::ZERO } else { self.pace.linger() }
     }
 
-    fn is_free(&self, key: &D::Key) -> bool {
+    fn is_free(&self, key: &Key) -> bool {
         self.busy.get(key).copied().unwrap_or(0) < self.rules.workers_per_key
     }
 
@@ -152,7 +152,7 @@ impl<D: Destination> Engine<D> {
 
     /// Takes the oldest batch that may be sent now. An open one is sealed only here, when it will be sent at once: until
     /// then it goes on filling.
-    fn take_due(&self, now: Instant) -> Option<Pending<D::Key>> {
+    fn take_due(&self, now: Instant) -> Option<Pending> {
         loop {
             let mut queue = self.output.queue();
             let sealed = queue.sendable(now, |key| self.is_free(key));
@@ -170,7 +170,7 @@ impl<D: Destination> Engine<D> {
     }
 
     /// Seals the batch of a lane that was just taken from the queue.
-    fn seal(&self, Listed { lane, .. }: Listed<D>, now: Instant) {
+    fn seal(&self, Listed { lane, .. }: Listed, now: Instant) {
         let mut open = lane.lock();
         lane.listed.store(false, Ordering::Relaxed);
         if open.opened() + self.linger() <= now {
@@ -194,7 +194,7 @@ impl<D: Destination> Engine<D> {
         self.preparing.start((), async move { destination.prepare(&batch).await });
     }
 
-    fn send(&mut self, mut flight: Flight<D>) {
+    fn send(&mut self, mut flight: Flight) {
         flight.parts.iter_mut().for_each(|part| part.attempts += 1);
         let batch = Arc::clone(&flight.batch);
         let destination = Arc::clone(&self.output.destination);
@@ -217,11 +217,11 @@ impl<D: Destination> Engine<D> {
         self.refill_reserve();
     }
 
-    fn occupy(&mut self, key: &D::Key) {
+    fn occupy(&mut self, key: &Key) {
         *self.busy.entry(key.clone()).or_default() += 1;
     }
 
-    fn free(&mut self, key: &D::Key) {
+    fn free(&mut self, key: &Key) {
         if let Some(count) = self.busy.get_mut(key) {
             *count -= 1;
             if *count == 0 {

@@ -11,7 +11,10 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::batch::{Batch, Entry};
+use super::{
+    Key,
+    batch::{Batch, Entry},
+};
 
 /// Bytes before the head: its length and checksum.
 pub(super) const MARK_BYTES: usize = 8;
@@ -36,7 +39,7 @@ pub(super) struct Head {
 }
 
 /// What stands before the body on disk.
-pub(super) fn write_head<K>(head: &Head, batch: &Batch<K>) -> Vec<u8> {
+pub(super) fn write_head(head: &Head, batch: &Batch) -> Vec<u8> {
     let json = serde_json::to_vec(head).expect("text and numbers are JSON");
     let mut bytes = Vec::with_capacity(MARK_BYTES + json.len() + batch.entries.len() * PLACE_BYTES);
     bytes.extend((json.len() as u32).to_le_bytes());
@@ -52,7 +55,7 @@ pub(super) fn write_head<K>(head: &Head, batch: &Batch<K>) -> Vec<u8> {
 }
 
 /// The batch of an entry. `None` if the entry is not one of ours; its bytes were checked, so that means another version.
-pub(super) fn read_batch<K>(bytes: Vec<u8>, key: K) -> Option<Batch<K>> {
+pub(super) fn read_batch(bytes: Vec<u8>, key: Key) -> Option<Batch> {
     let (head, after) = read_head(&bytes)?;
     let table = bytes.get(after..)?.get(..(head.entries as usize).checked_mul(PLACE_BYTES)?)?;
     let body = after + table.len();
@@ -102,16 +105,16 @@ mod tests {
         }
     }
 
-    fn batch() -> Batch<()> {
+    fn batch() -> Batch {
         let entries = [(5, 4, 0, 0), (-6, 4, 1, u16::MAX), (i64::MAX, 9, 0, 511)];
         let entries = entries.map(|(time, end, source, more)| Entry { time, end, source, more }).to_vec();
-        Batch::new((), Bytes::from_static(b"[{},{\"a\"}]"), entries)
+        Batch::new(Key::new("g:s"), Bytes::from_static(b"[{},{\"a\"}]"), entries)
     }
 
     #[test]
     fn a_batch_comes_back_as_it_was() {
         let bytes = [write_head(&head(3), &batch()), batch().body.to_vec()].concat();
-        let back = read_batch(bytes, ()).expect("a batch");
+        let back = read_batch(bytes, Key::new("g:s")).expect("a batch");
         assert_eq!((back.body, back.entries), (batch().body, batch().entries));
     }
 
@@ -120,22 +123,22 @@ mod tests {
         let good = [write_head(&head(3), &batch()), batch().body.to_vec()].concat();
         for length in 0..good.len() {
             let bytes = good[..length].to_vec();
-            assert!(read_batch(bytes, ()).is_none_or(|batch| batch.body.len() >= 9), "cut at {length}");
+            assert!(read_batch(bytes, Key::new("g:s")).is_none_or(|batch| batch.body.len() >= 9), "cut at {length}");
         }
         let table = good.len() - batch().body.len() - 3 * PLACE_BYTES;
         for (what, place, value) in [("an end before the last", table + 24, 3), ("a strange source", table + 12, 2)] {
             let mut bytes = good.clone();
             bytes[place] = value;
-            assert!(read_batch(bytes, ()).is_none(), "{what}");
+            assert!(read_batch(bytes, Key::new("g:s")).is_none(), "{what}");
         }
         let many = Head { entries: u32::MAX, ..head(3) };
-        assert!(read_batch(write_head(&many, &batch()), ()).is_none());
+        assert!(read_batch(write_head(&many, &batch()), Key::new("g:s")).is_none());
     }
 
     proptest! {
         #[test]
         fn property_garbage_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = read_batch(bytes, ());
+            let _ = read_batch(bytes, Key::new("g:s"));
         }
     }
 }

@@ -15,7 +15,7 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    Destination, Limits,
+    Destination, Key, Limits,
     ack::Ack,
     batch::{Frame, Open},
     body::Body,
@@ -28,22 +28,22 @@ use super::{
 use crate::tell::counters::Counters;
 
 /// What job and engine share of one output.
-pub struct Output<D: Destination> {
+pub struct Output {
     /// The output's name, for example `cloudwatch_logs.0`.
     pub name: Arc<str>,
-    pub(super) destination: Arc<D>,
+    pub(super) destination: Arc<dyn Destination>,
     pub(super) limits: Limits,
     pub(super) share: Share,
     pub(super) counters: Counters,
     pub(super) wake: Notify,
     pub(super) stock: Arc<Stock>,
-    lanes: Mutex<HashMap<D::Key, Arc<Lane<D>>>>,
-    queue: Mutex<Queue<D>>,
+    lanes: Mutex<HashMap<Key, Arc<Lane>>>,
+    queue: Mutex<Queue>,
 }
 
 /// One key's open batch.
-pub struct Lane<D: Destination> {
-    pub(super) key: D::Key,
+pub struct Lane {
+    pub(super) key: Key,
     pub(super) frame: Frame,
     open: Mutex<Open>,
     /// True while it stands in the queue, or the engine has just taken it from there. Changes only under the lock of
@@ -52,9 +52,9 @@ pub struct Lane<D: Destination> {
 }
 
 /// A lane while a chunk's records are appended.
-pub struct Appending<'a, D: Destination> {
-    output: &'a Output<D>,
-    lane: &'a Arc<Lane<D>>,
+pub struct Appending<'a> {
+    output: &'a Output,
+    lane: &'a Arc<Lane>,
     open: MutexGuard<'a, Open>,
     account: &'a Arc<Account>,
     source: u16,
@@ -69,8 +69,8 @@ const BATCH_BYTES_LEAST: usize = 64 * 1024;
 /// Lanes beyond which idle ones are forgotten. A task has one per container; templates can make many.
 const LANES_MANY: usize = 1_024;
 
-impl<D: Destination> Output<D> {
-    pub(super) fn new(name: Arc<str>, destination: Arc<D>, share: Share, counters: Counters) -> Self {
+impl Output {
+    pub(super) fn new(name: Arc<str>, destination: Arc<dyn Destination>, share: Share, counters: Counters) -> Self {
         let mut limits = destination.limits();
         // One under way, one that fills, and twice that because buffers grow by doubling: that much is nobody else's. With
         // larger batches, a neighbour that fills the rest of the memory would cost records of this output.
@@ -91,13 +91,8 @@ impl<D: Destination> Output<D> {
         }
     }
 
-    /// The destination behind this output.
-    pub fn destination(&self) -> &D {
-        &self.destination
-    }
-
     /// The lane of `key`, made if need be.
-    pub fn lane(&self, key: &D::Key) -> Arc<Lane<D>> {
+    pub fn lane(&self, key: &Key) -> Arc<Lane> {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lane) = lanes.get(key) {
             return Arc::clone(lane);
@@ -117,7 +112,7 @@ impl<D: Destination> Output<D> {
     }
 
     /// Begins to append records of `account` to `lane`.
-    pub fn append<'a>(&'a self, lane: &'a Arc<Lane<D>>, account: &'a Arc<Account>) -> Appending<'a, D> {
+    pub fn append<'a>(&'a self, lane: &'a Arc<Lane>, account: &'a Arc<Account>) -> Appending<'a> {
         let mut open = lane.lock();
         let source = open.source(account);
         Appending { output: self, lane, open, account, source, unbooked: 0, ack: None }
@@ -138,7 +133,7 @@ impl<D: Destination> Output<D> {
         self.wake.notify_one();
     }
 
-    pub(super) fn queue(&self) -> MutexGuard<'_, Queue<D>> {
+    pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -152,19 +147,19 @@ impl<D: Destination> Output<D> {
     }
 
     /// Moves the open batch of `lane` to the queue.
-    pub(super) fn seal(&self, lane: &Lane<D>, open: &mut Open) {
+    pub(super) fn seal(&self, lane: &Lane, open: &mut Open) {
         if !open.is_empty() {
             self.push(self.seal_alone(lane, open));
         }
     }
 
     /// Takes the open batch of `lane`.
-    pub(super) fn seal_alone(&self, lane: &Lane<D>, open: &mut Open) -> Pending<D::Key> {
+    pub(super) fn seal_alone(&self, lane: &Lane, open: &mut Open) -> Pending {
         open.seal(lane.key.clone(), &lane.frame, self.share.lease(), &self.stock)
     }
 
     /// Adds a batch that was just sealed to the queue.
-    pub(super) fn push(&self, pending: Pending<D::Key>) {
+    pub(super) fn push(&self, pending: Pending) {
         let mut queue = self.queue();
         if queue.ended {
             drop(queue);
@@ -177,7 +172,7 @@ impl<D: Destination> Output<D> {
     }
 
     /// Makes the engine look after the open batch of `lane`.
-    pub(super) fn list(&self, lane: &Arc<Lane<D>>, open: &mut Open) {
+    pub(super) fn list(&self, lane: &Arc<Lane>, open: &mut Open) {
         let mut queue = self.queue();
         if queue.ended {
             drop(queue);
@@ -191,7 +186,7 @@ impl<D: Destination> Output<D> {
     }
 }
 
-impl<D: Destination> Lane<D> {
+impl Lane {
     pub(super) fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -206,7 +201,7 @@ impl<D: Destination> Lane<D> {
     }
 }
 
-impl<D: Destination> Appending<'_, D> {
+impl Appending<'_> {
     /// Writes what stands before a record and returns the body to write it to.
     #[inline]
     pub fn begin(&mut self) -> &mut Body {
@@ -297,7 +292,7 @@ impl<D: Destination> Appending<'_, D> {
     }
 }
 
-impl<D: Destination> Drop for Appending<'_, D> {
+impl Drop for Appending<'_> {
     fn drop(&mut self) {
         self.book();
         if self.lease() && !self.open.is_empty() && !self.lane.listed.load(Ordering::Relaxed) {
@@ -312,31 +307,25 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::deliver::{self, Answer, Rules, batch::Batch, budget::Budget};
+    use crate::deliver::{self, Answer, Doing, Rules, batch::Batch, budget::Budget};
 
     struct Daily;
 
     impl Destination for Daily {
-        type Key = ();
-
         fn limits(&self) -> Limits {
             Limits { bytes: 1 << 20, records: 10_000, span_milliseconds: 86_400_000 }
         }
 
-        fn frame(&self, (): &()) -> Frame {
+        fn frame(&self, _: &Key) -> Frame {
             Frame { head: Bytes::from_static(b"["), separator: b",", tail: b"]" }
         }
 
-        fn key_text(&self, (): &()) -> String {
-            String::new()
+        fn knows(&self, _: &Key) -> bool {
+            true
         }
 
-        fn key_of(&self, _: &str) -> Option<()> {
-            Some(())
-        }
-
-        async fn send(&self, _: &Batch<()>) -> Answer {
-            Answer::Delivered
+        fn send<'a>(&'a self, _: &'a Batch) -> Doing<'a, Answer> {
+            Box::pin(std::future::ready(Answer::Delivered))
         }
     }
 
@@ -346,7 +335,7 @@ mod tests {
     async fn records_whose_times_jump_hold_little_memory_each() {
         let budget = Budget::new(64 << 20, 1);
         let (output, _engine) = deliver::deliver("daily", Arc::new(Daily), Rules::default(), &budget, &Counters::new());
-        let (account, lane) = (Arc::new(Account::default()), output.lane(&()));
+        let (account, lane) = (Arc::new(Account::default()), output.lane(&Key::new("")));
         let mut appending = output.append(&lane, &account);
         for number in 0..1_000 {
             appending.begin().put(b"a record");

@@ -46,7 +46,7 @@ pub mod stock;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt::Debug, future::Future, hash::Hash, ops::Range, sync::Arc, time::Duration};
+use std::{ops::Range, pin::Pin, sync::Arc, time::Duration};
 
 pub use engine::Engine;
 pub use standing::Standing;
@@ -58,31 +58,48 @@ use lane::Output;
 
 use crate::tell::counters::Counters;
 
-/// Where batches go.
-pub trait Destination: Send + Sync + 'static {
-    /// What tells batches apart that must not be mixed, for example group and stream.
-    type Key: Clone + Eq + Hash + Debug + Send + Sync;
+/// What tells batches apart that must not be mixed, for example group and stream: a text, by which a later process finds it
+/// again on disk.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key(Arc<str>);
 
+impl Key {
+    /// A key of this text.
+    pub fn new(text: impl Into<Arc<str>>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What a destination does in its own time.
+pub type Doing<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Where batches go.
+///
+/// The engine knows it by this trait alone: one engine in the binary, not one for each kind of destination. What is called here
+/// is called for each batch; nothing is for each record.
+pub trait Destination: Send + Sync + 'static {
     /// How large a batch may be.
     fn limits(&self) -> Limits;
 
     /// What stands around and between the records of a body for `key`.
-    fn frame(&self, key: &Self::Key) -> Frame;
+    fn frame(&self, key: &Key) -> Frame;
 
-    /// The key as text, by which a later process finds it again on disk.
-    fn key_text(&self, key: &Self::Key) -> String;
-
-    /// The key that [`key_text`](Self::key_text) wrote, if it did.
-    fn key_of(&self, text: &str) -> Option<Self::Key>;
+    /// True if `key` is one that this destination makes. What stands on disk may be anybody's.
+    fn knows(&self, key: &Key) -> bool;
 
     /// Works out what can be known before a batch is sent, while another one is under way. Keeps it in the batch's
     /// [`memo`](Batch::memo).
-    fn prepare(&self, _batch: &Batch<Self::Key>) -> impl Future<Output = ()> + Send {
-        async {}
+    fn prepare<'a>(&'a self, _batch: &'a Batch) -> Doing<'a, ()> {
+        Box::pin(std::future::ready(()))
     }
 
     /// Sends one batch and says what the answer means. Makes no second attempt: the engine does.
-    fn send(&self, batch: &Batch<Self::Key>) -> impl Future<Output = Answer> + Send;
+    fn send<'a>(&'a self, batch: &'a Batch) -> Doing<'a, Answer>;
 }
 
 /// How large a batch may be.
@@ -235,13 +252,13 @@ impl Default for Rules {
 }
 
 /// Makes an output: the handle to append to, and the engine to run.
-pub fn deliver<D: Destination>(
+pub fn deliver(
     name: &str,
-    destination: Arc<D>,
+    destination: Arc<impl Destination>,
     rules: Rules,
     budget: &Budget,
     counters: &Counters,
-) -> (Arc<Output<D>>, Engine<D>) {
+) -> (Arc<Output>, Engine) {
     let output = Arc::new(Output::new(name.into(), destination, budget.share(), counters.clone()));
     (Arc::clone(&output), Engine::new(output, rules))
 }

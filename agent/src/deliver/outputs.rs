@@ -40,14 +40,14 @@ pub struct Outputs {
 
 impl Outputs {
     /// Starts to deliver to `destination`.
-    pub fn add<D: Destination>(
+    pub fn add(
         &mut self,
         name: &Arc<str>,
-        destination: Arc<D>,
+        destination: Arc<impl Destination>,
         rules: Rules,
         means: &Means<'_>,
-    ) -> Arc<Output<D>> {
-        let (output, engine): (_, Engine<D>) = deliver(name, destination, rules, means.budget, means.counters);
+    ) -> Arc<Output> {
+        let (output, engine): (_, Engine) = deliver(name, destination, rules, means.budget, means.counters);
         let engine = match means.spool {
             Some(spool) => spool.attach(engine, &means.ledger.books),
             None => engine,

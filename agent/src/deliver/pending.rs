@@ -9,6 +9,7 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{
+    Key,
     batch::{Batch, Entry, Frame, carve, memory},
     books::{Account, Lost, Receipt, Refused},
     budget::Lease,
@@ -63,11 +64,11 @@ impl DiskCopy {
 
 /// A batch that waits to be sent, with all that must be settled for it.
 #[derive(Debug)]
-pub struct Pending<K> {
+pub struct Pending {
     /// Where it goes.
-    pub key: K,
+    pub key: Key,
     /// What is sent, unless it is only on disk.
-    pub batch: Option<Arc<Batch<K>>>,
+    pub batch: Option<Arc<Batch>>,
     records: usize,
     /// Its bytes as the service counts them, if that is known.
     pub(super) counted: Option<usize>,
@@ -98,15 +99,9 @@ fn records(entries: &[Entry]) -> usize {
     entries.iter().map(|entry| entry.records() as usize).sum()
 }
 
-impl<K: Clone> Pending<K> {
+impl Pending {
     /// A batch that was just sealed; its first record was accepted at `since`.
-    pub(super) fn sealed(
-        batch: Batch<K>,
-        counted: usize,
-        receipts: Vec<Receipt>,
-        lease: Lease,
-        since: Instant,
-    ) -> Self {
+    pub(super) fn sealed(batch: Batch, counted: usize, receipts: Vec<Receipt>, lease: Lease, since: Instant) -> Self {
         Self {
             key: batch.key.clone(),
             records: records(&batch.entries),
@@ -124,7 +119,7 @@ impl<K: Clone> Pending<K> {
     }
 
     /// A batch of an earlier process, of which nothing is in memory. Its first record was accepted at `since`.
-    pub(super) fn adopted(key: K, receipts: Vec<Receipt>, stored: Arc<Stored>, since: Instant, lease: Lease) -> Self {
+    pub(super) fn adopted(key: Key, receipts: Vec<Receipt>, stored: Arc<Stored>, since: Instant, lease: Lease) -> Self {
         let records = receipts.iter().map(|receipt| receipt.unsettled() as usize).sum();
         let copy = DiskCopy::Stored(stored);
         Self {
@@ -144,7 +139,7 @@ impl<K: Clone> Pending<K> {
     }
 
     /// What is sent. It must be in memory.
-    pub(super) fn content(&self) -> &Batch<K> {
+    pub(super) fn content(&self) -> &Batch {
         self.batch.as_deref().expect("only what is in memory is sent, and only what was sent is settled in parts")
     }
 
@@ -181,14 +176,14 @@ impl<K: Clone> Pending<K> {
         stored
     }
 
-    /// What was read from the copy on disk. Gives it back if there is no memory for it.
-    pub(super) fn load(&mut self, batch: Batch<K>) -> Result<(), Batch<K>> {
+    /// Keeps what was read from the copy on disk. False if there is no memory for it.
+    pub(super) fn load(&mut self, batch: &Arc<Batch>) -> bool {
         let bytes = memory(batch.body.len(), &batch.entries) + self.ack_bytes();
-        if self.lease.bytes() < bytes && !self.lease.resize(bytes) {
-            return Err(batch);
+        let fits = self.lease.bytes() >= bytes || self.lease.resize(bytes);
+        if fits {
+            self.batch = Some(Arc::clone(batch));
         }
-        self.batch = Some(Arc::new(batch));
-        Ok(())
+        fits
     }
 
     fn ack_bytes(&self) -> u64 {
@@ -196,7 +191,7 @@ impl<K: Clone> Pending<K> {
     }
 
     /// Takes the memory for `batch` from `reserve`. False if that has not enough.
-    pub(super) fn lease_from(&mut self, reserve: &mut Lease, batch: &Batch<K>) -> bool {
+    pub(super) fn lease_from(&mut self, reserve: &mut Lease, batch: &Batch) -> bool {
         let bytes = memory(batch.body.len(), &batch.entries) + self.ack_bytes();
         let enough = reserve.bytes() >= bytes;
         if enough {
@@ -297,7 +292,7 @@ impl<K: Clone> Pending<K> {
     }
 
     /// One batch of all `parts`, which follow each other; `batch` is what they say together.
-    pub(super) fn join(parts: Vec<Self>, batch: Arc<Batch<K>>) -> Option<Self> {
+    pub(super) fn join(parts: Vec<Self>, batch: Arc<Batch>) -> Option<Self> {
         let entries: Vec<_> = parts.iter().flat_map(|part| part.copy.entries()).cloned().collect();
         let mut parts = parts.into_iter();
         let mut whole = parts.next()?;

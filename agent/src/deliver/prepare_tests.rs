@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Answer, Cause, Destination, Fate, Limits, Rules, Verdict,
+    Answer, Cause, Destination, Doing, Fate, Key, Limits, Rules, Verdict,
     batch::{Batch, Frame},
     books::{Books, Holder, Totals},
     budget::Budget,
@@ -40,52 +40,50 @@ struct Noting<F> {
 }
 
 impl<F: Fn(usize, usize) -> Answer + Send + Sync + 'static> Destination for Noting<F> {
-    type Key = &'static str;
-
     fn limits(&self) -> Limits {
         Limits { bytes: 1_000, records: 4, span_milliseconds: 10_000 }
     }
 
-    fn frame(&self, _: &Self::Key) -> Frame {
+    fn frame(&self, _: &Key) -> Frame {
         Frame { head: Bytes::from_static(b"["), separator: b",", tail: b"]" }
     }
 
-    fn key_text(&self, key: &Self::Key) -> String {
-        (*key).to_owned()
+    fn knows(&self, key: &Key) -> bool {
+        key.as_str() == "key"
     }
 
-    fn key_of(&self, text: &str) -> Option<Self::Key> {
-        (text == "key").then_some("key")
+    fn prepare<'a>(&'a self, batch: &'a Batch) -> Doing<'a, ()> {
+        Box::pin(async move {
+            let body = text(batch);
+            let memo = batch.memo(async { body.clone().into() }).await;
+            assert_eq!(memo, body, "what is made ready is new");
+            self.events.lock().expect("not poisoned").push(Event::Prepared { body, at: self.begun.elapsed() });
+        })
     }
 
-    async fn prepare(&self, batch: &Batch<Self::Key>) {
-        let body = text(batch);
-        let memo = batch.memo(async { body.clone().into() }).await;
-        assert_eq!(memo, body, "what is made ready is new");
-        self.events.lock().expect("not poisoned").push(Event::Prepared { body, at: self.begun.elapsed() });
-    }
-
-    async fn send(&self, batch: &Batch<Self::Key>) -> Answer {
-        let (body, mut ready) = (text(batch), true);
-        let memo = batch
-            .memo(async {
-                ready = false;
-                body.clone().into()
-            })
-            .await;
-        assert_eq!(memo, body, "a memo is of the very bytes that are sent");
-        let number = {
-            let mut events = self.events.lock().expect("not poisoned");
-            let sent = events.iter().filter(|event| matches!(event, Event::Sent { .. })).count();
-            events.push(Event::Sent { body, ready, at: self.begun.elapsed() });
-            sent
-        };
-        sleep(SECOND).await;
-        (self.answer)(number, batch.entries.len())
+    fn send<'a>(&'a self, batch: &'a Batch) -> Doing<'a, Answer> {
+        Box::pin(async move {
+            let (body, mut ready) = (text(batch), true);
+            let memo = batch
+                .memo(async {
+                    ready = false;
+                    body.clone().into()
+                })
+                .await;
+            assert_eq!(memo, body, "a memo is of the very bytes that are sent");
+            let number = {
+                let mut events = self.events.lock().expect("not poisoned");
+                let sent = events.iter().filter(|event| matches!(event, Event::Sent { .. })).count();
+                events.push(Event::Sent { body, ready, at: self.begun.elapsed() });
+                sent
+            };
+            sleep(SECOND).await;
+            (self.answer)(number, batch.entries.len())
+        })
     }
 }
 
-fn text(batch: &Batch<&'static str>) -> String {
+fn text(batch: &Batch) -> String {
     String::from_utf8(batch.body.to_vec()).expect("tests send text")
 }
 
@@ -100,7 +98,7 @@ async fn run(
     let (stopping, abandon) = (CancellationToken::new(), CancellationToken::new());
     let engine = Life::default().spawn("engine", engine.run(stopping, abandon));
     let account = books.account(&Holder { output: "noting".into(), source: "test".into() });
-    let lane = output.lane(&"key");
+    let lane = output.lane(&Key::new("key"));
     let mut appending = output.append(&lane, &account);
     for (time, record) in (0..).zip(records) {
         appending.begin().put(record.as_bytes());

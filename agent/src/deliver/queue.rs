@@ -14,7 +14,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    Destination,
+    Key,
     batch::Batch,
     books::Lost,
     lane::Lane,
@@ -26,12 +26,12 @@ use super::{
 pub(super) type Age = (Instant, u64);
 
 /// Batches and lanes in the order in which they wait.
-pub(super) struct Queue<D: Destination> {
+pub(super) struct Queue {
     /// The sealed batches of each key, the oldest first. No key without one.
-    sealed: HashMap<D::Key, VecDeque<Pending<D::Key>>>,
+    sealed: HashMap<Key, VecDeque<Pending>>,
     /// The oldest batch of each key: only these can be sent next.
-    fronts: BTreeMap<Age, D::Key>,
-    open: VecDeque<Listed<D>>,
+    fronts: BTreeMap<Age, Key>,
+    open: VecDeque<Listed>,
     /// Sealed batches.
     waiting: usize,
     /// Batches of earlier processes so far: the number of the next.
@@ -45,13 +45,13 @@ pub(super) struct Queue<D: Destination> {
 }
 
 /// A lane with an open batch.
-pub(super) struct Listed<D: Destination> {
+pub(super) struct Listed {
     /// When the batch was opened. If it was sealed meanwhile because it was full, the lane's own time is later.
     pub(super) since: Instant,
-    pub(super) lane: Arc<Lane<D>>,
+    pub(super) lane: Arc<Lane>,
 }
 
-impl<D: Destination> Default for Queue<D> {
+impl Default for Queue {
     fn default() -> Self {
         Self {
             sealed: HashMap::new(),
@@ -67,7 +67,7 @@ impl<D: Destination> Default for Queue<D> {
     }
 }
 
-impl<D: Destination> Queue<D> {
+impl Queue {
     /// Sealed batches that wait.
     pub(super) fn len(&self) -> usize {
         self.waiting
@@ -79,26 +79,26 @@ impl<D: Destination> Queue<D> {
     }
 
     /// Adds a batch of an earlier process. They come in order.
-    pub(super) fn adopt(&mut self, mut pending: Pending<D::Key>) {
+    pub(super) fn adopt(&mut self, mut pending: Pending) {
         pending.number = self.adopted;
         self.adopted += 1;
         self.put_back(pending);
     }
 
     /// Adds a batch that was just sealed.
-    pub(super) fn push(&mut self, mut pending: Pending<D::Key>) {
+    pub(super) fn push(&mut self, mut pending: Pending) {
         self.number(&mut pending);
         self.put_back(pending);
     }
 
     /// Gives a batch that was just sealed its place among those of one instant.
-    pub(super) fn number(&mut self, pending: &mut Pending<D::Key>) {
+    pub(super) fn number(&mut self, pending: &mut Pending) {
         pending.number = self.numbered;
         self.numbered += 1;
     }
 
     /// Adds a batch that waited before, or a part of one, in its old place.
-    pub(super) fn put_back(&mut self, pending: Pending<D::Key>) {
+    pub(super) fn put_back(&mut self, pending: Pending) {
         let (key, age) = (&pending.key, pending.age());
         if !self.sealed.contains_key(key) {
             self.sealed.insert(key.clone(), VecDeque::new());
@@ -116,19 +116,19 @@ impl<D: Destination> Queue<D> {
     }
 
     /// Adds a lane whose batch was opened at `since`.
-    pub(super) fn list(&mut self, lane: Arc<Lane<D>>, since: Instant) {
+    pub(super) fn list(&mut self, lane: Arc<Lane>, since: Instant) {
         let place = self.open.partition_point(|other| other.since <= since);
         self.open.insert(place, Listed { since, lane });
     }
 
     /// The oldest batch that may be sent at `now`: its key is free and does not rest.
-    pub(super) fn sendable(&self, now: Instant, is_free: impl Fn(&D::Key) -> bool) -> Option<Age> {
-        let rests = |batch: &Pending<D::Key>| batch.not_before.is_some_and(|time| now < time);
+    pub(super) fn sendable(&self, now: Instant, is_free: impl Fn(&Key) -> bool) -> Option<Age> {
+        let rests = |batch: &Pending| batch.not_before.is_some_and(|time| now < time);
         self.fronts().find(|batch| !rests(batch) && is_free(&batch.key)).map(Pending::age)
     }
 
     /// The place of the longest open batch that would be sent next of its key.
-    pub(super) fn sealable(&self, is_free: impl Fn(&D::Key) -> bool) -> Option<usize> {
+    pub(super) fn sealable(&self, is_free: impl Fn(&Key) -> bool) -> Option<usize> {
         self.open.iter().position(|listed| is_free(&listed.lane.key) && !self.sealed.contains_key(&listed.lane.key))
     }
 
@@ -138,7 +138,7 @@ impl<D: Destination> Queue<D> {
     }
 
     /// Takes the oldest batch of a key, which is of this `age`.
-    pub(super) fn take(&mut self, age: Age) -> Option<Pending<D::Key>> {
+    pub(super) fn take(&mut self, age: Age) -> Option<Pending> {
         let key = self.fronts.remove(&age)?;
         let batches = self.sealed.get_mut(&key)?;
         let pending = batches.pop_front();
@@ -151,11 +151,7 @@ impl<D: Destination> Queue<D> {
     }
 
     /// Takes the batches of `key` that come next, as long as `is_wanted`.
-    pub(super) fn take_while(
-        &mut self,
-        key: &D::Key,
-        mut is_wanted: impl FnMut(&Pending<D::Key>) -> bool,
-    ) -> Vec<Pending<D::Key>> {
+    pub(super) fn take_while(&mut self, key: &Key, mut is_wanted: impl FnMut(&Pending) -> bool) -> Vec<Pending> {
         let mut taken = Vec::new();
         while let Some(next) = self.sealed.get(key).and_then(|batches| batches.front()).filter(|next| is_wanted(next)) {
             let age = next.age();
@@ -165,24 +161,24 @@ impl<D: Destination> Queue<D> {
     }
 
     /// True if a sealed batch of `key` waits.
-    pub(super) fn has_sealed(&self, key: &D::Key) -> bool {
+    pub(super) fn has_sealed(&self, key: &Key) -> bool {
         self.sealed.contains_key(key)
     }
 
     /// Takes the lane of `key`, if it has an open batch and no sealed one waits. Its mark `listed` is the caller's to change.
-    pub(super) fn unlist_key(&mut self, key: &D::Key) -> Option<Listed<D>> {
+    pub(super) fn unlist_key(&mut self, key: &Key) -> Option<Listed> {
         let place = self.open.iter().position(|listed| listed.lane.key == *key)?;
         if self.has_sealed(key) { None } else { self.unlist(place) }
     }
 
     /// The batch that is likely to be sent next, if it is in memory.
-    pub(super) fn next(&self) -> Option<(Age, &Arc<Batch<D::Key>>)> {
+    pub(super) fn next(&self) -> Option<(Age, &Arc<Batch>)> {
         let front = self.fronts().next()?;
         Some((front.age(), front.batch.as_ref()?))
     }
 
     /// Takes the batch that is likely to be sent next, if it is only on disk and does not rest.
-    pub(super) fn take_next_on_disk(&mut self, now: Instant) -> Option<Pending<D::Key>> {
+    pub(super) fn take_next_on_disk(&mut self, now: Instant) -> Option<Pending> {
         let next = self.fronts().next()?;
         let rests = next.not_before.is_some_and(|time| now < time);
         if next.batch.is_some() || rests || !matches!(next.copy, DiskCopy::Stored(_)) {
@@ -193,19 +189,19 @@ impl<D: Destination> Queue<D> {
     }
 
     /// The oldest batch of each key, the oldest of all first.
-    fn fronts(&self) -> impl Iterator<Item = &Pending<D::Key>> {
+    fn fronts(&self) -> impl Iterator<Item = &Pending> {
         self.fronts.values().filter_map(|key| self.sealed.get(key)?.front())
     }
 
     /// Takes the lane at `place`. Its mark `listed` is the caller's to change, under the lane's lock.
-    pub(super) fn unlist(&mut self, place: usize) -> Option<Listed<D>> {
+    pub(super) fn unlist(&mut self, place: usize) -> Option<Listed> {
         self.open.remove(place)
     }
 
     /// Since when the oldest batch waits whose key rests.
     pub(super) fn resting_since(&self) -> Option<Instant> {
         // One that was never sent only waits for company.
-        let rests = |pending: &&Pending<D::Key>| pending.not_before.is_some() && pending.attempts > 0;
+        let rests = |pending: &&Pending| pending.not_before.is_some() && pending.attempts > 0;
         self.fronts().find(rests).map(|pending| pending.since)
     }
 
@@ -236,21 +232,19 @@ impl<D: Destination> Queue<D> {
 
     /// Gives back the memory of the newest batch that is on disk too. False if there is none.
     pub(super) fn release(&mut self) -> bool {
-        let stored = |batch: &&mut Pending<D::Key>| batch.batch.is_some() && matches!(batch.copy, DiskCopy::Stored(_));
+        let stored = |batch: &&mut Pending| batch.batch.is_some() && matches!(batch.copy, DiskCopy::Stored(_));
         let newest = self.sealed.values_mut().filter_map(|batches| batches.iter_mut().rev().find(stored));
         newest.max_by_key(|batch| batch.age()).is_some_and(Pending::release)
     }
 
     /// True if a batch is in memory of which there is, or will be, a copy on disk.
     pub(super) fn could_release(&self) -> bool {
-        let kept = |batch: &Pending<D::Key>| {
-            batch.batch.is_some() && !matches!(batch.copy, DiskCopy::None | DiskCopy::Part(_))
-        };
+        let kept = |batch: &Pending| batch.batch.is_some() && !matches!(batch.copy, DiskCopy::None | DiskCopy::Part(_));
         self.sealed.values().flatten().any(kept)
     }
 
-    fn oldest_in_memory(&self) -> Option<(D::Key, Age)> {
-        let in_memory = |batch: &&Pending<D::Key>| batch.batch.is_some();
+    fn oldest_in_memory(&self) -> Option<(Key, Age)> {
+        let in_memory = |batch: &&Pending| batch.batch.is_some();
         // Without a spool that is the first one looked at.
         let front = self.fronts().next().filter(in_memory);
         let search = || {
@@ -261,7 +255,7 @@ impl<D: Destination> Queue<D> {
     }
 
     /// Takes the batch of this key and age, wherever it stands.
-    fn remove(&mut self, key: &D::Key, age: Age) -> Option<Pending<D::Key>> {
+    fn remove(&mut self, key: &Key, age: Age) -> Option<Pending> {
         let batches = self.sealed.get_mut(key)?;
         let place = batches.iter().position(|batch| batch.age() == age)?;
         if place == 0 {
@@ -272,19 +266,14 @@ impl<D: Destination> Queue<D> {
     }
 
     /// The batch of this key and age for which `is_it`, if it waits here.
-    pub(super) fn find(
-        &mut self,
-        key: &D::Key,
-        age: Age,
-        is_it: impl Fn(&Pending<D::Key>) -> bool,
-    ) -> Option<&mut Pending<D::Key>> {
+    pub(super) fn find(&mut self, key: &Key, age: Age, is_it: impl Fn(&Pending) -> bool) -> Option<&mut Pending> {
         let batches = self.sealed.get_mut(key)?;
         let from = batches.partition_point(|batch| batch.age() < age);
         batches.iter_mut().skip(from).take_while(|batch| batch.age() == age).find(|batch| is_it(batch))
     }
 
     /// Batches that are in memory only, the oldest first.
-    pub(super) fn unsaved(&self) -> Vec<(D::Key, Age)> {
+    pub(super) fn unsaved(&self) -> Vec<(Key, Age)> {
         let all = self.sealed.values().flatten().filter(|batch| matches!(batch.copy, DiskCopy::None));
         let mut found: Vec<_> = all.map(|batch| (batch.key.clone(), batch.age())).collect();
         found.sort_unstable_by_key(|(_, age)| *age);
@@ -293,7 +282,7 @@ impl<D: Destination> Queue<D> {
 
     /// Takes every batch whose copy on disk has an id for which `is_gone`, if there is nothing else of it. The others are in
     /// memory only from now on.
-    pub(super) fn forget(&mut self, is_gone: impl Fn(Id) -> bool) -> Vec<Pending<D::Key>> {
+    pub(super) fn forget(&mut self, is_gone: impl Fn(Id) -> bool) -> Vec<Pending> {
         let mut gone = Vec::new();
         for batch in self.sealed.values_mut().flatten() {
             if batch.copy.is_of(&is_gone) && !batch.is_stored_no_more() {
@@ -335,7 +324,7 @@ impl<D: Destination> Queue<D> {
     }
 
     /// Ends the queue and returns what is left in it.
-    pub(super) fn end(&mut self) -> (Vec<Pending<D::Key>>, VecDeque<Listed<D>>) {
+    pub(super) fn end(&mut self) -> (Vec<Pending>, VecDeque<Listed>) {
         self.ended = true;
         self.fronts.clear();
         self.waiting = 0;

@@ -13,7 +13,7 @@ use std::{
 use tracing::{error, warn};
 
 use super::{
-    Destination, Engine,
+    Engine,
     books::Books,
     disk::WhenFull,
     spool::{self, Found, OpenError, Root, Store, files::Real},
@@ -122,7 +122,7 @@ impl Spooling {
     }
 
     /// Gives an engine its part, and what an earlier process left in it.
-    pub fn attach<D: Destination>(&self, engine: Engine<D>, books: &Books) -> Engine<D> {
+    pub fn attach(&self, engine: Engine, books: &Books) -> Engine {
         let opened = self.stores.lock().unwrap_or_else(PoisonError::into_inner).remove(&*engine.name());
         match opened {
             Some((store, found)) => engine.with_spool(store, found, self.when_full, self.at_once, books.clone()),

@@ -18,7 +18,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Answer, Cause, Destination, Fate, Limits, Retry, Rules, Standing, Verdict,
+    Answer, Cause, Destination, Doing, Fate, Key, Limits, Retry, Rules, Standing, Verdict,
     batch::{Batch, Frame},
     books::{Account, Books, Holder, Lost, Refused, Totals},
     budget::Budget,
@@ -31,7 +31,8 @@ mod acks;
 mod joining;
 mod several;
 
-type Key = &'static str;
+/// A key as tests write it.
+type Name = &'static str;
 
 const LIMITS: Limits = Limits { bytes: 1_000, records: 100, span_milliseconds: 10_000 };
 /// No limit but that of records.
@@ -43,7 +44,7 @@ const SECOND: Duration = Duration::from_secs(1);
 struct Request {
     /// How many there were before it.
     number: usize,
-    key: Key,
+    key: String,
     texts: Vec<String>,
     /// Time since the start.
     at: Duration,
@@ -63,8 +64,8 @@ struct Scripted {
 #[derive(Default)]
 struct Seen {
     requests: Vec<Request>,
-    delivered: Vec<(Key, String)>,
-    flying: BTreeMap<usize, Key>,
+    delivered: Vec<(String, String)>,
+    flying: BTreeMap<usize, String>,
     most_flying: usize,
     unbalanced: usize,
     key_twice: usize,
@@ -90,8 +91,6 @@ fn frame() -> Frame {
 }
 
 impl Destination for Scripted {
-    type Key = Key;
-
     fn limits(&self) -> Limits {
         self.limits
     }
@@ -100,49 +99,48 @@ impl Destination for Scripted {
         frame()
     }
 
-    fn key_text(&self, key: &Key) -> String {
-        (*key).to_owned()
+    fn knows(&self, _: &Key) -> bool {
+        true
     }
 
-    fn key_of(&self, text: &str) -> Option<Key> {
-        ["a", "b", "c", "key", "rest"].into_iter().find(|key| *key == text)
-    }
-
-    async fn send(&self, batch: &Batch<Key>) -> Answer {
-        let text = |place| String::from_utf8(batch.record(place, &frame()).to_vec()).expect("tests send text");
-        let texts: Vec<String> = (0..batch.entries.len()).map(text).collect();
-        assert_eq!(batch.body, format!("head[{}]tail", texts.join(", ")), "the frame stands around the records");
-        let request = {
+    fn send<'a>(&'a self, batch: &'a Batch) -> Doing<'a, Answer> {
+        Box::pin(async move {
+            let text = |place| String::from_utf8(batch.record(place, &frame()).to_vec()).expect("tests send text");
+            let texts: Vec<String> = (0..batch.entries.len()).map(text).collect();
+            assert_eq!(batch.body, format!("head[{}]tail", texts.join(", ")), "the frame stands around the records");
+            let key = batch.key.as_str().to_owned();
+            let request = {
+                let mut seen = self.seen();
+                let number = seen.requests.len();
+                let request = Request { number, key: key.clone(), texts, at: self.begun.elapsed() };
+                seen.requests.push(request.clone());
+                seen.key_twice += usize::from(seen.flying.values().any(|other| *other == key));
+                seen.flying.insert(number, key);
+                seen.most_flying = seen.most_flying.max(seen.flying.len());
+                seen.unbalanced += usize::from(!self.books.totals().balanced());
+                request
+            };
+            let _flying = Flying(self, request.number);
+            let (latency, answer) = (self.script)(&request);
+            sleep(latency).await;
             let mut seen = self.seen();
-            let number = seen.requests.len();
-            let request = Request { number, key: batch.key, texts, at: self.begun.elapsed() };
-            seen.requests.push(request.clone());
-            seen.key_twice += usize::from(seen.flying.values().any(|&key| key == batch.key));
-            seen.flying.insert(number, batch.key);
-            seen.most_flying = seen.most_flying.max(seen.flying.len());
             seen.unbalanced += usize::from(!self.books.totals().balanced());
-            request
-        };
-        let _flying = Flying(self, request.number);
-        let (latency, answer) = (self.script)(&request);
-        sleep(latency).await;
-        let mut seen = self.seen();
-        seen.unbalanced += usize::from(!self.books.totals().balanced());
-        let left_out = |place: usize| match &answer {
-            Answer::Delivered => false,
-            Answer::Partial(verdicts) => verdicts.iter().any(|verdict| verdict.records.contains(&place)),
-            _ => true,
-        };
-        let taken = request.texts.iter().enumerate().filter(|(place, _)| !left_out(*place));
-        seen.delivered.extend(taken.map(|(_, text)| (request.key, text.clone())));
-        drop(seen);
-        answer
+            let left_out = |place: usize| match &answer {
+                Answer::Delivered => false,
+                Answer::Partial(verdicts) => verdicts.iter().any(|verdict| verdict.records.contains(&place)),
+                _ => true,
+            };
+            let taken = request.texts.iter().enumerate().filter(|(place, _)| !left_out(*place));
+            seen.delivered.extend(taken.map(|(_, text)| (request.key.clone(), text.clone())));
+            drop(seen);
+            answer
+        })
     }
 }
 
 /// An output, its engine, and everything to look at.
 struct Rig {
-    output: Arc<Output<Scripted>>,
+    output: Arc<Output>,
     service: Arc<Scripted>,
     budget: Budget,
     books: Books,
@@ -186,8 +184,8 @@ impl Rig {
     }
 
     /// Appends records as one chunk, each a millisecond later than the one before.
-    fn push<T: AsRef<str>>(&self, key: Key, texts: impl IntoIterator<Item = T>) {
-        let (lane, account) = (self.output.lane(&key), self.account());
+    fn push<T: AsRef<str>>(&self, key: Name, texts: impl IntoIterator<Item = T>) {
+        let (lane, account) = (self.output.lane(&Key::new(key)), self.account());
         let mut appending = self.output.append(&lane, &account);
         let mut time = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         for text in texts {
@@ -213,7 +211,7 @@ impl Rig {
     }
 
     /// What was delivered for `key`, in order.
-    fn delivered(&self, key: Key) -> Vec<String> {
+    fn delivered(&self, key: Name) -> Vec<String> {
         let seen = self.service.seen();
         seen.delivered.iter().filter(|(other, _)| *other == key).map(|(_, text)| text.clone()).collect()
     }
@@ -263,7 +261,7 @@ async fn a_throttled_output_delays_but_does_not_lose() {
 /// A key that rests keeps its order; other keys do not wait for it.
 #[tokio::test(start_paused = true)]
 async fn order_is_kept_within_a_key_while_other_keys_go_on() {
-    let mut rig = Rig::new(|request| match (request.key, request.at) {
+    let mut rig = Rig::new(|request| match (&*request.key, request.at) {
         ("denied", at) if at < 200 * SECOND => at_once(again(Cause::Denied)),
         _ => (SECOND / 10, Answer::Delivered),
     });
@@ -312,7 +310,7 @@ async fn batches_fill_while_no_request_may_be_started() {
         sleep(SECOND / 10).await;
     }
     rig.drained().await;
-    assert_eq!(rig.requests().iter().map(|request| request.key).collect::<Vec<_>>(), ["a", "b", "a"]);
+    assert_eq!(rig.requests().iter().map(|request| request.key.clone()).collect::<Vec<_>>(), ["a", "b", "a"]);
     assert_eq!((rig.delivered("a"), rig.delivered("b")), (numbered(0..90), numbered(0..90)));
 }
 
@@ -338,7 +336,7 @@ async fn a_quiet_key_is_not_starved_by_a_busy_one() {
 
 #[tokio::test(start_paused = true)]
 async fn retry_after_is_honoured_whatever_else_is_answered() {
-    let mut rig = Rig::new(|request| match (request.number, request.key) {
+    let mut rig = Rig::new(|request| match (request.number, &*request.key) {
         (30, _) => (SECOND, Answer::Again { cause: Cause::Throttled, detail: String::new(), after: Some(7 * SECOND) }),
         // Was under way when the other was throttled.
         (31, _) => (2 * SECOND, Answer::Delivered),
@@ -365,7 +363,7 @@ async fn retry_after_is_honoured_whatever_else_is_answered() {
 
 #[tokio::test(start_paused = true)]
 async fn a_service_that_is_down_gets_one_probe_at_a_time_and_everything_afterwards() {
-    const KEYS: [Key; 8] = ["0", "1", "2", "3", "4", "5", "6", "7"];
+    const KEYS: [Name; 8] = ["0", "1", "2", "3", "4", "5", "6", "7"];
     let mut rig = Rig::new(|request| match request.at {
         at if (60 * SECOND..180 * SECOND).contains(&at) => (SECOND / 10, again(Cause::Unreachable)),
         _ => (SECOND / 10, Answer::Delivered),
@@ -499,7 +497,7 @@ async fn when_memory_is_full_the_oldest_records_go() {
 /// Once the newest record was dropped then; the oldest must be.
 #[tokio::test(start_paused = true)]
 async fn when_open_batches_fill_the_memory_the_oldest_of_them_goes() {
-    const KEYS: [Key; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+    const KEYS: [Name; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
     let mut rig = Rig::with(Rules::default(), LIMITS, 40 << 10, |request| match request.at {
         at if at < 60 * SECOND => at_once(again(Cause::Unavailable)),
         _ => at_once(Answer::Delivered),
@@ -512,7 +510,7 @@ async fn when_open_batches_fill_the_memory_the_oldest_of_them_goes() {
     }
     sleep(60 * SECOND).await;
     rig.drained().await;
-    let alive: Vec<Key> = KEYS.into_iter().filter(|key| !rig.delivered(key).is_empty()).collect();
+    let alive: Vec<Name> = KEYS.into_iter().filter(|key| !rig.delivered(key).is_empty()).collect();
     assert!((4..12).contains(&alive.len()), "{alive:?}");
     assert_eq!(alive, KEYS[12 - alive.len()..], "the newest");
     let totals = rig.totals();
@@ -624,7 +622,7 @@ async fn a_stopping_agent_hurries() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_left_at_the_deadline_is_booked_as_stopped() {
-    let mut rig = Rig::new(|request| match request.key {
+    let mut rig = Rig::new(|request| match &*request.key {
         "flying" => (1_000 * SECOND, Answer::Delivered),
         _ => at_once(again(Cause::Denied)),
     });
@@ -680,7 +678,7 @@ async fn a_single_record_behind_another_is_delivered_in_time_ten_thousand_times(
 /// The paused clock stands still while an engine spins: a test that ends shows that this one sleeps.
 #[tokio::test(start_paused = true)]
 async fn a_thousand_lanes_are_each_sent_once_in_order_of_age() {
-    let names: Vec<Key> = (0..1_000).map(|number| &*Box::leak(format!("{number:04}").into_boxed_str())).collect();
+    let names: Vec<Name> = (0..1_000).map(|number| &*Box::leak(format!("{number:04}").into_boxed_str())).collect();
     let mut rig = Rig::with(Rules::default(), LIMITS, 64 << 20, |_| (SECOND / 1_000, Answer::Delivered));
     for round in 0..3 {
         for name in &names {
@@ -697,12 +695,12 @@ async fn a_thousand_lanes_are_each_sent_once_in_order_of_age() {
 /// With real threads and a real clock: chunks that end while their batch is taken are neither forgotten nor sent twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn chunks_appended_from_many_threads_all_arrive() {
-    const KEYS: [Key; 3] = ["a", "b", "c"];
+    const KEYS: [Name; 3] = ["a", "b", "c"];
     let rules = Rules { linger: Duration::from_micros(500), ..Rules::default() };
     let rig = Rig::with(rules, LIMITS, 64 << 20, |_| at_once(Answer::Delivered));
     let pushed: Vec<Vec<String>> = std::thread::scope(|scope| {
         let rig = &rig;
-        let push = |key: Key| {
+        let push = |key: Name| {
             move || {
                 for number in 0..2_000 {
                     rig.push(key, numbered(number..number + 1 + number % 3));
@@ -746,7 +744,7 @@ async fn the_standing_says_since_when_nothing_is_delivered() {
 /// A stream that was denied for ever hid behind its neighbours' success.
 #[tokio::test(start_paused = true)]
 async fn a_denied_key_stays_in_the_standing_while_its_neighbours_deliver() {
-    let mut rig = Rig::new(|request| match request.key {
+    let mut rig = Rig::new(|request| match &*request.key {
         "denied" if request.at < 300 * SECOND => at_once(again(Cause::Denied)),
         _ => at_once(Answer::Delivered),
     });
@@ -773,7 +771,7 @@ async fn a_denied_key_stays_in_the_standing_while_its_neighbours_deliver() {
 #[tokio::test(start_paused = true)]
 async fn a_record_refused_by_the_encoder_holds_no_memory() {
     let mut rig = Rig::new(|_| at_once(Answer::Delivered));
-    let (lane, account) = (rig.output.lane(&"a"), rig.account());
+    let (lane, account) = (rig.output.lane(&Key::new("a")), rig.account());
     let mut appending = rig.output.append(&lane, &account);
     appending.begin().put(b"half of it");
     appending.refuse(Refused::KeyMissing);
@@ -836,7 +834,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         runtime.expect("a runtime").block_on(async {
             let mut rig = Rig::with(Rules::default(), limits, 8 << 20, |_| at_once(Answer::Delivered));
-            let (lane, account) = (rig.output.lane(&"a"), rig.account());
+            let (lane, account) = (rig.output.lane(&Key::new("a")), rig.account());
             let mut appending = rig.output.append(&lane, &account);
             for (time, text) in &records {
                 appending.begin().put(text.as_bytes());
@@ -858,7 +856,7 @@ proptest! {
         chunks in prop::collection::vec((0_usize..3, 1_usize..40, 0_u64..900), 1..60),
         memory in prop_oneof![Just(64_u64 << 20), Just(24 << 10)],
     ) {
-        const KEYS: [Key; 3] = ["a", "b", "c"];
+        const KEYS: [Name; 3] = ["a", "b", "c"];
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         runtime.expect("a runtime").block_on(async {
             let mut rig = Rig::with(Rules::default(), LIMITS, memory, move |request| {
@@ -876,7 +874,7 @@ proptest! {
                 };
                 (latency, answer)
             });
-            let mut pushed: BTreeMap<Key, usize> = BTreeMap::new();
+            let mut pushed: BTreeMap<Name, usize> = BTreeMap::new();
             for &(key, records, pause) in &chunks {
                 let count = pushed.entry(KEYS[key]).or_default();
                 rig.push(KEYS[key], numbered(*count..*count + records));

@@ -32,11 +32,7 @@ use crate::{
         datagram::Datagrams,
         listen::{BindError, Listener},
     },
-    otlp::{
-        out::{self, Otlp},
-        taker::Taker,
-        walk::Signal,
-    },
+    otlp::{out, taker::Taker, walk::Signal},
     tell::chain,
 };
 
@@ -59,8 +55,8 @@ struct Made {
 
 /// What an output became.
 enum To {
-    Xray(Arc<lane::Output<xray::XRay>>, Arc<segment::Settings>),
-    Otlp(Arc<lane::Output<Otlp>>),
+    Xray(Arc<lane::Output>, Arc<segment::Settings>),
+    Otlp(Arc<lane::Output>),
     /// It takes segments and spans, and cannot work.
     NoXray,
     /// It takes spans, and cannot work.
@@ -226,7 +222,7 @@ impl Job {
 fn spans(sampling: Option<&Sampling>, made: &[Made], means: &Means<'_>) -> Arc<dyn Taker> {
     let account = |name| account(name, SPANS, means);
     let sinks = made.iter().map(|Made { name, to }| match to {
-        To::Otlp(output) => SpanSink::Otlp(out::Sink::new(Arc::clone(output), account(name))),
+        To::Otlp(output) => SpanSink::Otlp(out::Sink::new(Arc::clone(output), account(name), Signal::Traces)),
         To::Xray(output, mapping) => {
             let shrunk = means.outputs.counters.traces.shrunk.with_label_values(&[&**name]);
             let sink = xray::Sink::new(Arc::clone(output), account(name));

@@ -17,7 +17,7 @@ use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use pillion::{
     deliver::{
-        Answer, Cause, Destination, Limits, Rules,
+        Answer, Cause, Destination, Doing, Key, Limits, Rules,
         batch::{Batch, Frame},
         books::Account,
         budget::Budget,
@@ -68,8 +68,8 @@ struct Line {
 
 /// One task.
 struct Task {
-    output: Arc<Output<Line>>,
-    lane: Arc<Lane<Line>>,
+    output: Arc<Output>,
+    lane: Arc<Lane>,
     account: Arc<Account>,
     budget: Budget,
     engine: JoinHandle<Option<()>>,
@@ -83,46 +83,42 @@ impl Shared {
 }
 
 impl Destination for Line {
-    type Key = ();
-
     fn limits(&self) -> Limits {
         Limits { bytes: REQUEST_BYTES as usize, records: 10_000, span_milliseconds: 86_400_000 }
     }
 
-    fn frame(&self, (): &()) -> Frame {
+    fn frame(&self, _: &Key) -> Frame {
         Frame { head: Bytes::from_static(b"["), separator: b",", tail: b"]" }
     }
 
-    fn key_text(&self, (): &()) -> String {
-        String::new()
+    fn knows(&self, _: &Key) -> bool {
+        true
     }
 
-    fn key_of(&self, _: &str) -> Option<()> {
-        Some(())
-    }
-
-    async fn send(&self, batch: &Batch<()>) -> Answer {
-        let again = |cause| Answer::Again { cause, detail: "simulated".to_owned(), after: None };
-        let said = self.shared.state().service.ask(self.shared.begun.elapsed());
-        sleep(self.shared.latency).await;
-        match said {
-            Said::Down => again(Cause::Unavailable),
-            Said::Throttled => again(Cause::Throttled),
-            Said::Taken => {
-                let mut state = self.shared.state();
-                let taken = state.ledger.taken(self.who);
-                if let Err(wrong) = read(batch, &self.frame(&()), self.who, taken) {
-                    state.wrong.push(format!("{wrong:#}"));
+    fn send<'a>(&'a self, batch: &'a Batch) -> Doing<'a, Answer> {
+        Box::pin(async move {
+            let again = |cause| Answer::Again { cause, detail: "simulated".to_owned(), after: None };
+            let said = self.shared.state().service.ask(self.shared.begun.elapsed());
+            sleep(self.shared.latency).await;
+            match said {
+                Said::Down => again(Cause::Unavailable),
+                Said::Throttled => again(Cause::Throttled),
+                Said::Taken => {
+                    let mut state = self.shared.state();
+                    let taken = state.ledger.taken(self.who);
+                    if let Err(wrong) = read(batch, &self.frame(&batch.key), self.who, taken) {
+                        state.wrong.push(format!("{wrong:#}"));
+                    }
+                    state.ledger.delivered(self.who, batch.entries.len() as u64, self.shared.begun.elapsed());
+                    Answer::Delivered
                 }
-                state.ledger.delivered(self.who, batch.entries.len() as u64, self.shared.begun.elapsed());
-                Answer::Delivered
             }
-        }
+        })
     }
 }
 
 /// Looks whether a batch holds the records of task `who` from number `first` on, all of them and nothing else.
-fn read(batch: &Batch<()>, frame: &Frame, who: usize, first: u64) -> anyhow::Result<()> {
+fn read(batch: &Batch, frame: &Frame, who: usize, first: u64) -> anyhow::Result<()> {
     for place in 0..batch.entries.len() {
         let expected = record(who, first + place as u64);
         let found = batch.record(place, frame);
@@ -143,7 +139,7 @@ impl Task {
         let line = Arc::new(Line { who, shared: Arc::clone(shared) });
         let budget = Budget::new(MEMORY, 1);
         let (output, engine) = deliver("fleet", line, Rules::default(), &budget, counters);
-        let lane = output.lane(&());
+        let lane = output.lane(&Key::new(""));
         let engine = life.spawn("engine", engine.run(CancellationToken::new(), CancellationToken::new()));
         Self { output, lane, account: Arc::default(), budget, engine, written: 0 }
     }

@@ -13,7 +13,7 @@ use super::{
     keeping::{DISK_REST, before, now_in_milliseconds},
 };
 use crate::deliver::{
-    Destination,
+    Key,
     books::{Account, Holder, Lost},
     disk::Event,
     entry::{Head, read_batch},
@@ -24,7 +24,7 @@ use crate::deliver::{
 /// Times that a disk may fail to read a batch, in some ten seconds, until the batch is given up.
 const READS_MAX: u32 = 5;
 
-impl<D: Destination> Engine<D> {
+impl Engine {
     /// Takes note of what the disk did.
     pub(super) fn hear_disk(&mut self, now: Instant) {
         let events = self.keeping.as_ref().map(|keeping| keeping.disk.events()).unwrap_or_default();
@@ -76,10 +76,11 @@ impl<D: Destination> Engine<D> {
         let stored = self.keeping.as_ref()?.disk.stored(id);
         let accounts = head.sources.iter().filter_map(|(source, count)| Some(self.account(source)?.adopt(*count)));
         let receipts: Vec<_> = accounts.collect();
-        let Some(key) = self.output.destination.key_of(&head.key) else {
+        let key = Key::new(&*head.key);
+        if !self.output.destination.knows(&key) {
             receipts.into_iter().for_each(|mut receipt| receipt.lost(receipt.unsettled(), Lost::SpoolDamaged));
             return after;
-        };
+        }
         // The clock may have been set meanwhile; what came since the start is newer in any case.
         let age = u64::try_from(now_in_milliseconds().saturating_sub(head.since)).unwrap_or(0);
         let begun = self.keeping.as_ref()?.begun;
@@ -102,7 +103,7 @@ impl<D: Destination> Engine<D> {
         let Some((key, age, _)) = keeping.writing.remove(&ticket) else { return };
         // If nobody takes it, the batch was settled meanwhile, and the entry is settled when this is dropped.
         let stored = keeping.disk.stored(id);
-        let is_it = |batch: &Pending<D::Key>| matches!(batch.copy, DiskCopy::Asked(asked) if asked == ticket);
+        let is_it = |batch: &Pending| matches!(batch.copy, DiskCopy::Asked(asked) if asked == ticket);
         if let Some(flying) = flying(&mut self.flights).find(|flying| is_it(flying)) {
             return flying.is_stored(stored);
         }
@@ -115,7 +116,7 @@ impl<D: Destination> Engine<D> {
         let Some(keeping) = &mut self.keeping else { return };
         let Some((key, age, _)) = keeping.writing.remove(&ticket) else { return };
         keeping.rests_until = Some(now + DISK_REST);
-        let is_it = |batch: &Pending<D::Key>| matches!(batch.copy, DiskCopy::Asked(asked) if asked == ticket);
+        let is_it = |batch: &Pending| matches!(batch.copy, DiskCopy::Asked(asked) if asked == ticket);
         if let Some(flying) = flying(&mut self.flights).find(|flying| is_it(flying)) {
             flying.copy = DiskCopy::None;
         } else if let Some(batch) = self.output.queue().find(&key, age, is_it) {
@@ -129,21 +130,17 @@ impl<D: Destination> Engine<D> {
             return;
         };
         self.free(&pending.key);
-        let mut batch = match read_batch(bytes, pending.key.clone()) {
-            Some(batch) => batch,
-            None => {
-                pending.lost(Lost::SpoolDamaged);
-                return;
-            }
+        let Some(batch) = read_batch(bytes, pending.key.clone()).map(Arc::new) else {
+            pending.lost(Lost::SpoolDamaged);
+            return;
         };
-        while let Err(rejected) = pending.load(batch) {
+        while !pending.load(&batch) {
             // Its turn has come: what is newer makes room.
             let reserved =
-                self.keeping.as_mut().is_some_and(|keeping| pending.lease_from(&mut keeping.reserve, &rejected));
+                self.keeping.as_mut().is_some_and(|keeping| pending.lease_from(&mut keeping.reserve, &batch));
             if !reserved && !self.output.stock.clear() && self.output.queue().evict().is_none() {
                 break;
             }
-            batch = rejected;
         }
         self.output.queue().put_back(pending);
     }
@@ -197,6 +194,6 @@ impl<D: Destination> Engine<D> {
 }
 
 /// The batches whose requests are under way.
-fn flying<D: Destination>(flights: &mut HashMap<u64, Flight<D>>) -> impl Iterator<Item = &mut Pending<D::Key>> {
+fn flying(flights: &mut HashMap<u64, Flight>) -> impl Iterator<Item = &mut Pending> {
     flights.values_mut().flat_map(|flight| &mut flight.parts)
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::Engine;
 use crate::deliver::{
-    Destination, Limits,
+    Key, Limits,
     batch::{Batch, RECEIPTS_MAX, join},
     budget::Lease,
     pending::{DiskCopy, Pending},
@@ -41,7 +41,7 @@ struct Size {
 }
 
 impl Room {
-    fn behind<K: Clone>(pending: &Pending<K>, limits: &Limits) -> Option<Self> {
+    fn behind(pending: &Pending, limits: &Limits) -> Option<Self> {
         let batch = pending.batch.as_ref()?;
         Some(Self {
             bytes: limits.bytes.checked_sub(pending.counted?)?,
@@ -70,7 +70,7 @@ impl Room {
         fits
     }
 
-    fn take_sealed<K: Clone>(&mut self, next: &Pending<K>) -> bool {
+    fn take_sealed(&mut self, next: &Pending) -> bool {
         let (Some(counted), Some(batch)) = (next.counted, &next.batch) else { return false };
         let (Some(first), Some(last)) = (batch.entries.first(), batch.entries.last()) else { return false };
         let (records, receipts) = (next.records(), next.receipts());
@@ -80,7 +80,7 @@ impl Room {
 }
 
 /// Whether its records are safe on disk. `None` while they are being written.
-fn is_on_disk<K>(pending: &Pending<K>) -> Option<bool> {
+fn is_on_disk(pending: &Pending) -> Option<bool> {
     match pending.copy {
         DiskCopy::None => Some(false),
         DiskCopy::Asked(_) => None,
@@ -89,19 +89,19 @@ fn is_on_disk<K>(pending: &Pending<K>) -> Option<bool> {
 }
 
 /// Batches that are sent in one request.
-pub(super) struct Flight<D: Destination> {
+pub(super) struct Flight {
     /// They follow each other.
-    pub(super) parts: Vec<Pending<D::Key>>,
+    pub(super) parts: Vec<Pending>,
     /// What is sent: what all of them say.
-    pub(super) batch: Arc<Batch<D::Key>>,
+    pub(super) batch: Arc<Batch>,
     pub(super) started: Instant,
     /// The memory of what is sent, unless it is the only part's.
     pub(super) lease: Option<Lease>,
 }
 
-impl<D: Destination> Flight<D> {
+impl Flight {
     /// The parts as one batch.
-    pub(super) fn join(mut self) -> Option<Pending<D::Key>> {
+    pub(super) fn join(mut self) -> Option<Pending> {
         if self.parts.len() == 1 {
             return self.parts.pop();
         }
@@ -113,9 +113,9 @@ impl<D: Destination> Flight<D> {
     }
 }
 
-impl<D: Destination> Engine<D> {
+impl Engine {
     /// What leaves with a batch that was just taken from the queue: what comes behind it and fits into the same request.
-    pub(super) fn join(&self, pending: Pending<D::Key>, now: Instant) -> Option<Flight<D>> {
+    pub(super) fn join(&self, pending: Pending, now: Instant) -> Option<Flight> {
         let first = Arc::clone(pending.batch.as_ref()?);
         let room = Room::behind(&pending, &self.output.limits);
         let mut parts = vec![pending];
@@ -131,7 +131,7 @@ impl<D: Destination> Engine<D> {
     }
 
     /// Makes one body of the parts, or leaves only the first one if there is no memory for that.
-    fn join_parts(&self, flight: &mut Flight<D>) {
+    fn join_parts(&self, flight: &mut Flight) {
         let bytes = flight.parts.iter().filter_map(|part| Some(part.batch.as_ref()?.memory())).sum();
         let mut lease = self.output.share.lease();
         if !lease.resize(bytes) {
@@ -145,7 +145,7 @@ impl<D: Destination> Engine<D> {
     }
 
     /// Seals the open batch of `key`, if it comes next and fits.
-    fn seal_behind(&self, key: &D::Key, room: &mut Room) -> Option<Pending<D::Key>> {
+    fn seal_behind(&self, key: &Key, room: &mut Room) -> Option<Pending> {
         if room.is_on_disk {
             return None;
         }

@@ -24,7 +24,7 @@ use tracing::{error, warn};
 
 use super::Engine;
 use crate::deliver::{
-    Destination,
+    Key,
     books::{Books, Lost},
     budget::Lease,
     disk::{Disk, Order, WhenFull},
@@ -56,14 +56,14 @@ const LAST_COPIES_MAX: Duration = Duration::from_millis(200);
 const CLOSING_MAX: Duration = Duration::from_millis(150);
 
 /// What the engine knows of the disk.
-pub(super) struct Keeping<D: Destination> {
+pub(super) struct Keeping {
     pub(super) disk: Disk,
     pub(super) books: Books,
     /// Somebody waits until records are on disk.
     at_once: bool,
     /// Batches that are being written, and their bytes.
-    pub(super) writing: HashMap<u64, (D::Key, Age, u64)>,
-    pub(super) loading: HashMap<u64, Pending<D::Key>>,
+    pub(super) writing: HashMap<u64, (Key, Age, u64)>,
+    pub(super) loading: HashMap<u64, Pending>,
     next: u64,
     /// What an earlier process left is not all known yet.
     pub(super) listing: bool,
@@ -79,7 +79,7 @@ pub(super) struct Keeping<D: Destination> {
     pub(super) closed: bool,
 }
 
-impl<D: Destination> Engine<D> {
+impl Engine {
     /// Keeps in `store` what does not fit the memory or is not delivered soon, or everything `at_once`, and delivers what was
     /// `found` there. If there cannot be a thread for that, it does without, and what was found stays there.
     #[must_use]
@@ -135,7 +135,7 @@ impl<D: Destination> Engine<D> {
     }
 
     /// Asks for a batch that is only on disk.
-    pub(super) fn load(&mut self, pending: Pending<D::Key>) {
+    pub(super) fn load(&mut self, pending: Pending) {
         let open = self.keeping.as_mut().filter(|keeping| !keeping.closed);
         let (Some(keeping), DiskCopy::Stored(stored)) = (open, &pending.copy) else {
             // Nobody reads the disk any more: the next process will.
@@ -230,14 +230,14 @@ impl<D: Destination> Engine<D> {
             if keeping.bytes_writing() >= bytes_max {
                 return;
             }
-            let is_it = |batch: &Pending<D::Key>| matches!(batch.copy, DiskCopy::None) && batch.batch.is_some();
+            let is_it = |batch: &Pending| matches!(batch.copy, DiskCopy::None) && batch.batch.is_some();
             let Some(pending) = queue.find(&key, age, is_it).filter(|_| is_due(age)) else { continue };
             let (Some(batch), Some(records)) = (pending.batch.clone(), pending.unsettled()) else { continue };
             let ticket = keeping.next;
             keeping.next += 1;
             let sources = pending.sources();
             let head = Head {
-                key: self.output.destination.key_text(&key),
+                key: key.as_str().to_owned(),
                 run: keeping.run,
                 number: age.1,
                 since: now_in_milliseconds() - i64::try_from(age.0.elapsed().as_millis()).unwrap_or(0),
@@ -285,7 +285,7 @@ impl<D: Destination> Engine<D> {
         }
     }
 
-    pub(super) fn take_loading(&mut self) -> Vec<Pending<D::Key>> {
+    pub(super) fn take_loading(&mut self) -> Vec<Pending> {
         let loading = self.keeping.as_mut().map(|keeping| std::mem::take(&mut keeping.loading));
         loading.unwrap_or_default().into_values().collect()
     }
@@ -314,7 +314,7 @@ impl<D: Destination> Engine<D> {
     }
 }
 
-impl<D: Destination> Keeping<D> {
+impl Keeping {
     fn ticket(&mut self) -> u64 {
         self.next += 1;
         self.next - 1

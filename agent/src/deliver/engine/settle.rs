@@ -10,14 +10,14 @@ use tracing::{debug, info, warn};
 
 use super::{Engine, Flight, KEY_REST, STOPPING_BACKOFF};
 use crate::deliver::{
-    Answer, Cause, Destination, Fate, Retry, Verdict,
+    Answer, Cause, Fate, Retry, Verdict,
     books::{Lost, Refused},
     pace::backoff,
     pending::Pending,
 };
 
-impl<D: Destination> Engine<D> {
-    pub(super) fn settle(&mut self, mut flight: Flight<D>, answer: Answer) {
+impl Engine {
+    pub(super) fn settle(&mut self, mut flight: Flight, answer: Answer) {
         let started = flight.started;
         let label = match &answer {
             Answer::Delivered => "delivered",
@@ -75,7 +75,7 @@ impl<D: Destination> Engine<D> {
         }
     }
 
-    fn settle_parts(&mut self, mut pending: Pending<D::Key>, verdicts: Vec<Verdict>) {
+    fn settle_parts(&mut self, mut pending: Pending, verdicts: Vec<Verdict>) {
         let places = pending.places();
         let mut again = Vec::new();
         for Verdict { records: range, fate } in verdicts {
@@ -97,7 +97,7 @@ impl<D: Destination> Engine<D> {
         pending.delivered();
     }
 
-    fn settle_short(&self, flight: Flight<D>, refused: u32, detail: &str) {
+    fn settle_short(&self, flight: Flight, refused: u32, detail: &str) {
         if let Some(suppressed) = self.warned.allow(Instant::now()) {
             warn!(
                 output = &*self.output.name,
@@ -128,7 +128,7 @@ impl<D: Destination> Engine<D> {
 
     fn settle_again(
         &mut self,
-        parts: Vec<Pending<D::Key>>,
+        parts: Vec<Pending>,
         cause: Cause,
         detail: String,
         rest: Option<Duration>,
@@ -153,7 +153,7 @@ impl<D: Destination> Engine<D> {
     }
 
     /// Puts what was not taken back in its old place, unless it was tried for long enough.
-    fn keep_or_give_up(&self, mut pending: Pending<D::Key>, now: Instant) {
+    fn keep_or_give_up(&self, mut pending: Pending, now: Instant) {
         if let Some(reason) = self.gives_up(&pending, now) {
             let lost = pending.lost(reason);
             warn!(output = &*self.output.name, records = lost, reason = reason.label(), "records were given up");
@@ -165,7 +165,7 @@ impl<D: Destination> Engine<D> {
         self.output.queue().put_back(pending);
     }
 
-    fn gives_up(&self, pending: &Pending<D::Key>, now: Instant) -> Option<Lost> {
+    fn gives_up(&self, pending: &Pending, now: Instant) -> Option<Lost> {
         let age = now.duration_since(pending.since);
         match self.rules.retry {
             Retry::Never if pending.attempts > 0 => Some(Lost::NoRetries),
@@ -177,7 +177,7 @@ impl<D: Destination> Engine<D> {
 
     /// Sends the parts alone, or the halves of the only one, the first one first. One record that is refused alone is refused
     /// for good.
-    fn divide(&mut self, mut parts: Vec<Pending<D::Key>>, detail: &str) {
+    fn divide(&mut self, mut parts: Vec<Pending>, detail: &str) {
         if parts.len() > 1 {
             let mut queue = self.output.queue();
             return parts.into_iter().for_each(|mut part| {

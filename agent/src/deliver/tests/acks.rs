@@ -25,8 +25,8 @@ impl Heard {
 
 impl Rig {
     /// Appends messages to one lane in one go, each with its records.
-    fn push_messages(&self, key: Key, messages: &[(Option<&Arc<Ack>>, &[&str])]) {
-        let (lane, account) = (self.output.lane(&key), self.account());
+    fn push_messages(&self, key: Name, messages: &[(Option<&Arc<Ack>>, &[&str])]) {
+        let (lane, account) = (self.output.lane(&Key::new(key)), self.account());
         let mut appending = self.output.append(&lane, &account);
         for (ack, texts) in messages {
             appending.of_message(*ack);
@@ -45,7 +45,7 @@ impl Rig {
 #[tokio::test(start_paused = true)]
 async fn a_message_is_acknowledged_when_all_of_it_is_delivered() {
     let refuse_first = |range| Answer::Partial(vec![Verdict { records: range, fate: Fate::Refused(Refused::TooOld) }]);
-    let mut rig = Rig::new(move |request| match request.key {
+    let mut rig = Rig::new(move |request| match &*request.key {
         "b" => (20 * SECOND, Answer::Delivered),
         _ => at_once(refuse_first(0..1)),
     });
@@ -66,7 +66,7 @@ async fn a_message_is_acknowledged_when_all_of_it_is_delivered() {
 #[tokio::test(start_paused = true)]
 async fn a_message_is_not_acknowledged_if_one_of_its_records_is_lost() {
     let rules = Rules { retry: Retry::Never, ..Rules::default() };
-    let mut rig = Rig::with(rules, LIMITS, 1 << 20, |request| match request.key {
+    let mut rig = Rig::with(rules, LIMITS, 1 << 20, |request| match &*request.key {
         "down" => at_once(again(Cause::Unavailable)),
         _ => at_once(Answer::Delivered),
     });

@@ -34,7 +34,7 @@ async fn joined_batches_keep_the_limits() {
     });
     let long = "x".repeat(400);
     for (number, time) in [0, 10, 20, 15, 30, 10_020, 10_021].into_iter().enumerate() {
-        let (lane, account) = (rig.output.lane(&"key"), rig.account());
+        let (lane, account) = (rig.output.lane(&Key::new("key")), rig.account());
         let mut appending = rig.output.append(&lane, &account);
         let text = format!("{number}{long}");
         appending.begin().put(text.as_bytes());

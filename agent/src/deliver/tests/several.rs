@@ -8,7 +8,7 @@ use super::*;
 impl Rig {
     /// Appends entries of so many records each, all of one time.
     fn push_entries(&self, entries: &[(&str, u32)]) {
-        let (lane, account) = (self.output.lane(&"a"), self.account());
+        let (lane, account) = (self.output.lane(&Key::new("a")), self.account());
         let mut appending = self.output.append(&lane, &account);
         for (text, records) in entries {
             appending.begin().put(text.as_bytes());

@@ -23,7 +23,7 @@ use serde::Deserialize;
 
 use crate::{
     deliver::{
-        Answer, Cause, Destination, Limits,
+        Answer, Cause, Destination, Doing, Key, Limits,
         ack::Ack,
         batch::{Batch, Frame},
         books::Account,
@@ -68,39 +68,37 @@ impl Folder {
     pub fn new(config: &Config) -> Self {
         Self { path: config.folder.clone(), file_bytes_max: config.file_bytes_max.unwrap_or(FILE_BYTES_MAX).0 }
     }
-}
 
-impl Destination for Folder {
-    type Key = Arc<str>;
-
-    fn limits(&self) -> Limits {
-        // Not of any service: enough to make a write worth it, and no more than a reader of the file would wait for.
-        Limits { bytes: 256 * 1024, records: 100_000, span_milliseconds: u64::MAX }
-    }
-
-    fn frame(&self, _: &Arc<str>) -> Frame {
-        Frame { head: Bytes::new(), separator: b"\n", tail: b"\n" }
-    }
-
-    fn key_text(&self, key: &Arc<str>) -> String {
-        key.to_string()
-    }
-
-    fn key_of(&self, text: &str) -> Option<Arc<str>> {
-        // What stands on disk may be anybody's: only a name that we would make is a name.
-        Some(file_name(text)).filter(|name| **name == *text)
-    }
-
-    async fn send(&self, batch: &Batch<Arc<str>>) -> Answer {
-        let (folder, name, lines) = (self.path.clone(), Arc::clone(&batch.key), batch.body.clone());
+    async fn put(&self, batch: &Batch) -> Answer {
+        let (folder, name, lines) = (self.path.clone(), batch.key.clone(), batch.body.clone());
         let file_bytes_max = self.file_bytes_max;
-        let written = tokio::task::spawn_blocking(move || write(&folder, &name, &lines, file_bytes_max));
+        let written = tokio::task::spawn_blocking(move || write(&folder, name.as_str(), &lines, file_bytes_max));
         let failed = |cause, detail| Answer::Again { cause, detail, after: None };
         match written.await {
             Ok(Ok(())) => Answer::Delivered,
             Ok(Err(error)) => failed(Cause::Unavailable, format!("cannot write to `{}`: {error}", self.path.display())),
             Err(_) => failed(Cause::Ambiguous, "the write was interrupted".to_owned()),
         }
+    }
+}
+
+impl Destination for Folder {
+    fn limits(&self) -> Limits {
+        // Not of any service: enough to make a write worth it, and no more than a reader of the file would wait for.
+        Limits { bytes: 256 * 1024, records: 100_000, span_milliseconds: u64::MAX }
+    }
+
+    fn frame(&self, _: &Key) -> Frame {
+        Frame { head: Bytes::new(), separator: b"\n", tail: b"\n" }
+    }
+
+    fn knows(&self, key: &Key) -> bool {
+        // Only a name that we would make is a name.
+        *file_name(key.as_str()) == *key.as_str()
+    }
+
+    fn send<'a>(&'a self, batch: &'a Batch) -> Doing<'a, Answer> {
+        Box::pin(self.put(batch))
     }
 }
 
@@ -136,7 +134,7 @@ fn file_name(tag: &str) -> Arc<str> {
 /// An output of this kind.
 #[derive(Clone)]
 pub struct Sink {
-    output: Arc<Output<Folder>>,
+    output: Arc<Output>,
     names: Arc<Mutex<HashSet<Arc<str>>>>,
 }
 
@@ -144,23 +142,23 @@ pub struct Sink {
 pub struct Target {
     sink: Sink,
     account: Arc<Account>,
-    lane: Arc<Lane<Folder>>,
+    lane: Arc<Lane>,
 }
 
 /// Appends a chunk's records.
 pub struct Writer<'a> {
-    appending: Appending<'a, Folder>,
+    appending: Appending<'a>,
 }
 
 impl Sink {
     /// Appends to `output`.
-    pub fn new(output: Arc<Output<Folder>>) -> Self {
+    pub fn new(output: Arc<Output>) -> Self {
         Self { output, names: Arc::default() }
     }
 
     /// The place of records with `tag`, booked on `account`.
     pub fn target(&self, tag: &str, account: Arc<Account>) -> Target {
-        Target { sink: self.clone(), account, lane: self.output.lane(&self.name(tag)) }
+        Target { sink: self.clone(), account, lane: self.output.lane(&Key::new(self.name(tag))) }
     }
 
     /// The name of the file for `tag`, or that of the file for all others: a sender that makes up tags makes no files.

@@ -21,7 +21,7 @@ use serde::Deserialize;
 use crate::{
     aws::{Client, Fault, Operation, sha256_hex},
     deliver::{
-        Answer, Destination, Limits, Rules,
+        Answer, Destination, Doing, Key, Limits, Rules,
         batch::{Batch, Frame},
         books::{Account, Refused},
         lane::{Appending, Lane, Output},
@@ -60,15 +60,11 @@ pub struct CloudWatch {
     client: Client,
 }
 
-/// The namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Key(pub Arc<str>);
-
 /// Where data are appended.
 pub struct Sink {
-    output: Arc<Output<CloudWatch>>,
+    output: Arc<Output>,
     account: Arc<Account>,
-    lanes: Vec<(Arc<str>, Arc<Lane<CloudWatch>>)>,
+    lanes: Vec<(Arc<str>, Arc<Lane>)>,
     text: String,
 }
 
@@ -83,7 +79,7 @@ impl CloudWatch {
         Self { client: client.with_json_1_0() }
     }
 
-    async fn put(&self, batch: &Batch<Key>) -> Result<Answer, Fault> {
+    async fn put(&self, batch: &Batch) -> Result<Answer, Fault> {
         let gzip: (HeaderName, HeaderValue) = (CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         let (body, headers) = if batch.body.len() < COMPRESSED_FROM {
             (batch.body.clone(), Vec::new())
@@ -97,34 +93,28 @@ impl CloudWatch {
 }
 
 impl Destination for CloudWatch {
-    type Key = Key;
-
     fn limits(&self) -> Limits {
         Limits { bytes: BYTES_MAX, records: DATA_MAX, span_milliseconds: u64::MAX }
     }
 
-    fn frame(&self, Key(namespace): &Key) -> Frame {
-        let namespace = serde_json::to_string(&**namespace).unwrap_or_default();
+    fn frame(&self, namespace: &Key) -> Frame {
+        let namespace = serde_json::to_string(namespace.as_str()).unwrap_or_default();
         let head = format!("{{\"Namespace\":{namespace},\"MetricData\":[").into_bytes().into();
         Frame { head, separator: b",", tail: b"]}" }
     }
 
-    fn key_text(&self, Key(namespace): &Key) -> String {
-        namespace.as_ref().to_owned()
+    fn knows(&self, namespace: &Key) -> bool {
+        !namespace.as_str().is_empty()
     }
 
-    fn key_of(&self, text: &str) -> Option<Key> {
-        (!text.is_empty()).then(|| Key(text.into()))
-    }
-
-    async fn send(&self, batch: &Batch<Key>) -> Answer {
-        self.put(batch).await.unwrap_or_else(Answer::from)
+    fn send<'a>(&'a self, batch: &'a Batch) -> Doing<'a, Answer> {
+        Box::pin(async { self.put(batch).await.unwrap_or_else(Answer::from) })
     }
 }
 
 impl Sink {
     /// Books what is appended to `output` on `account`.
-    pub fn new(output: Arc<Output<CloudWatch>>, account: Arc<Account>) -> Self {
+    pub fn new(output: Arc<Output>, account: Arc<Account>) -> Self {
         Self { output, account, lanes: Vec::new(), text: String::new() }
     }
 
@@ -133,12 +123,12 @@ impl Sink {
         let seconds = time(datum, began);
         let place = self.lanes.iter().position(|(known, _)| **known == *namespace).unwrap_or_else(|| {
             let name: Arc<str> = namespace.into();
-            let lane = self.output.lane(&Key(Arc::clone(&name)));
+            let lane = self.output.lane(&Key::new(Arc::clone(&name)));
             self.lanes.push((name, lane));
             self.lanes.len() - 1
         });
         let is_good = write(&mut self.text, datum, seconds);
-        let mut appending: Appending<'_, CloudWatch> = self.output.append(&self.lanes[place].1, &self.account);
+        let mut appending: Appending<'_> = self.output.append(&self.lanes[place].1, &self.account);
         appending.begin().put(self.text.as_bytes());
         if is_good {
             // One byte for the comma.

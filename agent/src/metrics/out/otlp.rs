@@ -19,7 +19,8 @@ use crate::{
         store::{Shown, ShownValue, Store, key::Kind},
     },
     otlp::{
-        out::{self, Otlp},
+        out,
+        walk::Signal,
         wire::{Begun, begin, end, put_bytes, put_fixed64, put_header, put_uint},
     },
 };
@@ -58,9 +59,13 @@ struct Family {
 
 impl Sink {
     /// Appends to `output` and books on `account`; `seconds` is the clock of the store.
-    pub fn new(output: Arc<Output<Otlp>>, account: Arc<Account>, task: &Metadata, seconds: Seconds) -> Self {
+    pub fn new(output: Arc<Output>, account: Arc<Account>, task: &Metadata, seconds: Seconds) -> Self {
         let elapsed = Duration::from_secs(u64::from(seconds.now()));
-        Self { sink: out::Sink::new(output, account), resource: resource(task), began: now().saturating_sub(elapsed) }
+        Self {
+            sink: out::Sink::new(output, account, Signal::Metrics),
+            resource: resource(task),
+            began: now().saturating_sub(elapsed),
+        }
     }
 
     /// Appends all series of `store`.

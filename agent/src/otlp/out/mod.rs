@@ -36,7 +36,7 @@ use super::{
 use crate::{
     aws::{Client, Fault, Operation, sha256_hex},
     deliver::{
-        Answer, Destination, Fate, Limits, Rules, Verdict,
+        Answer, Destination, Doing, Fate, Key, Limits, Rules, Verdict,
         batch::{Batch, Frame},
         books::{Account, Refused},
         lane::{Appending, Lane, Output},
@@ -101,14 +101,10 @@ pub enum Way {
     },
 }
 
-/// The only key there is: spans need no order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Key;
-
 /// Where requests are appended.
 pub struct Sink {
-    output: Arc<Output<Otlp>>,
-    lane: Arc<Lane<Otlp>>,
+    output: Arc<Output>,
+    lane: Arc<Lane>,
     account: Arc<Account>,
     signal: Signal,
 }
@@ -123,6 +119,19 @@ impl Otlp {
     pub fn new(signal: Signal, way: Way, limits: Limits, config: &Config) -> Self {
         let bounds = Bounds { time: config.timeout.0, answer_bytes: ANSWER_BYTES_MAX };
         Self { signal, way, limits, compression: config.compression, bounds, warned: RateLimited::new(WARN_EVERY) }
+    }
+
+    async fn put(&self, batch: &Batch) -> Answer {
+        match &self.way {
+            Way::Http { client, target, headers } => self.post(client, target, headers, &batch.body).await,
+            Way::Grpc { client, target, headers } => self.call(client, target, headers, &batch.body).await,
+            Way::Signed { client, path, headers, is_x_ray } => {
+                match self.post_signed(client, path, headers, &batch.body).await {
+                    Ok(answer) => answer,
+                    Err(fault) => self.fault(client, *is_x_ray, batch, fault).await,
+                }
+            }
+        }
     }
 
     async fn post(&self, client: &HttpClient, target: &Target, headers: &HeaderMap, body: &Bytes) -> Answer {
@@ -170,7 +179,7 @@ impl Otlp {
     }
 
     /// What a fault of AWS means. A request that is bad may be so because the account does not take spans at all.
-    async fn fault(&self, client: &Client, is_x_ray: bool, batch: &Batch<Key>, fault: Fault) -> Answer {
+    async fn fault(&self, client: &Client, is_x_ray: bool, batch: &Batch, fault: Fault) -> Answer {
         if fault.status != Some(400) || fault.is_about_who() {
             return Answer::from(fault);
         }
@@ -208,8 +217,6 @@ async fn takes_spans(client: &Client, fault: &Fault) -> bool {
 }
 
 impl Destination for Otlp {
-    type Key = Key;
-
     fn limits(&self) -> Limits {
         self.limits
     }
@@ -218,32 +225,24 @@ impl Destination for Otlp {
         Frame::default()
     }
 
-    fn key_text(&self, _: &Key) -> String {
-        self.signal.label().to_owned()
+    fn knows(&self, key: &Key) -> bool {
+        *key == key_of(self.signal)
     }
 
-    fn key_of(&self, text: &str) -> Option<Key> {
-        (text == self.signal.label()).then_some(Key)
-    }
-
-    async fn send(&self, batch: &Batch<Key>) -> Answer {
-        match &self.way {
-            Way::Http { client, target, headers } => self.post(client, target, headers, &batch.body).await,
-            Way::Grpc { client, target, headers } => self.call(client, target, headers, &batch.body).await,
-            Way::Signed { client, path, headers, is_x_ray } => {
-                match self.post_signed(client, path, headers, &batch.body).await {
-                    Ok(answer) => answer,
-                    Err(fault) => self.fault(client, *is_x_ray, batch, fault).await,
-                }
-            }
-        }
+    fn send<'a>(&'a self, batch: &'a Batch) -> Doing<'a, Answer> {
+        Box::pin(self.put(batch))
     }
 }
 
+/// The only key of an output: what is sent needs no order.
+fn key_of(signal: Signal) -> Key {
+    Key::new(signal.label())
+}
+
 impl Sink {
-    /// Books what is appended to `output` on `account`.
-    pub fn new(output: Arc<Output<Otlp>>, account: Arc<Account>) -> Self {
-        let (lane, signal) = (output.lane(&Key), output.destination().signal);
+    /// Books requests of `signal` that are appended to `output` on `account`.
+    pub fn new(output: Arc<Output>, account: Arc<Account>, signal: Signal) -> Self {
+        let lane = output.lane(&key_of(signal));
         Self { output, lane, account, signal }
     }
 
@@ -253,12 +252,12 @@ impl Sink {
     }
 
     /// Begins to append requests.
-    pub fn appending(&self) -> Appending<'_, Otlp> {
+    pub fn appending(&self) -> Appending<'_> {
         self.output.append(&self.lane, &self.account)
     }
 
     /// Appends a request of so many `items`, in pieces if it is larger than backends take.
-    pub fn append(&self, appending: &mut Appending<'_, Otlp>, request: &[u8], items: usize) -> Result<(), Malformed> {
+    pub fn append(&self, appending: &mut Appending<'_>, request: &[u8], items: usize) -> Result<(), Malformed> {
         if request.len() <= OTLP_PIECE_BYTES_MAX && items <= OTLP_BATCH_ITEMS_MAX {
             put(appending, request, items);
             return Ok(());
@@ -269,7 +268,7 @@ impl Sink {
     }
 }
 
-fn put(appending: &mut Appending<'_, Otlp>, request: &[u8], items: usize) {
+fn put(appending: &mut Appending<'_>, request: &[u8], items: usize) {
     // A piece that could not be made small enough may have more than an entry can say: it is booked for as many as it can.
     let records = u32::try_from(items).unwrap_or(u32::MAX).min(crate::deliver::batch::Entry::RECORDS_MAX);
     if records == 0 {

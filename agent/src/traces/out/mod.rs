@@ -30,7 +30,7 @@ pub enum Sink {
 /// Appends what came together.
 pub enum Appender<'a> {
     /// To AWS X-Ray.
-    Xray(Appending<'a, xray::XRay>),
+    Xray(Appending<'a>),
     /// Counts it.
     Nowhere(Counting<'a>),
 }

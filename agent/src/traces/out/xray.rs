@@ -26,7 +26,7 @@ use tracing::{debug, info};
 use crate::{
     aws::{Client, Fault, Operation, sha256_hex},
     deliver::{
-        Answer, Destination, Fate, Limits, Rules, Verdict,
+        Answer, Destination, Doing, Fate, Key, Limits, Rules, Verdict,
         batch::{Batch, Frame},
         books::{Account, Refused},
         escape,
@@ -97,13 +97,12 @@ pub struct XRay {
 }
 
 /// The only key there is: segments need no order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Key;
+const KEY: &str = "segments";
 
 /// Where documents are appended.
 pub struct Sink {
-    output: Arc<Output<XRay>>,
-    lane: Arc<Lane<XRay>>,
+    output: Arc<Output>,
+    lane: Arc<Lane>,
     account: Arc<Account>,
 }
 
@@ -144,7 +143,7 @@ impl XRay {
         Self { client, tells: config.log_batches, warned: RateLimited::new(WARN_EVERY) }
     }
 
-    async fn put(&self, batch: &Batch<Key>) -> Result<Answer, Fault> {
+    async fn put(&self, batch: &Batch) -> Result<Answer, Fault> {
         let hash = hash(batch).await;
         let (began, headers) = (Instant::now(), [timestamp(self.client.now())]);
         let operation = Operation::Path("/TraceSegments");
@@ -180,8 +179,6 @@ impl XRay {
 }
 
 impl Destination for XRay {
-    type Key = Key;
-
     fn limits(&self) -> Limits {
         Limits { bytes: DOCUMENTS_MAX * DOCUMENT_BYTES_MAX, records: DOCUMENTS_MAX, span_milliseconds: u64::MAX }
     }
@@ -190,20 +187,18 @@ impl Destination for XRay {
         Frame { head: bytes::Bytes::from_static(b"{\"TraceSegmentDocuments\":["), separator: b",", tail: b"]}" }
     }
 
-    fn key_text(&self, _: &Key) -> String {
-        "segments".to_owned()
+    fn knows(&self, key: &Key) -> bool {
+        key.as_str() == KEY
     }
 
-    fn key_of(&self, text: &str) -> Option<Key> {
-        (text == "segments").then_some(Key)
+    fn prepare<'a>(&'a self, batch: &'a Batch) -> Doing<'a, ()> {
+        Box::pin(async {
+            hash(batch).await;
+        })
     }
 
-    async fn prepare(&self, batch: &Batch<Key>) {
-        hash(batch).await;
-    }
-
-    async fn send(&self, batch: &Batch<Key>) -> Answer {
-        self.put(batch).await.unwrap_or_else(Answer::from)
+    fn send<'a>(&'a self, batch: &'a Batch) -> Doing<'a, Answer> {
+        Box::pin(async { self.put(batch).await.unwrap_or_else(Answer::from) })
     }
 }
 
@@ -215,14 +210,14 @@ fn timestamp(now: SystemTime) -> (HeaderName, HeaderValue) {
 }
 
 /// The hash of the body, worked out once.
-async fn hash(batch: &Batch<Key>) -> &str {
+async fn hash(batch: &Batch) -> &str {
     batch.memo(async { sha256_hex(&batch.body).await.into() }).await
 }
 
 impl Sink {
     /// Books what is appended to `output` on `account`.
-    pub fn new(output: Arc<Output<XRay>>, account: Arc<Account>) -> Self {
-        let lane = output.lane(&Key);
+    pub fn new(output: Arc<Output>, account: Arc<Account>) -> Self {
+        let lane = output.lane(&Key::new(KEY));
         Self { output, lane, account }
     }
 
@@ -232,13 +227,13 @@ impl Sink {
     }
 
     /// Begins to append documents.
-    pub fn appending(&self) -> Appending<'_, XRay> {
+    pub fn appending(&self) -> Appending<'_> {
         self.output.append(&self.lane, &self.account)
     }
 }
 
 /// Appends one document.
-pub fn append(appending: &mut Appending<'_, XRay>, document: &[u8]) {
+pub fn append(appending: &mut Appending<'_>, document: &[u8]) {
     let body = appending.begin();
     body.put(b"\"");
     escape::once(body, document);

@@ -35,7 +35,7 @@ fn answers(chunks: &[&str]) -> Vec<u8> {
 }
 
 /// Sessions before an output of files, and its engine, which does not run yet.
-fn rig(folder: &tempfile::TempDir) -> (Rig, Engine<file::Folder>) {
+fn rig(folder: &tempfile::TempDir) -> (Rig, Engine) {
     let config: file::Config =
         serde_json::from_value(serde_json::json!({ "folder": folder.path() })).expect("a configuration");
     let (budget, counters) = (Budget::new(1 << 20, 1), Counters::new());

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 
-use super::{API, Config, GroupClass, Key};
+use super::{API, Config, GroupClass, Place};
 use crate::aws::{Client, Fault, FaultKind};
 
 /// What may be created, and how.
@@ -36,16 +36,16 @@ impl Control {
         }
     }
 
-    /// Makes sure that the stream of `key` exists.
-    pub async fn create(&self, client: &Client, key: &Key) -> Result<(), Fault> {
+    /// Makes sure that the stream of `place` exists.
+    pub async fn create(&self, client: &Client, place: Place<'_>) -> Result<(), Fault> {
         if !self.create_stream {
             return Err(missing(format!(
                 "log stream `{}` does not exist; create it, or allow it to be created with `auto_create_stream`",
-                key.stream
+                place.stream
             )));
         }
         let _turn = self.one_at_a_time.lock().await;
-        let stream = json!({"logGroupName": *key.group, "logStreamName": *key.stream});
+        let stream = json!({"logGroupName": place.group, "logStreamName": place.stream});
         match call(client, "CreateLogStream", &stream).await {
             Err(fault) if fault.kind == FaultKind::NotFound => {}
             other => return other,
@@ -53,10 +53,10 @@ impl Control {
         if !self.create_group {
             return Err(missing(format!(
                 "log group `{}` does not exist; create it, or allow it to be created with `auto_create_group`",
-                key.group
+                place.group
             )));
         }
-        self.create_group(client, key).await?;
+        self.create_group(client, place).await?;
         call(client, "CreateLogStream", &stream).await
     }
 
@@ -66,8 +66,8 @@ impl Control {
         self.one_at_a_time.lock().await
     }
 
-    async fn create_group(&self, client: &Client, key: &Key) -> Result<(), Fault> {
-        let mut group = json!({"logGroupName": *key.group});
+    async fn create_group(&self, client: &Client, place: Place<'_>) -> Result<(), Fault> {
+        let mut group = json!({"logGroupName": place.group});
         if self.class == GroupClass::InfrequentAccess {
             group["logGroupClass"] = "INFREQUENT_ACCESS".into();
         }
@@ -75,11 +75,11 @@ impl Control {
             group["tags"] = self.tags.clone().into();
         }
         call(client, "CreateLogGroup", &group).await?;
-        info!(group = &*key.group, "log group created");
+        info!(group = place.group, "log group created");
         if let Some(days) = self.retention_days {
-            let retention = json!({"logGroupName": *key.group, "retentionInDays": days});
+            let retention = json!({"logGroupName": place.group, "retentionInDays": days});
             if let Err(fault) = call(client, "PutRetentionPolicy", &retention).await {
-                warn!(group = &*key.group, error = %fault, "retention could not be set; set it by hand");
+                warn!(group = place.group, error = %fault, "retention could not be set; set it by hand");
             }
         }
         Ok(())

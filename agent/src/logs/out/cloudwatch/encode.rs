@@ -14,9 +14,9 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::Key;
+use super::Place;
 use crate::{
-    deliver::{Destination, batch::Frame, body::Body, books::Refused, escape, lane::Appending},
+    deliver::{batch::Frame, body::Body, books::Refused, escape, lane::Appending},
     logs::{
         known::Workspace,
         record::{Record, Value},
@@ -57,21 +57,21 @@ pub enum Encoded {
     Refused(Refused),
 }
 
-/// What stands around the events for `key`.
-pub fn frame(key: &Key) -> Frame {
+/// What stands around the events of `place`.
+pub fn frame(place: Place<'_>) -> Frame {
     let mut head = Body::default();
     head.put(b"{\"logGroupName\":\"");
-    escape::once(&mut head, key.group.as_bytes());
+    escape::once(&mut head, place.group.as_bytes());
     head.put(b"\",\"logStreamName\":\"");
-    escape::once(&mut head, key.stream.as_bytes());
+    escape::once(&mut head, place.stream.as_bytes());
     head.put(b"\",\"logEvents\":[");
     Frame { head: Bytes::from(head.into_bytes()), separator: b",", tail: b"]}" }
 }
 
 /// Appends `record`, which happened `time` milliseconds after 1970.
 #[inline]
-pub fn append<D: Destination>(
-    to: &mut Appending<'_, D>,
+pub fn append(
+    to: &mut Appending<'_>,
     record: &Record<'_>,
     time: i64,
     message: &Message,
@@ -104,7 +104,7 @@ pub fn append<D: Destination>(
     encoded
 }
 
-fn refuse<D: Destination>(to: &mut Appending<'_, D>, reason: Refused) -> Encoded {
+fn refuse(to: &mut Appending<'_>, reason: Refused) -> Encoded {
     to.refuse(reason);
     Encoded::Refused(reason)
 }
@@ -205,7 +205,7 @@ mod tests {
     use super::*;
     use crate::{
         deliver::{
-            self, Answer, Limits, Rules,
+            self, Answer, Destination, Doing, Key, Limits, Rules,
             batch::Batch,
             books::{Account, Lost},
             budget::Budget,
@@ -219,27 +219,21 @@ mod tests {
     struct Kept(Mutex<Vec<Bytes>>);
 
     impl Destination for Kept {
-        type Key = ();
-
         fn limits(&self) -> Limits {
             Limits { bytes: 1_048_576, records: 10_000, span_milliseconds: 1_000 }
         }
 
-        fn frame(&self, (): &()) -> Frame {
+        fn frame(&self, _: &Key) -> Frame {
             Frame { head: Bytes::from_static(b"["), separator: b",", tail: b"]" }
         }
 
-        fn key_text(&self, (): &()) -> String {
-            String::new()
+        fn knows(&self, _: &Key) -> bool {
+            true
         }
 
-        fn key_of(&self, _: &str) -> Option<()> {
-            Some(())
-        }
-
-        async fn send(&self, batch: &Batch<()>) -> Answer {
+        fn send<'a>(&'a self, batch: &'a Batch) -> Doing<'a, Answer> {
             self.0.lock().expect("nobody panics").push(batch.body.clone());
-            Answer::Delivered
+            Box::pin(std::future::ready(Answer::Delivered))
         }
     }
 
@@ -250,7 +244,7 @@ mod tests {
         let account = Arc::new(Account::default());
         let record = Record { bytes, pairs: vec![Pair { key: Value::Str(b"log"), value: log }], ..Record::default() };
         let mut workspace = Workspace::default();
-        let lane = output.lane(&());
+        let lane = output.lane(&Key::new(""));
         let mut appending = output.append(&lane, &account);
         let encoded = append(&mut appending, &record, 7, message, &mut workspace);
         drop(appending);

@@ -22,13 +22,13 @@ use prometheus::IntCounter;
 use serde::Deserialize;
 
 pub use encode::Message;
-pub use naming::{Key, Naming};
+pub use naming::{Naming, Place};
 pub use settings::{Config, GroupClass, RETENTION_DAYS, Templates};
 
 use crate::{
     aws::{Client, Fault, FaultKind, Operation, sha256_hex},
     deliver::{
-        Answer, Cause, Destination, Fate, Limits, Verdict,
+        Answer, Cause, Destination, Doing, Fate, Key, Limits, Verdict,
         ack::Ack,
         batch::{Batch, Frame},
         books::{Account, Refused},
@@ -85,7 +85,7 @@ impl CloudWatch {
         Self { client, control: Control::new(config), headers: headers.into_iter().collect() }
     }
 
-    async fn put(&self, batch: &Batch<Key>) -> Result<Answer, Fault> {
+    async fn put(&self, batch: &Batch) -> Result<Answer, Fault> {
         let target = format!("{API}.PutLogEvents");
         let hash = hash(batch).await;
         let reply =
@@ -96,34 +96,8 @@ impl CloudWatch {
         };
         Ok(Answer::Partial(rejected.verdicts(batch.entries.len())))
     }
-}
 
-impl Destination for CloudWatch {
-    type Key = Key;
-
-    fn limits(&self) -> Limits {
-        LIMITS
-    }
-
-    fn frame(&self, key: &Key) -> Frame {
-        encode::frame(key)
-    }
-
-    fn key_text(&self, key: &Key) -> String {
-        // Neither name may have a colon: the service refuses it.
-        format!("{}:{}", key.group, key.stream)
-    }
-
-    fn key_of(&self, text: &str) -> Option<Key> {
-        let (group, stream) = text.split_once(':')?;
-        Some(Key { group: group.into(), stream: stream.into() })
-    }
-
-    async fn prepare(&self, batch: &Batch<Key>) {
-        hash(batch).await;
-    }
-
-    async fn send(&self, batch: &Batch<Key>) -> Answer {
+    async fn put_or_create(&self, batch: &Batch) -> Answer {
         let fault = match self.put(batch).await {
             Ok(answer) => return answer,
             Err(fault) => fault,
@@ -131,7 +105,8 @@ impl Destination for CloudWatch {
         if fault.kind != FaultKind::NotFound {
             return fault.into();
         }
-        if let Err(fault) = self.control.create(&self.client, &batch.key).await {
+        let Some(place) = Place::of(&batch.key) else { return fault.into() };
+        if let Err(fault) = self.control.create(&self.client, place).await {
             return unprepared(fault);
         }
         match self.put(batch).await {
@@ -143,8 +118,32 @@ impl Destination for CloudWatch {
     }
 }
 
+impl Destination for CloudWatch {
+    fn limits(&self) -> Limits {
+        LIMITS
+    }
+
+    fn frame(&self, key: &Key) -> Frame {
+        Place::of(key).map(encode::frame).unwrap_or_default()
+    }
+
+    fn knows(&self, key: &Key) -> bool {
+        Place::of(key).is_some()
+    }
+
+    fn prepare<'a>(&'a self, batch: &'a Batch) -> Doing<'a, ()> {
+        Box::pin(async {
+            hash(batch).await;
+        })
+    }
+
+    fn send<'a>(&'a self, batch: &'a Batch) -> Doing<'a, Answer> {
+        Box::pin(self.put_or_create(batch))
+    }
+}
+
 /// The hash of the body, worked out once. It takes longer than all the rest of a request.
-async fn hash(batch: &Batch<Key>) -> &str {
+async fn hash(batch: &Batch) -> &str {
     batch.memo(async { sha256_hex(&batch.body).await.into() }).await
 }
 
@@ -175,7 +174,7 @@ fn unprepared(fault: Fault) -> Answer {
 /// An output of this kind: the destination, and how records become its events.
 #[derive(Clone)]
 pub struct Sink {
-    output: Arc<Output<CloudWatch>>,
+    output: Arc<Output>,
     naming: Arc<Naming>,
     message: Arc<Message>,
     truncated: IntCounter,
@@ -187,20 +186,20 @@ pub struct Target {
     tag: Arc<str>,
     account: Arc<Account>,
     /// The lane, if all records of the tag go to the same.
-    lane: Option<Arc<Lane<CloudWatch>>>,
+    lane: Option<Arc<Lane>>,
 }
 
 /// Appends a chunk's records.
 pub struct Writer<'a> {
     target: &'a Target,
-    fixed: Option<Appending<'a, CloudWatch>>,
+    fixed: Option<Appending<'a>>,
     /// Of the message whose records come, if they do not all go to the same lane.
     ack: Option<Arc<Ack>>,
 }
 
 impl Sink {
     /// Sends what `message` says of each record to where `naming` says. `truncated` counts messages that were cut.
-    pub fn new(output: Arc<Output<CloudWatch>>, naming: Naming, message: Message, truncated: IntCounter) -> Self {
+    pub fn new(output: Arc<Output>, naming: Naming, message: Message, truncated: IntCounter) -> Self {
         Self { output, naming: Arc::new(naming), message: Arc::new(message), truncated }
     }
 

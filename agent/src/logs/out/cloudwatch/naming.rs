@@ -4,10 +4,11 @@
 //! in it that is not becomes `.`; a template that cannot be filled falls back to the static name.
 //! Never: asks a record if no template does: then the name is settled once per tag.
 
-use std::{fmt::Write, sync::Arc};
+use std::fmt::Write;
 
 use super::settings::{Config, Templates};
 use crate::{
+    deliver::Key,
     ecs::Metadata,
     logs::{accessor::Accessor, record::Record},
 };
@@ -19,12 +20,28 @@ const GO_DEFAULT_GROUP: &str = "fluentbit-default";
 const GO_DEFAULT_STREAM: &str = "/fluentbit-default";
 
 /// A log stream in its group.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Key {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place<'a> {
     /// The log group.
-    pub group: Arc<str>,
+    pub group: &'a str,
     /// The log stream.
-    pub stream: Arc<str>,
+    pub stream: &'a str,
+}
+
+impl<'a> Place<'a> {
+    /// The place that `key` names.
+    pub fn of(key: &'a Key) -> Option<Self> {
+        let (group, stream) = key.as_str().split_once(Self::BETWEEN)?;
+        Some(Self { group, stream })
+    }
+
+    /// Neither name may have one: the service refuses it.
+    const BETWEEN: char = ':';
+
+    /// The key of what goes there.
+    pub fn key(self) -> Key {
+        Key::new(format!("{}{}{}", self.group, Self::BETWEEN, self.stream))
+    }
 }
 
 /// How names are made.
@@ -106,10 +123,10 @@ impl Naming {
     pub fn key(&self, tag: &str, record: &Record<'_>) -> Key {
         let directions = record.directions.unwrap_or_default();
         let own = |name: &Name, own: Option<&str>| match own {
-            Some(own) => name.legalised(own).into(),
+            Some(own) => name.legalised(own),
             None => name.render(tag, record),
         };
-        Key { group: own(&self.group, directions.group), stream: own(&self.stream, directions.stream) }
+        Place { group: &own(&self.group, directions.group), stream: &own(&self.stream, directions.stream) }.key()
     }
 }
 
@@ -127,13 +144,13 @@ impl Name {
         parts.iter().any(|part| matches!(part, Part::Field(Accessor::Field { .. })))
     }
 
-    fn render(&self, tag: &str, record: &Record<'_>) -> Arc<str> {
+    fn render(&self, tag: &str, record: &Record<'_>) -> String {
         let filled = self.template.as_ref().and_then(|template| template.fill(tag, record));
         let name = filled.unwrap_or_else(|| match &self.fallback {
             Fallback::Text(text) => text.clone(),
             Fallback::PrefixAndTag(prefix) => format!("{prefix}{tag}"),
         });
-        self.legalised(&name).into()
+        self.legalised(&name)
     }
 
     fn legalised(&self, name: &str) -> String {
@@ -261,7 +278,8 @@ mod tests {
         let task = Metadata { task_id: Some("0123".to_owned()), ..Metadata::default() };
         let naming = Naming::new(config, &task, "the-uuid").expect("good names");
         let key = naming.key(TAG, &record);
-        (key.group.to_string(), key.stream.to_string())
+        let place = Place::of(&key).expect("a place");
+        (place.group.to_owned(), place.stream.to_owned())
     }
 
     fn config(group: &str) -> Config {

@@ -39,9 +39,7 @@ use tokio_util::sync::CancellationToken;
 
 const ID: &str = "x-amzn-RequestId: 7f6d\r\n";
 
-fn key() -> Key {
-    Key { group: "/ecs/app".into(), stream: "app/\"1\"".into() }
-}
+const PLACE: Place<'_> = Place { group: "/ecs/app", stream: "app/\"1\"" };
 
 fn service(stub: &Stub, config: &Config) -> CloudWatch {
     let keys = Keys::new("AKID", "SECRET", None, None, "test");
@@ -56,9 +54,9 @@ fn config() -> Config {
 }
 
 /// A batch of `events` empty records.
-fn batch(events: usize) -> Arc<Batch<Key>> {
+fn batch(events: usize) -> Arc<Batch> {
     let (budget, account) = (Budget::new(1 << 20, 1), Arc::new(Account::default()));
-    let frame = encode::frame(&key());
+    let frame = encode::frame(PLACE);
     let mut open = Open::new(budget.share().lease());
     for time in 0..events {
         open.begin(&frame);
@@ -67,7 +65,8 @@ fn batch(events: usize) -> Arc<Batch<Key>> {
         open.accept(source, 1, None);
         open.commit(time as i64, 28, source, 1);
     }
-    let pending = open.seal(key(), &frame, budget.share().lease(), &Arc::new(Stock::new(budget.share(), 1 << 20)));
+    let pending =
+        open.seal(PLACE.key(), &frame, budget.share().lease(), &Arc::new(Stock::new(budget.share(), 1 << 20)));
     let batch = pending.batch.clone().expect("it is in memory");
     pending.delivered();
     batch
@@ -234,28 +233,24 @@ async fn rejected_events_are_told_apart() {
 struct Catch(Mutex<Vec<Json>>, Limits);
 
 impl Destination for Catch {
-    type Key = Key;
-
     fn limits(&self) -> Limits {
         self.1
     }
 
     fn frame(&self, key: &Key) -> Frame {
-        encode::frame(key)
+        Place::of(key).map(encode::frame).expect("a place")
     }
 
-    fn key_text(&self, _: &Key) -> String {
-        String::new()
+    fn knows(&self, _: &Key) -> bool {
+        true
     }
 
-    fn key_of(&self, _: &str) -> Option<Key> {
-        Some(key())
-    }
-
-    async fn send(&self, batch: &Batch<Key>) -> Answer {
-        let body = serde_json::from_slice(&batch.body).expect("the body is JSON");
-        self.0.lock().expect("not poisoned").push(body);
-        Answer::Delivered
+    fn send<'a>(&'a self, batch: &'a Batch) -> Doing<'a, Answer> {
+        Box::pin(async move {
+            let body = serde_json::from_slice(&batch.body).expect("the body is JSON");
+            self.0.lock().expect("not poisoned").push(body);
+            Answer::Delivered
+        })
     }
 }
 
@@ -267,7 +262,7 @@ fn encoded(records: &[Record<'_>], message: &Message, bytes: usize) -> (Vec<Vec<
         let catch = Arc::new(Catch(Mutex::default(), Limits { bytes, ..LIMITS }));
         let (output, engine) = deliver("catch", Arc::clone(&catch), Rules::default(), &budget, &counters);
         let account = books.account(&Holder { output: "catch".into(), source: "test".into() });
-        let lane = output.lane(&key());
+        let lane = output.lane(&PLACE.key());
         let mut workspace = Workspace::default();
         let mut appending = output.append(&lane, &account);
         let said = records
