@@ -3,10 +3,14 @@
 //! Promises: one function that panics if something does not hold; the fuzz target and the replay of its corpus call it.
 //! Never: does I/O.
 
-use pillion::otlp::{
-    metrics::{BOUNDS_MAX, Data, points},
-    walk::{Signal, Splitter, count},
-    wire::Reader,
+use pillion::{
+    ecs::Metadata,
+    otlp::{
+        metrics::{BOUNDS_MAX, Data, points},
+        task::Task,
+        walk::{Signal, Splitter, count},
+        wire::Reader,
+    },
 };
 
 /// Checks that points are given no more often than they were counted, and what is given of histograms.
@@ -21,7 +25,18 @@ fn check_points(bytes: &[u8], items: usize) {
     assert!(seen.points + seen.odd + seen.absent <= items);
 }
 
-/// Checks that a body is counted or refused, that fields are pieces of it, and that cutting it loses nothing.
+/// A task of which some is known.
+fn task() -> Task {
+    let known = |text: &str| Some(text.to_owned());
+    Task::new(&Metadata {
+        task_arn: known("arn:aws:ecs:eu-west-1:123456789012:task/shop/0a1b"),
+        region: known("eu-west-1"),
+        ..Metadata::default()
+    })
+}
+
+/// Checks that a body is counted or refused, that fields are pieces of it, and that neither cutting it nor filling its resources loses
+/// anything.
 pub(crate) fn check(bytes: &[u8]) {
     let read: usize = Reader::new(bytes).map_while(Result::ok).map(|field| field.raw.len()).sum();
     assert!(read <= bytes.len());
@@ -29,6 +44,7 @@ pub(crate) fn check(bytes: &[u8]) {
         let Ok(items) = count(signal, bytes) else { continue };
         assert_eq!(read, bytes.len(), "what is counted is whole");
         assert_eq!(count(signal, &bytes.repeat(2)), Ok(2 * items));
+        assert_eq!(count(signal, &task().filled(bytes)), Ok(items));
         if signal == Signal::Metrics {
             check_points(bytes, items);
         }

@@ -303,7 +303,7 @@ fn sink(output: &Output, name: &Arc<str>, outputs: &mut Outputs, seconds: Second
             match out::backend(config, Signal::Metrics, means.access, means.task.region.as_deref()) {
                 Ok(backend) => {
                     let output = outputs.add(name, Arc::new(backend), out::rules(), &means.outputs);
-                    Sink::Otlp(Box::new(otlp::Sink::new(output, account, means.task, seconds)))
+                    Sink::Otlp(Box::new(otlp::Sink::new(output, account, otlp::resource(means.task, config), seconds)))
                 }
                 Err(problem) => unusable(name, &problem, account),
             }

@@ -204,7 +204,9 @@ impl Metrics {
     /// True if an input must know who we are.
     pub fn needs_task(&self) -> bool {
         let is_incomplete = |queue: &Queue| queue.cluster.is_none() || queue.service.is_none();
+        let fills = |output: &Output| matches!(&output.to, Destination::Otlp(config) if config.fills());
         self.inputs.iter().any(|input| matches!(input, Input::Queue(queue) if is_incomplete(queue)))
+            || self.running().iter().any(fills)
     }
 
     /// How often outputs get what was gathered.

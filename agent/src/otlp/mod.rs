@@ -27,6 +27,7 @@ mod schema;
 pub mod serve;
 mod status;
 pub mod taker;
+pub mod task;
 pub mod value;
 pub mod walk;
 pub mod wire;

@@ -32,7 +32,7 @@ use crate::{
         datagram::Datagrams,
         listen::{BindError, Listener},
     },
-    otlp::{out, taker::Taker, walk::Signal},
+    otlp::{out, taker::Taker, task::Task, walk::Signal},
     tell::chain,
 };
 
@@ -56,7 +56,7 @@ struct Made {
 /// What an output became.
 enum To {
     Xray(Arc<lane::Output>, Arc<segment::Settings>),
-    Otlp(Arc<lane::Output>),
+    Otlp(Arc<lane::Output>, Task),
     /// It takes segments and spans, and cannot work.
     NoXray,
     /// It takes spans, and cannot work.
@@ -164,7 +164,7 @@ impl Job {
         let sinks = made.iter().filter_map(|Made { name, to }| match to {
             To::Xray(output, _) => Some(Sink::Xray(xray::Sink::new(Arc::clone(output), account(name)))),
             To::NoXray => Some(Sink::Nowhere(account(name))),
-            To::Otlp(_) | To::NoOtlp => None,
+            To::Otlp(..) | To::NoOtlp => None,
         });
         let (life, counters) = (means.outputs.life, means.outputs.counters);
         let overflowed = counters.traces.overflowed.clone();
@@ -205,8 +205,10 @@ impl Job {
             }
             Destination::Otlp(config) => {
                 let backend = out::backend(config, Signal::Traces, means.access, means.task.region.as_deref());
-                let made = backend
-                    .map(|backend| To::Otlp(self.outputs.add(&name, Arc::new(backend), out::rules(), &means.outputs)));
+                let made = backend.map(|backend| {
+                    let output = self.outputs.add(&name, Arc::new(backend), out::rules(), &means.outputs);
+                    To::Otlp(output, config.task(means.task))
+                });
                 (made, To::NoOtlp)
             }
         };
@@ -222,7 +224,10 @@ impl Job {
 fn spans(sampling: Option<&Sampling>, made: &[Made], means: &Means<'_>) -> Arc<dyn Taker> {
     let account = |name| account(name, SPANS, means);
     let sinks = made.iter().map(|Made { name, to }| match to {
-        To::Otlp(output) => SpanSink::Otlp(out::Sink::new(Arc::clone(output), account(name), Signal::Traces)),
+        To::Otlp(output, task) => {
+            let sink = out::Sink::new(Arc::clone(output), account(name), Signal::Traces);
+            SpanSink::Otlp(sink, task.clone())
+        }
         To::Xray(output, mapping) => {
             let shrunk = means.outputs.counters.traces.shrunk.with_label_values(&[&**name]);
             let sink = xray::Sink::new(Arc::clone(output), account(name));

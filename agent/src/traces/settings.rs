@@ -141,6 +141,15 @@ impl Traces {
         self.inputs.iter().any(|input| matches!(input, Input::Otlp(otlp) if otlp.ack == AckLevel::Spooled))
     }
 
+    /// True if the task's metadata fills what spans do not say.
+    pub fn needs_task(&self) -> bool {
+        let fills = |output: &Output| match &output.to {
+            Destination::Xray(config) => config.fill_from_task.unwrap_or(true),
+            Destination::Otlp(config) => config.fills(),
+        };
+        self.otlp().next().is_some() && self.running().iter().any(fills)
+    }
+
     /// The inputs for OTLP.
     pub fn otlp(&self) -> impl Iterator<Item = &otlp::input::Config> {
         self.inputs.iter().filter_map(|input| match input {

@@ -19,6 +19,7 @@ pub mod floor;
 pub mod isolation;
 pub mod options;
 pub mod otlp;
+pub mod otlp_xray;
 pub mod outage;
 pub mod plan;
 pub mod process;

@@ -49,7 +49,7 @@ pub const HELP: &str = "
 ";
 
 /// Spans of a request: the batch of an SDK.
-const SPANS: u64 = 512;
+pub(super) const SPANS: u64 = 512;
 /// Bytes of a batch towards the backend, for the floor.
 const BATCH_BYTES: usize = 1 << 20;
 /// A backend that gets nothing for so long has all that it will get.
@@ -197,7 +197,8 @@ fn measure(command: &str, round: usize, way: Way, options: &Options) -> anyhow::
     })
 }
 
-fn mebibytes(kilobytes: u64) -> f64 {
+/// A figure that people read.
+pub(super) fn mebibytes(kilobytes: u64) -> f64 {
     (kilobytes as f64 / 102.4).round() / 10.0
 }
 

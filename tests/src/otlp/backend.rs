@@ -56,6 +56,8 @@ pub struct Seen {
     pub spans: usize,
     /// Bytes of the body as they came, and decompressed.
     pub bytes: (usize, usize),
+    /// The body, decompressed.
+    pub body: Vec<u8>,
     /// What was done.
     pub act: Act,
 }
@@ -201,6 +203,7 @@ impl Shared {
             headers,
             spans: found.len(),
             bytes: (sent_bytes, body.len()),
+            body: body.to_vec(),
             act: act.clone(),
         };
         state.seen.push(seen);

@@ -55,11 +55,13 @@ pub fn field(number: u32, value: &[u8]) -> Vec<u8> {
     out
 }
 
-fn fixed(number: u8, value: u64) -> Vec<u8> {
+/// A field of 64 bits.
+pub fn fixed(number: u8, value: u64) -> Vec<u8> {
     [&[number << 3 | 1][..], &value.to_le_bytes()].concat()
 }
 
-fn attribute(key: &str, value: &str) -> Vec<u8> {
+/// A field's value: an attribute with text.
+pub fn attribute(key: &str, value: &str) -> Vec<u8> {
     [field(1, key.as_bytes()), field(2, &field(1, value.as_bytes()))].concat()
 }
 

@@ -11,14 +11,14 @@ use std::{
 
 use tests::{
     agent::{Agent, Setup, free_address},
-    fake_aws::{Action, FakeAws, Operation},
+    fake_aws::{Action, FakeAws, Operation, TASK_ARN},
     metrics::Account,
     otlp::{
         Act, Backend, Client, Span,
         client::gzip,
         grpc::{Caller, TRACES, framed},
         request,
-        span::{field, span},
+        span::{attribute, field, span},
         spans,
     },
     wait::until,
@@ -563,4 +563,47 @@ fn sampling_keeps_errors_and_counts_the_rest() {
     let sampled = |rule| metrics.sum("pillion_traces_sampled_spans_total", &[("rule", rule)]);
     assert_eq!(["error", "slow", "probability", "dropped"].map(sampled), [1.0, 0.0, 0.0, 11.0]);
     assert_eq!(task.end()["accepted"], 1);
+}
+
+/// What the task's metadata says is put into resources that do not say it, in front of one backend; the other gets what came. The spans are
+/// the same bytes at both.
+#[test]
+fn what_a_resource_lacks_is_filled_in_from_the_task() {
+    let (aws, filled, plain) = (FakeAws::start(), Backend::start(), Backend::start());
+    let (grpc, http) = (free_address().unwrap(), free_address().unwrap());
+    let setup = Setup::yaml(format!(
+        "logs: {{inputs: [{{forward: {{unix: '{{socket}}'}}}}], outputs: [{{to: discard}}]}}\n\
+         traces:\n  inputs: [{{otlp: {{grpc: '{grpc}', http: '{http}'}}}}]\n  outputs:\n    - {{to: {{otlp: {{{}}}}}}}\n    \
+         - {{to: {{otlp: {{{}, fill_from_task: false}}}}}}\n",
+        to(&filled),
+        to(&plain)
+    ));
+    let agent = Agent::start(&setup.with("ECS_CONTAINER_METADATA_URI_V4", aws.metadata_uri())).unwrap();
+    until(SOON, || agent.log(), || agent.get("/readyz").0 == 200);
+    let task = Task { agent, grpc, http };
+    let body = request("shop", 0..20);
+    assert_eq!(task.client().post(&body).unwrap().status, 200);
+    task.wait("both", |total| total.delivered == 40);
+    assert_eq!((filled.spans(), plain.spans()), (spans(&body), spans(&body)));
+    assert_eq!(plain.seen()[0].body, body);
+    let with = |name: &str, value: &str| field(1, &attribute(name, value));
+    let own = with("service.name", "shop");
+    let added = [
+        ("cloud.provider", "aws"),
+        ("cloud.platform", "aws_ecs"),
+        ("cloud.account.id", "123456789012"),
+        ("cloud.region", "us-east-1"),
+        ("cloud.availability_zone", "us-east-1b"),
+        ("aws.ecs.cluster.arn", "arn:aws:ecs:us-east-1:123456789012:cluster/mycluster"),
+        ("aws.ecs.task.arn", TASK_ARN),
+        ("aws.ecs.task.id", TASK_ARN.rsplit('/').next().unwrap()),
+        ("aws.ecs.task.family", "web"),
+        ("aws.ecs.task.revision", "7"),
+        ("aws.ecs.launchtype", "fargate"),
+    ];
+    let resource = added.iter().fold(own, |resource, (name, value)| [resource, with(name, value)].concat());
+    let seen = &filled.seen()[0].body;
+    assert!(memchr::memmem::find(seen, &field(1, &resource)).is_some(), "{}", String::from_utf8_lossy(seen));
+    filled.assert_no_violations();
+    task.end();
 }

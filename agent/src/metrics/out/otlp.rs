@@ -59,13 +59,10 @@ struct Family {
 
 impl Sink {
     /// Appends to `output` and books on `account`; `seconds` is the clock of the store.
-    pub fn new(output: Arc<Output>, account: Arc<Account>, task: &Metadata, seconds: Seconds) -> Self {
+    pub fn new(output: Arc<Output>, account: Arc<Account>, resource: Vec<u8>, seconds: Seconds) -> Self {
         let elapsed = Duration::from_secs(u64::from(seconds.now()));
-        Self {
-            sink: out::Sink::new(output, account, Signal::Metrics),
-            resource: resource(task),
-            began: now().saturating_sub(elapsed),
-        }
+        let sink = out::Sink::new(output, account, Signal::Metrics);
+        Self { sink, resource, began: now().saturating_sub(elapsed) }
     }
 
     /// Appends all series of `store`.
@@ -205,22 +202,13 @@ fn put_value(out: &mut Vec<u8>, value: &ShownValue<'_>) -> u32 {
     }
 }
 
-/// What is known of the task, in OpenTelemetry's words.
-fn resource(task: &Metadata) -> Vec<u8> {
+/// What is known of the task, in OpenTelemetry's words: its service, and what else `config` wants.
+pub fn resource(task: &Metadata, config: &out::Config) -> Vec<u8> {
     let mut out = Vec::new();
-    let service = task.service.as_ref().or(task.family.as_ref());
-    for (name, value) in [
-        ("service.name", service),
-        ("cloud.region", task.region.as_ref()),
-        ("cloud.availability_zone", task.availability_zone.as_ref()),
-        ("aws.ecs.task.arn", task.task_arn.as_ref()),
-        ("aws.ecs.task.family", task.family.as_ref()),
-        ("aws.ecs.task.revision", task.revision.as_ref()),
-    ] {
-        if let Some(value) = value {
-            attribute(&mut out, 1, name, value);
-        }
+    if let Some(service) = task.service.as_ref().or(task.family.as_ref()) {
+        attribute(&mut out, 1, "service.name", service);
     }
+    config.task(task).messages().for_each(|message| put_bytes(&mut out, 1, message));
     out
 }
 

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::units::Span;
+use crate::{ecs::Metadata, otlp::task::Task, units::Span};
 
 /// Settings of the `otlp` output.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -32,6 +32,9 @@ pub struct Config {
     /// Signs requests for AWS. Alone, without `endpoint`, it is AWS's own OTLP endpoint: for spans X-Ray's, which needs Transaction
     /// Search, for metrics CloudWatch's.
     pub aws: Option<Aws>,
+    /// Whether what a resource does not say of its task (account, region, cluster, task, zone) is filled in from the task's metadata; what it
+    /// says stays. Turn it off if data of other tasks comes in, too. Default: true.
+    pub fill_from_task: Option<bool>,
 }
 
 /// How requests are signed for AWS.
@@ -85,7 +88,20 @@ impl Default for Config {
             headers: BTreeMap::new(),
             timeout: Span(Duration::from_secs(10)),
             aws: None,
+            fill_from_task: None,
         }
+    }
+}
+
+impl Config {
+    /// What fills the gaps of resources.
+    pub fn task(&self, task: &Metadata) -> Task {
+        if self.fills() { Task::new(task) } else { Task::default() }
+    }
+
+    /// Whether gaps are filled.
+    pub fn fills(&self) -> bool {
+        self.fill_from_task.unwrap_or(true)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
         books::{Account, Lost},
         lane::Appending,
     },
-    otlp::out::Sink as OtlpSink,
+    otlp::{out::Sink as OtlpSink, task::Task},
 };
 
 /// An output that takes segments.
@@ -43,8 +43,8 @@ pub struct Counting<'a> {
 
 /// An output that takes spans.
 pub enum SpanSink {
-    /// A backend of OTLP.
-    Otlp(OtlpSink),
+    /// A backend of OTLP, and what resources are filled with.
+    Otlp(OtlpSink, Task),
     /// AWS X-Ray, as segments.
     Xray(segments::Segments),
     /// One that cannot work here: what goes there is lost, and counted.
@@ -55,7 +55,7 @@ impl SpanSink {
     /// True if `bytes` more cost nobody else's.
     pub fn has_room(&self, bytes: usize) -> bool {
         match self {
-            Self::Otlp(sink) => sink.has_room(bytes),
+            Self::Otlp(sink, _) => sink.has_room(bytes),
             Self::Xray(segments) => segments.has_room(bytes),
             Self::Nowhere(_) => true,
         }
@@ -64,7 +64,8 @@ impl SpanSink {
     /// Appends a request of so many `spans`, of which `ack` hears.
     pub fn append(&self, request: &[u8], spans: usize, ack: Option<&Arc<Ack>>) {
         match self {
-            Self::Otlp(sink) => {
+            Self::Otlp(sink, task) => {
+                let request = &task.filled(request);
                 let mut appending = sink.appending();
                 appending.of_message(ack);
                 if let Err(error) = sink.append(&mut appending, request, spans) {

@@ -33,6 +33,7 @@ use crate::{
         lane::{Appending, Lane, Output},
     },
     ecs::Metadata,
+    otlp::task::Task,
     tell::RateLimited,
     traces::segment,
 };
@@ -84,7 +85,7 @@ impl Config {
             indexed_attributes: self.indexed_attributes.clone(),
             index_all_attributes: self.index_all_attributes,
             log_groups: self.log_groups.clone(),
-            task: if self.fill_from_task.unwrap_or(true) { segment::Task::new(task) } else { segment::Task::default() },
+            task: if self.fill_from_task.unwrap_or(true) { Task::new(task) } else { Task::default() },
         }
     }
 }

@@ -29,7 +29,6 @@ mod name;
 mod span;
 mod sql;
 pub mod stack;
-mod task;
 mod value;
 
 use std::{borrow::Cow, sync::Arc};
@@ -41,11 +40,13 @@ use keys::Key;
 pub use level::DOCUMENT_BYTES_MAX;
 use level::LEVELS;
 use span::{Kind, Span};
-pub use task::Task;
 use thiserror::Error;
-use value::{Attributes, fields as messages};
+use value::{Attributes, entry, fields as messages};
 
-use crate::{deliver::body::Body, otlp::walk::HEAD};
+use crate::{
+    deliver::body::Body,
+    otlp::{task::Task, walk::HEAD},
+};
 
 /// What may be chosen of the mapping.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,7 +73,14 @@ impl<'a> Resource<'a> {
 
     /// The same with what it does not say and the `task` knows.
     pub fn filled(mut self, task: &'a Task) -> Self {
-        task.fill(&mut self.0);
+        if !aws::is_elsewhere(&self.0) {
+            for message in task.messages() {
+                let (name, _) = entry(message);
+                if self.0.iter().all(|attribute| attribute.name != name) {
+                    self.0.push(message);
+                }
+            }
+        }
         self
     }
 }

@@ -16,7 +16,7 @@ const HEADER: &[u8] = b"{\"format\":\"json\",\"version\":1}\n";
 /// What stands before the number of a segment, and how it looks within the request.
 const BEFORE: &str = "{\"id\":\"";
 /// Bytes of the number, in hexadecimal digits.
-pub(super) const DIGITS: usize = 16;
+pub(in crate::bench) const DIGITS: usize = 16;
 /// Datagrams between two looks at the clock, flat out.
 const FLAT_OUT: u64 = 64;
 

@@ -9,7 +9,7 @@
 
 mod floor;
 mod load;
-mod sink;
+pub(super) mod sink;
 
 use std::{fs, io::Write, net::SocketAddr, path::Path, thread, time::Duration};
 

@@ -17,8 +17,8 @@ use memchr::memmem;
 use super::load::DIGITS;
 use crate::{bench::clock::Clock, http::Connection};
 
-/// What stands before a segment's number, escaped as in a string of JSON.
-const BEFORE: &[u8] = b"\"{\\\"id\\\":\\\"";
+/// What stands before a segment's number, escaped as in a string of JSON. Nothing else in the bench's segments is named so.
+const BEFORE: &[u8] = b"\\\"id\\\":\\\"";
 /// Documents of a request.
 const DOCUMENTS_MAX: usize = 50;
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nx-amzn-RequestId: 1-2\r\nContent-Type: application/json\r\n\
@@ -26,31 +26,31 @@ const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nx-amzn-RequestId: 1-2\r\nContent-Type
 
 /// What has arrived.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub(in crate::bench) struct Ledger {
     seen: Vec<u64>,
     clock: Clock,
     /// Different segments.
-    pub(super) unique: u64,
+    pub(in crate::bench) unique: u64,
     /// Segments that had arrived before.
-    pub(super) duplicated: u64,
+    pub(in crate::bench) duplicated: u64,
     /// Requests that the service would not have taken.
-    pub(super) violations: u64,
-    pub(super) requests: u64,
+    pub(in crate::bench) violations: u64,
+    pub(in crate::bench) requests: u64,
     /// Bytes of their bodies.
-    pub(super) bytes: u64,
+    pub(in crate::bench) bytes: u64,
     /// When the last new one arrived.
-    pub(super) last_arrival: Option<Duration>,
+    pub(in crate::bench) last_arrival: Option<Duration>,
 }
 
 /// The service while it runs. Its threads end with the connections.
 #[derive(Debug)]
-pub(super) struct Sink {
-    pub(super) port: u16,
+pub(in crate::bench) struct Sink {
+    pub(in crate::bench) port: u16,
     ledger: Arc<Mutex<Ledger>>,
 }
 
 impl Sink {
-    pub(super) fn start() -> io::Result<Self> {
+    pub(in crate::bench) fn start() -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let (port, ledger) = (listener.local_addr()?.port(), Arc::new(Mutex::new(Ledger::default())));
         let shared = Arc::clone(&ledger);
@@ -64,11 +64,11 @@ impl Sink {
     }
 
     /// Tells times by `clock` from now on.
-    pub(super) fn begin(&self, clock: Clock) {
+    pub(in crate::bench) fn begin(&self, clock: Clock) {
         self.ledger().clock = clock;
     }
 
-    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+    pub(in crate::bench) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
