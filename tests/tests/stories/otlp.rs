@@ -607,3 +607,31 @@ fn what_a_resource_lacks_is_filled_in_from_the_task() {
     filled.assert_no_violations();
     task.end();
 }
+
+/// With `ack: spooled` what was answered is on disk: it survives a kill while the backend is down, and the next agent delivers it.
+#[test]
+fn what_was_answered_as_spooled_survives_a_kill() {
+    let (backend, folder) = (Backend::start(), tempfile::tempdir().unwrap());
+    backend.always(Act::Status(503, None));
+    let spool = format!("spool: {{path: '{}'}}\n", folder.path().join("spool").display());
+    let task = Task::with(&[to(&backend)], &spool, ", ack: spooled");
+    let sent: Vec<Span> = (0..4)
+        .flat_map(|number| {
+            let body = request("shop", number * 20..number * 20 + 20);
+            let (mut client, mut caller) = (task.client(), task.caller());
+            match number % 2 {
+                0 => assert_eq!(client.post(&body).unwrap().status, 200),
+                _ => assert_eq!(caller.call(TRACES, &[], framed(&body, 0)).unwrap().status, 0),
+            }
+            spans(&body)
+        })
+        .collect();
+    assert_eq!(backend.spans(), [], "nothing was taken");
+    // Who goes is killed, without a chance to write anything.
+    drop(task);
+    backend.always(Act::Take);
+    let task = Task::with(&[to(&backend)], &spool, ", ack: spooled");
+    task.wait("what was on disk", |total| total.delivered == 80);
+    assert_eq!(backend.spans(), sent);
+    task.end();
+}
