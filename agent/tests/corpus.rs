@@ -5,6 +5,8 @@
 
 use std::{fs, path::Path};
 
+#[path = "../fuzz/checks/daemon_config.rs"]
+mod daemon_config;
 #[path = "../fuzz/checks/emf.rs"]
 mod emf;
 #[path = "../fuzz/checks/exposition.rs"]
@@ -139,4 +141,9 @@ fn the_corpus_of_expositions_is_read_or_refused() {
 #[test]
 fn the_corpus_of_task_stats_gives_figures_or_none() {
     replay(&["fuzz/corpus/task_stats"], 2, task_stats::check);
+}
+
+#[test]
+fn the_corpus_of_the_daemon_s_configuration_is_read_or_refused() {
+    replay(&["fuzz/corpus/daemon_config"], 8, daemon_config::check);
 }
