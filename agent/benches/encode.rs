@@ -9,30 +9,66 @@
 
 mod records;
 
-use std::io::Write;
+use std::{io::Write, sync::Arc};
 
-use pillion::logs::forward::frame::Finder;
+use pillion::{
+    logs::forward::frame::Finder,
+    metrics::{
+        Seconds,
+        records::{Records, Setup},
+        settings,
+        store::Store,
+    },
+    tally::{Rules, Tally},
+    tell::counters::Counters,
+};
 
 use records::{RECORDS, chunk, median, per_record, route, router};
 
 const ROUNDS: usize = 5;
+/// Three rules: one that is for no line, one for the text of a field, one for some lines with a label.
+const RULES: &str = r#"{"rules":[
+    {"name":"orders","when":[{"field":"event","equals":"order-7"}]},
+    {"name":"starts","when":[{"glob":"*never there*"}]},
+    {"name":"requests","when":[{"field":"level","equals":"info"}],"labels":{"level":"level"}}]}"#;
 
 fn main() {
     let chunk = chunk();
-    let router = router();
-    let mut finding = Vec::new();
-    let mut all = Vec::new();
+    let (plain, counting, ruled) =
+        (router(), router().counting(Some(tally("{}"))), router().counting(Some(tally(RULES))));
+    let [mut finding, mut all, mut counted, mut by_rules] = [const { Vec::new() }; 4];
     for _ in 0..ROUNDS {
         finding.push(per_record(|| find(&chunk)));
-        all.push(per_record(|| route(&router, &chunk)));
+        all.push(per_record(|| route(&plain, &chunk)));
+        counted.push(per_record(|| route(&counting, &chunk)));
+        by_rules.push(per_record(|| route(&ruled, &chunk)));
     }
     let line = format!(
-        "find the end of a record: {:.1} ns\nfind, parse, filter, encode a record of {} bytes: {:.1} ns\n",
+        "find the end of a record: {:.1} ns\nfind, parse, filter, encode a record of {} bytes: {:.1} ns\nthe same, counted by level: {:.1} ns\nthe same, with three rules besides: {:.1} ns\n",
         median(&mut finding),
         chunk.len() / RECORDS,
         median(&mut all),
+        median(&mut counted),
+        median(&mut by_rules),
     );
     std::io::stdout().write_all(line.as_bytes()).expect("stdout takes text");
+}
+
+/// What is counted of records with these settings.
+fn tally(settings: &str) -> Arc<Tally> {
+    let settings: settings::Records = serde_json::from_str(settings).expect("settings");
+    let (store, counters) = (Store::default(), Counters::new());
+    let rules = Rules::new(&settings.rules).expect("good rules");
+    let taker = Records::new(Setup {
+        name: "logs.0".to_owned(),
+        source: store.source(settings.publish().policy(true)),
+        store,
+        rules: settings.rules,
+        seconds: Seconds::new(),
+        rejected: counters.metrics.rejected.clone(),
+        samples: counters.metrics.samples.clone(),
+    });
+    Arc::new(Tally { levels: true, rules, taker })
 }
 
 fn find(chunk: &[u8]) {

@@ -129,9 +129,11 @@ pub async fn run(config: Config, bound: Bound, spool: Spool, life: Life) -> Outc
         secrets.has_hidden_what_was_there(ADOPTING_PATIENCE).await;
     }
     let metrics = metrics::Job::start(&config.metrics, bound.metrics, &for_metrics);
-    let (connections_max, documents) = (bounds.connections, metrics.documents());
-    let for_logs = logs::Means { outputs, connections_max, access: &access, masks: &masks, task: &task, documents };
+    let (connections_max, documents, tally) = (bounds.connections, metrics.documents(), metrics.tally());
+    let for_logs =
+        logs::Means { outputs, connections_max, access: &access, masks: &masks, task: &task, documents, tally };
     let logs = logs::Job::start(&config.logs, bound.logs, &for_logs);
+    metrics.go_by(|emf| logs.outlet(emf.tag(), emf.group.as_deref(), emf.stream.as_deref()));
     let traces = traces::Job::start(&config.traces, bound.traces, &for_traces);
     let takers = Takers { traces: traces.spans(), logs: logs.records(), metrics: metrics.points() };
     let otlp = Listening::start(bound.otlp, &takers, &life, &counters);

@@ -19,6 +19,7 @@ pub mod net;
 pub mod otlp;
 pub mod problem;
 pub mod secrets;
+pub mod tally;
 pub mod taskdef;
 pub mod tell;
 pub mod traces;

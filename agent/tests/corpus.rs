@@ -33,6 +33,8 @@ mod secret_files;
 mod spool_segment;
 #[path = "../fuzz/checks/statsd.rs"]
 mod statsd;
+#[path = "../fuzz/checks/tally.rs"]
+mod tally;
 #[path = "../fuzz/checks/task_stats.rs"]
 mod task_stats;
 #[path = "../fuzz/checks/xray_datagram.rs"]
@@ -136,6 +138,11 @@ fn the_corpus_of_statsd_becomes_series() {
 #[test]
 fn the_corpus_of_expositions_is_read_or_refused() {
     replay(&["fuzz/corpus/exposition"], 13, exposition::check);
+}
+
+#[test]
+fn the_corpus_of_lines_is_counted() {
+    replay(&["fuzz/corpus/tally"], 3, tally::check);
 }
 
 #[test]

@@ -12,7 +12,7 @@ pub const LAYERS: [&[&str]; 10] = [
     &["agent"],
     &["config", "fluentbit", "taskdef"],
     JOBS,
-    &["otlp", "aws", "ecs", "emf"],
+    &["otlp", "aws", "ecs", "emf", "tally"],
     &["deliver", "net"],
     &["tell"],
     &["life"],

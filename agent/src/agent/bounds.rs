@@ -284,7 +284,7 @@ fn of_metrics(config: &Config) -> Vec<Row> {
                 let source = "a large body while it grows, what it becomes, and 1 MiB a target";
                 rows.push(row("what is scraped", bytes, When::AtWorst, source));
             }
-            metrics::Input::Task(_) | metrics::Input::Queue(_) => {}
+            metrics::Input::Logs(_) | metrics::Input::Task(_) | metrics::Input::Queue(_) => {}
         }
     }
     // Each may have one that stands for others of its name.

@@ -31,6 +31,8 @@ impl Jobs {
 
     /// Sends everything that is left.
     pub(super) async fn outputs_drained(&mut self) {
+        // What metrics send as documents is delivered by the logs.
+        self.metrics.flushed().await;
         tokio::join!(self.logs.outputs_drained(), self.traces.outputs_drained(), self.metrics.outputs_drained());
     }
 

@@ -96,6 +96,7 @@ fn summary(config: &Config, bounds: &Bounds) -> String {
     for output in config.metrics.running() {
         let to = match &output.to {
             metrics::Destination::Cloudwatch(_) => "Amazon CloudWatch".to_owned(),
+            metrics::Destination::Emf(emf) => format!("the logs' outputs, tag {}", emf.tag()),
             metrics::Destination::Otlp(otlp) => {
                 let place = otlp.metrics_endpoint.as_ref().or(otlp.endpoint.as_ref());
                 place.map_or("CloudWatch's OTLP endpoint".to_owned(), |place| format!("OTLP at {place}"))
@@ -199,6 +200,11 @@ fn described_metrics(text: &mut String, input: &metrics::Input) {
             };
             let records = if emf.in_records { ", also in records" } else { "" };
             line(text, "metrics", &format!("emf: in documents{records}; {who}"));
+        }
+        metrics::Input::Logs(records) => {
+            let levels = if records.levels == Some(false) { "" } else { "records by container and level, " };
+            line(text, "metrics", &format!("of logs: {levels}{} rules", records.rules.len()));
+            described_publish(text, &records.publish());
         }
         metrics::Input::Otlp(otlp) => {
             let [grpc, http] = otlp.listen.addresses();

@@ -82,8 +82,33 @@ impl Check<'_> {
         self.not_empty(emf.log_group.as_deref().unwrap_or("-"), &path.key("log_group"));
     }
 
-    /// Metrics out of documents need documents.
+    /// Metrics out of documents need documents, and metrics as documents an output of the logs.
     fn documents(&mut self, document: &Document) {
+        for (output, path) in document.metrics.outputs.iter().zip(self.items("metrics.outputs")) {
+            let from_metrics::Destination::Emf(emf) = &output.to else { continue };
+            let path = path.key("to").key("emf");
+            self.not_empty(emf.tag(), &path.key("tag"));
+            let takes =
+                |output: &Output| matches!(output.to, Destination::Cloudwatch(_)) && output.pattern.fits(emf.tag());
+            // Of a Fluent Bit file the outputs are not known here.
+            if !document.logs.outputs.is_empty() && !document.logs.outputs.iter().any(takes) {
+                let hint = format!("add `- {{match: {}, to: {{cloudwatch: {{...}}}}}}` to `logs.outputs`", emf.tag());
+                self.error(&path, "no output of the logs takes its documents to CloudWatch", &hint);
+            }
+            for (key, name) in [("group", &emf.group), ("stream", &emf.stream)] {
+                if name.as_deref().is_some_and(|name| name.is_empty() || name.len() > 512 || name.contains([':', '*']))
+                {
+                    self.error(
+                        &path.key(key),
+                        "not a name that CloudWatch Logs takes",
+                        "use 1 to 512 letters, no `:`, no `*`",
+                    );
+                }
+            }
+            if output.spool_bytes_max.is_some() {
+                self.warning(&path, "has no spool of its own", "give the logs' output one");
+            }
+        }
         let is_taken = document.logs.inputs.iter().any(|input| matches!(input, Input::Emf(_)));
         for (input, path) in document.metrics.inputs.iter().zip(self.items("metrics.inputs")) {
             if let from_metrics::Input::Emf(emf) = input

@@ -4,6 +4,7 @@
 //! Never: changes a setting.
 
 mod asking;
+mod records;
 
 use std::{path, time::Duration};
 
@@ -49,6 +50,7 @@ pub(super) fn check(section: &Metrics, check: &mut Check<'_>) {
         match input {
             Input::Statsd(statsd) => check_statsd(statsd, &path.key("statsd"), check),
             Input::Emf(emf) => check_emf(emf, &path.key("emf"), !section.outputs.is_empty(), check),
+            Input::Logs(records) => records::check_records(records, &path.key("logs"), check),
             Input::Otlp(otlp) => {
                 let path = path.key("otlp");
                 // A request waits for no disk: `ack` is not looked at.
@@ -60,12 +62,18 @@ pub(super) fn check(section: &Metrics, check: &mut Check<'_>) {
             Input::Queue(queue) => asking::check_queue(queue, &path.key("queue"), check),
         }
     }
+    let counted = section.inputs.iter().zip(check.items("metrics.inputs"));
+    for (_, path) in counted.filter(|(input, _)| matches!(input, Input::Logs(_))).skip(1) {
+        check.error(&path.key("logs"), "is there twice", "write all rules into one");
+    }
     let names = metrics::job::names(&section.outputs);
     for ((output, path), name) in section.outputs.iter().zip(check.items("metrics.outputs")).zip(names) {
         let (own, spool_bytes_max) = (output.name.as_deref(), output.spool_bytes_max);
         check.output(Common { name, own, spool_bytes_max }, &path);
         let config = match &output.to {
             Destination::Cloudwatch(config) => config,
+            // Whether an output of the logs takes its documents is seen where both are known.
+            Destination::Emf(_) => continue,
             Destination::Otlp(config) => {
                 check_backend(config, Signal::Metrics, &path.key("to").key("otlp"), check);
                 continue;

@@ -12,6 +12,8 @@
 
 mod check;
 mod checking;
+mod choose;
+mod cloudwatch_agent;
 mod collector;
 mod document;
 mod environment;
@@ -30,13 +32,9 @@ mod typed;
 mod variables;
 mod xray_daemon;
 
-use std::{
-    io,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
+use choose::{Chosen, choose, read_own};
 pub use document::{Admin, Aws, Document, Format, Level, Log, Spool};
 pub use environment::Environment;
 pub use reference::{reference, schema};
@@ -122,7 +120,7 @@ pub fn load(sources: &Sources<'_>) -> Result<(Config, Vec<Problem>), Vec<Problem
     let loaded = match chosen {
         Chosen::SecretsAgent { name, text } => agent_of_aws(&name, &text, sources, &mut problems),
         Chosen::Nothing => own(Tree::empty("the environment"), sources, &mut problems),
-        Chosen::Own { name, text } => own(Tree::parse(&name, &text, &mut problems), sources, &mut problems),
+        Chosen::Own { name, text } => own(read_own(&name, &text, &mut problems), sources, &mut problems),
         Chosen::FluentBit(path) => firelens::load(&path, sources, &mut problems),
     };
     finished(loaded, sources, problems)
@@ -198,68 +196,6 @@ struct Loaded {
     has_logs: bool,
 }
 
-/// The source that counts.
-enum Chosen {
-    Nothing,
-    Own { name: String, text: Vec<u8> },
-    FluentBit(PathBuf),
-    SecretsAgent { name: String, text: Vec<u8> },
-}
-
-fn choose(sources: &Sources<'_>, problems: &mut Problems) -> Chosen {
-    let environment = &sources.environment;
-    let named = sources.file.clone().or_else(|| environment.get("PILLION_CONFIG").map(PathBuf::from));
-    if let Some(content) = environment.get("PILLION_CONFIG_CONTENT") {
-        if let Some(file) = named {
-            let what = format!("`{}` is not read", shown(&file.display().to_string()));
-            problems.push(Problem::warning("PILLION_CONFIG_CONTENT", what, "the variable takes the file's place"));
-        }
-        return Chosen::Own { name: "PILLION_CONFIG_CONTENT".to_owned(), text: content.as_bytes().to_vec() };
-    }
-    if let Some(content) = environment.get("AOT_CONFIG_CONTENT") {
-        if let Some(file) = named {
-            let what = format!("`{}` is not read", shown(&file.display().to_string()));
-            problems.push(Problem::warning("AOT_CONFIG_CONTENT", what, "the variable takes the file's place"));
-        }
-        return Chosen::Own { name: "AOT_CONFIG_CONTENT".to_owned(), text: content.as_bytes().to_vec() };
-    }
-    let usual = [OWN_FILE, FIRELENS_FILE].map(PathBuf::from);
-    let is_named = named.is_some();
-    for path in named.map_or(usual.to_vec(), |file| vec![file]) {
-        match sources.files.read(&path) {
-            Ok(text) if path.extension().is_some_and(|ending| ending == "toml") => {
-                return Chosen::SecretsAgent { name: shown(&path.display().to_string()), text };
-            }
-            Ok(text) if is_fluent_bit(&path, &text) => return Chosen::FluentBit(path),
-            Ok(text) => return Chosen::Own { name: shown(&path.display().to_string()), text },
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !is_named => {}
-            Err(error) => {
-                let name = path.display().to_string();
-                if let Some(text) = collector::of_image(&name) {
-                    return Chosen::Own { name, text: text.into_bytes() };
-                }
-                let what = format!("cannot be read: {}", fluentbit::reason(&error));
-                let place = shown(&path.display().to_string());
-                problems.push(Problem::error(place, what, "give the path of a configuration file"));
-            }
-        }
-    }
-    Chosen::Nothing
-}
-
-/// `.yaml` and `.yml` are ours, `.conf` is Fluent Bit's (and `.toml` that of AWS's agent for secrets); else the first line that says something decides.
-fn is_fluent_bit(path: &Path, text: &[u8]) -> bool {
-    match path.extension().and_then(|ending| ending.to_str()) {
-        Some("yaml" | "yml") => false,
-        Some("conf") => true,
-        _ => text
-            .split(|&byte| byte == b'\n')
-            .map(<[u8]>::trim_ascii)
-            .find(|line| !line.is_empty() && !line.starts_with(b"#"))
-            .is_some_and(|line| line.starts_with(b"[") || line.starts_with(b"@")),
-    }
-}
-
 fn own(mut tree: Tree, sources: &Sources<'_>, problems: &mut Problems) -> Loaded {
     let described = tree.name.clone();
     if tree.root.find(&node::Path::of("pipeline")).is_some() {
@@ -271,13 +207,16 @@ fn own(mut tree: Tree, sources: &Sources<'_>, problems: &mut Problems) -> Loaded
         return Loaded { document, spool_place, memory_place, memory_hint: None, described, has_logs: true };
     }
     let is_collector = collector::is_one(&tree.root);
+    let is_cloudwatch_agent = cloudwatch_agent::is_one(&tree.root);
     if is_collector {
         tree = collector::translated(&tree, &sources.environment, problems);
+    } else if is_cloudwatch_agent {
+        tree = cloudwatch_agent::translated(&tree, &sources.environment, problems);
     }
     tree.put_overrides(&sources.environment, problems);
     let gives_inputs = tree.root.find(&node::Path::of("logs.inputs")).is_some();
     let mut loaded = checked(tree, described, problems);
-    match (gives_inputs, is_collector) {
+    match (gives_inputs, is_collector || is_cloudwatch_agent) {
         (true, _) => {}
         (false, true) => loaded.has_logs = false,
         (false, false) => loaded.document.logs.inputs = default_inputs(),
@@ -322,7 +261,7 @@ fn default_inputs() -> Vec<Input> {
 impl Config {
     /// How many outputs keep records until they are delivered: those that have a share of the memory and of the disk.
     pub fn keeping(&self) -> usize {
-        self.logs.keeping().count() + self.traces.running().len() + self.metrics.running().len()
+        self.logs.keeping().count() + self.traces.running().len() + self.metrics.keeping().count()
     }
 
     /// The inputs for OTLP of all sections, and what each wants.

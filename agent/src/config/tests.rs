@@ -3,11 +3,11 @@
 //! Promises: every mistake of a file is in its report; sources win over each other as the documentation says.
 //! Never: touches the real environment.
 
-use std::time::Instant;
+use std::{path::Path, time::Instant};
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{choose::is_fluent_bit, *};
 use crate::{
     fluentbit::InMemory,
     logs::{

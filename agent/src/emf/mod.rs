@@ -83,6 +83,21 @@ pub trait Taker: Send + Sync {
     fn wants_records(&self) -> bool;
 }
 
+/// A document that was made here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// When, in milliseconds since 1970.
+    pub milliseconds: i64,
+    /// Its text.
+    pub text: String,
+}
+
+/// Sends documents as records of the logs.
+pub trait Outlet: Send + Sync {
+    /// Puts `documents` on the books. Never waits for a destination.
+    fn send(&self, documents: &[Made]);
+}
+
 /// True if `text` may be a document: cheap, and never false for one that a library writes.
 pub fn is_likely(text: &[u8]) -> bool {
     memchr::memmem::find(text, b"\"CloudWatchMetrics\"").is_some()

@@ -38,6 +38,7 @@ use crate::{
         partial::Partials,
     },
     otlp::taker::Taker,
+    tally::Tally,
     tell::chain,
 };
 
@@ -65,6 +66,8 @@ pub struct Means<'a> {
     pub task: &'a Metadata,
     /// Who takes metrics out of documents of the embedded metric format.
     pub documents: Option<Arc<dyn emf::Taker>>,
+    /// What is counted of records.
+    pub tally: Option<Arc<Tally>>,
 }
 
 /// The running job.
@@ -73,6 +76,8 @@ pub struct Job {
     listeners: Vec<JoinHandle<Option<()>>>,
     outputs: Outputs,
     records: Option<Arc<dyn Taker>>,
+    router: Arc<Router>,
+    masks: Masks,
     /// Cancelled when connections must not be waited for any longer.
     closing: CancellationToken,
 }
@@ -118,10 +123,9 @@ impl Bound {
 impl Job {
     /// Starts everything.
     pub fn start(logs: &Logs, bound: Bound, means: &Means<'_>) -> Self {
-        let (outputs, closing) = (Outputs::default(), CancellationToken::new());
-        let mut job = Self { readers: Vec::new(), listeners: Vec::new(), outputs, records: None, closing };
+        let (mut outputs, closing) = (Outputs::default(), CancellationToken::new());
         let branches = names(&logs.outputs).into_iter().zip(&logs.outputs).map(|(name, output)| Branch {
-            sink: job.sink(&name, &output.to, means),
+            sink: sink(&mut outputs, &name, &output.to, means),
             name,
             pattern: output.pattern.clone(),
         });
@@ -132,11 +136,13 @@ impl Job {
             Some(taker) => router.with_documents_for(Arc::clone(taker)),
             None => router,
         };
-        let router = Arc::new(router);
-        job.records = logs.otlp().next().map(|_| {
+        let router = Arc::new(router.counting(means.tally.clone()));
+        let records = logs.otlp().next().map(|_| {
             let meters = Meters::new(means.outputs.counters, "otlp");
             otlp_input::Records::new(router.route(otlp_input::TAG), means.masks, meters) as Arc<dyn Taker>
         });
+        let (readers, listeners, masks) = (Vec::new(), Vec::new(), means.masks.clone());
+        let mut job = Self { readers, listeners, outputs, records, router: Arc::clone(&router), masks, closing };
         job.listen(bound, &router, means);
         job
     }
@@ -144,6 +150,11 @@ impl Job {
     /// Who takes records that come by OTLP, if anybody wants some.
     pub fn records(&self) -> Option<Arc<dyn Taker>> {
         self.records.clone()
+    }
+
+    /// Takes documents that the metrics job makes, with this tag, to this group and stream if they are named.
+    pub fn outlet(&self, tag: &str, group: Option<&str>, stream: Option<&str>) -> Arc<dyn emf::Outlet> {
+        emf_input::Made::new(self.router.route(tag.as_bytes()), &self.masks, group, stream)
     }
 
     /// Reads until the peers are done. What still comes after `closing` is not read.
@@ -166,49 +177,6 @@ impl Job {
     pub fn abandon(&self) {
         self.closing.cancel();
         self.outputs.abandon();
-    }
-
-    fn sink(&mut self, name: &Arc<str>, to: &settings::Destination, means: &Means<'_>) -> Sink {
-        match to {
-            settings::Destination::Cloudwatch(config) => {
-                self.cloudwatch(name, config, means).unwrap_or_else(|problem| {
-                    error!(output = &**name, problem, "output cannot work; its records are counted as lost");
-                    Sink::Nowhere(Lost::OutputUnusable)
-                })
-            }
-            settings::Destination::File(config) => {
-                let output =
-                    self.outputs.add(name, Arc::new(file::Folder::new(config)), Rules::default(), &means.outputs);
-                Sink::File(file::Sink::new(output))
-            }
-            settings::Destination::Discard(_) => Sink::Discard,
-            settings::Destination::Unsupported { plugin } => {
-                warn!(output = &**name, plugin, "output is not supported; its records are counted as lost");
-                Sink::Nowhere(Lost::OutputNotSupported)
-            }
-        }
-    }
-
-    fn cloudwatch(&mut self, name: &Arc<str>, config: &cloudwatch::Config, means: &Means<'_>) -> Result<Sink, String> {
-        let region = config.region.as_deref().or(means.access.region()).or(means.task.region.as_deref());
-        let region = region.ok_or("no region is known; set `region`, or AWS_REGION in the environment")?;
-        let identity = Identity {
-            role_arn: config.role_arn.clone(),
-            external_id: config.external_id.clone(),
-            sts_endpoint: config.sts_endpoint.clone(),
-            profile: config.profile.clone(),
-        };
-        let client = means.access.client("logs", region, config.endpoint.as_deref(), &identity);
-        let client = client.map_err(|error| chain(&error).to_string())?;
-        let client = client.with_user_agent(config.extra_user_agent.as_deref().unwrap_or_default());
-        let unique = String::from_utf8_lossy(&Uuid::random().text()).into_owned();
-        let naming = cloudwatch::Naming::new(config, means.task, &unique)?;
-        let log_key = config.log_key.clone();
-        let message = log_key.map_or(cloudwatch::Message::Record, |key| cloudwatch::Message::Field(key.into()));
-        let destination = Arc::new(cloudwatch::CloudWatch::new(client, config));
-        let output = self.outputs.add(name, destination, config.rules(), &means.outputs);
-        let truncated = means.outputs.counters.logs_truncated_records.with_label_values(&[&**name]);
-        Ok(Sink::Cloudwatch(cloudwatch::Sink::new(output, naming, message, truncated)))
     }
 
     fn listen(&mut self, bound: Bound, router: &Arc<Router>, means: &Means<'_>) {
@@ -279,6 +247,53 @@ impl Job {
             }));
         }
     }
+}
+
+fn sink(outputs: &mut Outputs, name: &Arc<str>, to: &settings::Destination, means: &Means<'_>) -> Sink {
+    match to {
+        settings::Destination::Cloudwatch(config) => {
+            cloudwatch(outputs, name, config, means).unwrap_or_else(|problem| {
+                error!(output = &**name, problem, "output cannot work; its records are counted as lost");
+                Sink::Nowhere(Lost::OutputUnusable)
+            })
+        }
+        settings::Destination::File(config) => {
+            let output = outputs.add(name, Arc::new(file::Folder::new(config)), Rules::default(), &means.outputs);
+            Sink::File(file::Sink::new(output))
+        }
+        settings::Destination::Discard(_) => Sink::Discard,
+        settings::Destination::Unsupported { plugin } => {
+            warn!(output = &**name, plugin, "output is not supported; its records are counted as lost");
+            Sink::Nowhere(Lost::OutputNotSupported)
+        }
+    }
+}
+
+fn cloudwatch(
+    outputs: &mut Outputs,
+    name: &Arc<str>,
+    config: &cloudwatch::Config,
+    means: &Means<'_>,
+) -> Result<Sink, String> {
+    let region = config.region.as_deref().or(means.access.region()).or(means.task.region.as_deref());
+    let region = region.ok_or("no region is known; set `region`, or AWS_REGION in the environment")?;
+    let identity = Identity {
+        role_arn: config.role_arn.clone(),
+        external_id: config.external_id.clone(),
+        sts_endpoint: config.sts_endpoint.clone(),
+        profile: config.profile.clone(),
+    };
+    let client = means.access.client("logs", region, config.endpoint.as_deref(), &identity);
+    let client = client.map_err(|error| chain(&error).to_string())?;
+    let client = client.with_user_agent(config.extra_user_agent.as_deref().unwrap_or_default());
+    let unique = String::from_utf8_lossy(&Uuid::random().text()).into_owned();
+    let naming = cloudwatch::Naming::new(config, means.task, &unique)?;
+    let log_key = config.log_key.clone();
+    let message = log_key.map_or(cloudwatch::Message::Record, |key| cloudwatch::Message::Field(key.into()));
+    let destination = Arc::new(cloudwatch::CloudWatch::new(client, config));
+    let output = outputs.add(name, destination, config.rules(), &means.outputs);
+    let truncated = means.outputs.counters.logs_truncated_records.with_label_values(&[&**name]);
+    Ok(Sink::Cloudwatch(cloudwatch::Sink::new(output, naming, message, truncated)))
 }
 
 /// What becomes of documents that come to an input called `name`.

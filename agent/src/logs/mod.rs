@@ -4,6 +4,7 @@
 //! Never: queues or retries; `deliver` does.
 
 pub mod accessor;
+mod counted;
 pub mod emf_input;
 pub mod filter;
 pub mod forward;

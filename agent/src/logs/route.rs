@@ -12,6 +12,7 @@ use std::{
 use prometheus::IntCounter;
 
 use super::{
+    counted,
     emf_input::count,
     filter::{Filter, Verdict},
     forward::frame::{EntryReader, Malformed},
@@ -27,6 +28,7 @@ use crate::{
     },
     emf::{self, Taker},
     limits::{CONTAINER_LABELS_MAX, TAGS_MAX},
+    tally::{Counter, Tally},
     tell::counters::{self, Counters},
 };
 
@@ -48,6 +50,7 @@ pub struct Router {
     counters: Counters,
     known: Mutex<Known>,
     documents: Option<Documents>,
+    tally: Option<Arc<Tally>>,
 }
 
 /// Who takes metrics out of documents in records.
@@ -72,6 +75,7 @@ pub struct Route {
     unrouted: Option<IntCounter>,
     workspace: Mutex<Workspace>,
     documents: Option<Documents>,
+    counter: Option<Mutex<Counter>>,
 }
 
 /// Records of one tag on their way, for as long as one read lasts.
@@ -79,6 +83,7 @@ pub struct Pass<'r> {
     route: &'r Route,
     writers: Vec<Writer<'r>>,
     workspace: MutexGuard<'r, Workspace>,
+    counter: Option<MutexGuard<'r, Counter>>,
     read: u64,
     filtered: u64,
 }
@@ -87,13 +92,20 @@ impl Router {
     /// Routes through `filters`, in this order, to `branches`.
     pub fn new(filters: Vec<Filter>, branches: Vec<Branch>, books: Books, counters: Counters) -> Self {
         let filters = filters.into_iter().map(Arc::new).collect();
-        Self { filters, branches, books, counters, known: Mutex::default(), documents: None }
+        Self { filters, branches, books, counters, known: Mutex::default(), documents: None, tally: None }
     }
 
     /// Has `taker` look for documents of the embedded metric format in records.
     #[must_use]
     pub fn with_documents_for(mut self, taker: Arc<dyn Taker>) -> Self {
         self.documents = Some(Documents { taker, counters: self.counters.emf.clone() });
+        self
+    }
+
+    /// Has records counted as `tally` says.
+    #[must_use]
+    pub fn counting(mut self, tally: Option<Arc<Tally>>) -> Self {
+        self.tally = tally;
         self
     }
 
@@ -132,6 +144,7 @@ impl Router {
             filtered: self.counters.logs_filtered_records.with_label_values(&[&**source]),
             workspace: Mutex::default(),
             documents: self.documents.clone(),
+            counter: self.tally.as_ref().and_then(|tally| tally.counter(source)).map(Mutex::new),
             unrouted: unrouted.then(|| self.counters.logs_unrouted_records.with_label_values(&[&**source])),
         }
     }
@@ -166,6 +179,7 @@ impl Route {
             route: self,
             writers: self.targets.iter().map(Target::writer).collect(),
             workspace: self.workspace.lock().unwrap_or_else(PoisonError::into_inner),
+            counter: self.counter.as_ref().map(|counter| counter.lock().unwrap_or_else(PoisonError::into_inner)),
             read: 0,
             filtered: 0,
         }
@@ -199,6 +213,11 @@ impl<'r> Pass<'r> {
         self.read += 1;
         if record.time.seconds == 0 {
             record.time = now;
+        }
+        if let Some(counter) = &mut self.counter
+            && counted::counts(record)
+        {
+            counter.count(&self.route.source, record);
         }
         if self.route.filters.iter().any(|filter| filter.apply(record) == Verdict::Drop) {
             self.filtered += 1;
@@ -246,6 +265,9 @@ impl Documents {
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
         self.workspace.trim();
+        if let Some(counter) = &mut self.counter {
+            counter.tell(&self.route.source);
+        }
         self.route.filtered.inc_by(self.filtered);
         if let Some(unrouted) = &self.route.unrouted {
             unrouted.inc_by(self.read - self.filtered);

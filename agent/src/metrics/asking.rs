@@ -76,6 +76,6 @@ pub fn start(input: &Input, name: &str, means: &Means<'_>) -> Option<JoinHandle<
                 async move { watcher.run(stopping).await }
             }))
         }
-        Input::Statsd(_) | Input::Emf(_) | Input::Otlp(_) => None,
+        Input::Statsd(_) | Input::Emf(_) | Input::Logs(_) | Input::Otlp(_) => None,
     }
 }

@@ -75,8 +75,10 @@ impl Flusher {
             for sink in &mut *sinks {
                 sink.append(namespace, datum, began.as_secs());
             }
-        }) {}
-        sinks.iter().for_each(|sink| sink.append_all(&self.store));
+        }) {
+            sinks.iter_mut().for_each(Sink::piece_ended);
+        }
+        sinks.iter_mut().for_each(|sink| sink.append_all(&self.store));
         let size = self.store.size();
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.counters.metrics.series.set(number(size.series));

@@ -6,7 +6,7 @@
 
 use std::{
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::task::JoinHandle;
@@ -18,8 +18,9 @@ use super::{
     emf::{Documents, Setup},
     flush::Flusher,
     otlp::Points,
-    out::{Sink, cloudwatch, otlp},
-    settings::{Deliver, Destination, Emf, Input, Metrics, Otlp, Output, Statsd},
+    out::{self as sinks, Sink, cloudwatch, otlp},
+    records::{self, Records},
+    settings::{self, Deliver, Destination, Emf, Input, Metrics, Otlp, Output, Statsd},
     statsd::{
         listen::{self, Intake, Reader},
         mapping::Mappings,
@@ -42,6 +43,7 @@ use crate::{
         listen::{BindError, Listener, serve},
     },
     otlp::{out, taker, walk::Signal},
+    tally::{Rules, Tally},
     tell::{chain, counters::Counters},
 };
 
@@ -83,6 +85,9 @@ pub struct Job {
     outputs: Outputs,
     documents: Option<Arc<dyn emf::Taker>>,
     points: Option<Arc<dyn taker::Taker>>,
+    tally: Option<Arc<Tally>>,
+    /// Outputs that go by the logs.
+    ways: Vec<(sinks::emf::Config, sinks::emf::Way)>,
     closing: CancellationToken,
 }
 
@@ -98,7 +103,7 @@ pub fn bind(metrics: &Metrics) -> Bound {
     let of = |input: &Input| match input {
         Input::Statsd(statsd) => bind_statsd(statsd),
         // They come by others (the logs, and `otlp::input`), or are asked for.
-        Input::Emf(_) | Input::Otlp(_) | Input::Scrape(_) | Input::Task(_) | Input::Queue(_) => BoundStatsd::default(),
+        _ => BoundStatsd::default(),
     };
     Bound { statsd: metrics.inputs.iter().map(of).collect() }
 }
@@ -129,7 +134,15 @@ impl Job {
         let mut outputs = Outputs::default();
         let names = names(metrics.running());
         let running = metrics.running().iter().zip(names);
-        let made = running.map(|(output, name)| sink(output, &name, &mut outputs, seconds, means));
+        let mut ways = Vec::new();
+        let made = running.map(|(output, name)| {
+            let way = sinks::emf::Way::default();
+            let sink = sink((output, &name, &way), &mut outputs, (seconds, metrics.flush_every()), means);
+            if let Destination::Emf(config) = &output.to {
+                ways.push((config.clone(), way));
+            }
+            sink
+        });
         let sinks: Vec<Sink> = made.collect();
         let counters = means.outputs.counters.clone();
         let has_outputs = sinks.iter().any(Sink::wants_gathered);
@@ -144,13 +157,15 @@ impl Job {
             })
         });
         let (readers, listeners, flushing) = (Vec::new(), Vec::new(), flushing.into_iter().collect());
-        let (documents, points) = (None, None);
-        let mut job = Self { store, readers, listeners, flusher, flushing, outputs, documents, points, closing };
+        let (documents, points, tally) = (None, None, None);
+        let mut job =
+            Self { store, readers, listeners, flusher, flushing, outputs, documents, points, tally, ways, closing };
         for (number, (input, bound)) in metrics.inputs.iter().zip(bound.statsd).enumerate() {
             let (from, name) = (From { has_outputs, seconds, counters: means.outputs.counters }, input.name(number));
             match input {
                 Input::Statsd(statsd) => job.take_statsd(&name, statsd, bound, (has_outputs, seconds), means),
                 Input::Emf(emf) => job.documents = Some(documents_of(emf, name, &job.store, from)),
+                Input::Logs(records) => job.tally = Some(tally_of(records, name, &job.store, from)),
                 Input::Otlp(otlp) => job.points = Some(points_of(otlp, name, &job.store, from)),
                 Input::Scrape(_) | Input::Task(_) | Input::Queue(_) => {
                     job.ask(input, &name, (has_outputs, seconds), means);
@@ -170,6 +185,11 @@ impl Job {
         self.points.clone()
     }
 
+    /// What is counted of log records, if anybody wants that.
+    pub fn tally(&self) -> Option<Arc<Tally>> {
+        self.tally.clone()
+    }
+
     /// All series, for `/metrics`.
     pub fn store(&self) -> &Store {
         &self.store
@@ -186,11 +206,23 @@ impl Job {
         self.closing.cancel();
     }
 
-    /// Flushes what was gathered last, and sends everything that is left.
-    pub async fn outputs_drained(&mut self) {
+    /// Has outputs that go by the logs send what `outlet` takes for them.
+    pub fn go_by(&self, outlet: impl Fn(&sinks::emf::Config) -> Arc<dyn emf::Outlet>) {
+        for (config, way) in &self.ways {
+            // It is told once.
+            let _ = way.set(outlet(config));
+        }
+    }
+
+    /// Flushes what was gathered last: into other jobs' outputs, too.
+    pub async fn flushed(&mut self) {
         self.closing.cancel();
         ended(&mut self.flushing).await;
         self.flusher.flush_rest();
+    }
+
+    /// Sends everything that is left.
+    pub async fn outputs_drained(&mut self) {
         self.outputs.drained().await;
     }
 
@@ -263,6 +295,21 @@ fn documents_of(emf: &Emf, name: String, store: &Store, from: From<'_>) -> Arc<D
     Documents::new(setup)
 }
 
+fn tally_of(settings: &settings::Records, name: String, store: &Store, from: From<'_>) -> Arc<Tally> {
+    let taker = Records::new(records::Setup {
+        name,
+        store: store.clone(),
+        source: store.source(settings.publish().policy(from.has_outputs)),
+        rules: settings.rules.clone(),
+        seconds: from.seconds,
+        rejected: from.counters.metrics.rejected.clone(),
+        samples: from.counters.metrics.samples.clone(),
+    });
+    // `config` has told what is wrong with them.
+    let rules = Rules::new(&settings.rules).unwrap_or_default();
+    Arc::new(Tally { levels: settings.levels.unwrap_or(true), rules, taker })
+}
+
 fn points_of(otlp: &Otlp, name: String, store: &Store, from: From<'_>) -> Arc<Points> {
     let source = store.source(otlp.publish.policy(from.has_outputs));
     let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -288,17 +335,23 @@ async fn streams(listener: Listener, intake: Arc<Intake>, life: crate::life::Lif
     }
 }
 
-fn sink(output: &Output, name: &Arc<str>, outputs: &mut Outputs, seconds: Seconds, means: &Means<'_>) -> Sink {
+fn sink(
+    (output, name, way): (&Output, &Arc<str>, &sinks::emf::Way),
+    outputs: &mut Outputs,
+    (seconds, every): (Seconds, Duration),
+    means: &Means<'_>,
+) -> Sink {
     let account = means.outputs.ledger.books.account(&Holder { output: Arc::clone(name), source: METRICS.into() });
     match &output.to {
         Destination::Cloudwatch(config) => match client(config, means) {
             Ok(client) => {
                 let destination = Arc::new(cloudwatch::CloudWatch::new(client));
-                let output = outputs.add(name, destination, cloudwatch::rules(), &means.outputs);
+                let output = outputs.add(name, destination, cloudwatch::rules(every), &means.outputs);
                 Sink::CloudWatch(cloudwatch::Sink::new(output, account))
             }
             Err(problem) => unusable(name, &problem, account),
         },
+        Destination::Emf(_) => Sink::Emf(Box::new(sinks::emf::Sink::new(Arc::clone(way), account))),
         Destination::Otlp(config) => {
             match out::backend(config, Signal::Metrics, means.access, means.task.region.as_deref()) {
                 Ok(backend) => {

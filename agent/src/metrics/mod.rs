@@ -21,6 +21,7 @@ pub mod job;
 pub mod otlp;
 pub mod out;
 pub mod queue;
+pub mod records;
 pub mod relabel;
 pub mod rhythm;
 pub mod scrape;

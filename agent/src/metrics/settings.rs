@@ -9,15 +9,16 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    out::cloudwatch,
+    out::{cloudwatch, emf},
     queue::settings::Queue,
     scrape::settings::Scrape,
-    statsd::mapping::Rule,
+    statsd::mapping,
     store::policy::{Dimensions, Policy},
     task::settings::TaskStats,
 };
 use crate::{
     otlp::{input, out},
+    tally::Rule,
     units::{ByteSize, Count, Listen, Permissions, Span},
 };
 
@@ -25,6 +26,10 @@ use crate::{
 pub const NAMESPACE: &str = "ECS/Sidecar";
 /// Upper bounds of histograms on `/metrics`, in seconds for durations: those of Prometheus' clients.
 const BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// The label that says whose record it was.
+pub const CONTAINER: &str = "container";
+/// The label that says its level.
+pub const LEVEL: &str = "level";
 /// Stands for all labels in a list of dimensions.
 pub const ALL: &str = "*";
 
@@ -51,6 +56,8 @@ pub enum Input {
     Statsd(Box<Statsd>),
     /// Documents of CloudWatch's embedded metric format, which come to an `emf` input of the logs.
     Emf(Emf),
+    /// What the logs job's records count.
+    Logs(Box<Records>),
     /// OTLP, as OpenTelemetry's SDKs send it.
     Otlp(Box<Otlp>),
     /// What the app exposes for Prometheus.
@@ -99,7 +106,7 @@ pub struct Statsd {
     /// How its series are published.
     pub publish: Publish,
     /// Rules for other names and labels; the first that matches counts. At most 256.
-    pub mappings: Vec<Rule>,
+    pub mappings: Vec<mapping::Rule>,
     /// Whether a value with a sign moves a gauge, as StatsD says. Write `false` for clients of Datadog that send negative values.
     /// Default: true.
     pub signs_move_gauges: Option<bool>,
@@ -132,6 +139,19 @@ pub enum Deliver {
     Logs,
     /// The outputs for metrics. A document without a mistake that came to an `emf` input of the logs goes to no output for logs.
     Metrics,
+}
+
+/// Settings of a `logs` input: what is counted of the records that the logs job takes, before filters leave any out.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Records {
+    /// Whether records are counted by container and level, as `log_records_total{container=..,level=..}`. Default: true.
+    pub levels: Option<bool>,
+    /// What else is counted, at most 64 rules. Each series has the label `container`.
+    pub rules: Vec<Rule>,
+    /// How its series are published. Here `dimensions` is `[container, level]` by default; name rules' labels there too, where they are to
+    /// be dimensions.
+    pub publish: Publish,
 }
 
 /// Settings of an `otlp` input.
@@ -167,6 +187,8 @@ pub struct Output {
 pub enum Destination {
     /// Amazon CloudWatch (`PutMetricData`).
     Cloudwatch(cloudwatch::Config),
+    /// Amazon CloudWatch Logs, as documents of the embedded metric format: they go to an output of the logs.
+    Emf(emf::Config),
     /// Any backend that takes OTLP: all series with all labels, as they are on `/metrics`.
     Otlp(Box<out::Config>),
 }
@@ -176,6 +198,7 @@ impl Destination {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Cloudwatch(_) => "cloudwatch_metrics",
+            Self::Emf(_) => "emf_metrics",
             Self::Otlp(_) => "otlp_metrics",
         }
     }
@@ -187,6 +210,7 @@ impl Input {
         match self {
             Self::Statsd(_) => format!("statsd.{number}"),
             Self::Emf(_) => format!("emf.{number}"),
+            Self::Logs(_) => format!("logs.{number}"),
             Self::Otlp(_) => format!("otlp.{number}"),
             Self::Scrape(_) => format!("scrape.{number}"),
             Self::Task(_) => format!("task.{number}"),
@@ -199,6 +223,11 @@ impl Metrics {
     /// The outputs, if anything can come in.
     pub fn running(&self) -> &[Output] {
         if self.inputs.is_empty() { &[] } else { &self.outputs }
+    }
+
+    /// The outputs that keep what they are given until it is delivered.
+    pub fn keeping(&self) -> impl Iterator<Item = &Output> {
+        self.running().iter().filter(|output| !matches!(output.to, Destination::Emf(_)))
     }
 
     /// True if an input must know who we are.
@@ -224,6 +253,7 @@ impl Metrics {
         let of = |input: &Input| match input {
             Input::Statsd(statsd) => statsd.publish.series_max(),
             Input::Emf(emf) => emf.publish().series_max(),
+            Input::Logs(records) => records.publish.series_max(),
             Input::Otlp(otlp) => otlp.publish.series_max(),
             Input::Scrape(scrape) => scrape.publish.series_max().saturating_mul(scrape.targets_counted()),
             // A few of each container, and of each queue.
@@ -239,7 +269,7 @@ impl Metrics {
     pub fn otlp(&self) -> impl Iterator<Item = &input::Config> {
         self.inputs.iter().filter_map(|input| match input {
             Input::Otlp(otlp) => Some(&otlp.listen),
-            Input::Statsd(_) | Input::Emf(_) | Input::Scrape(_) | Input::Task(_) | Input::Queue(_) => None,
+            _ => None,
         })
     }
 }
@@ -248,6 +278,18 @@ impl Emf {
     /// How its series are published.
     pub fn publish(&self) -> Publish {
         Publish { series_max: self.series_max, buckets: self.buckets.clone(), ..Publish::default() }
+    }
+}
+
+impl Records {
+    /// How its series are published.
+    pub fn publish(&self) -> Publish {
+        let mut publish = self.publish.clone();
+        if publish.dimensions.is_empty() {
+            // There are few of both, and a sum over them says little.
+            publish.dimensions = [CONTAINER, LEVEL].map(str::to_owned).into();
+        }
+        publish
     }
 }
 

@@ -13,6 +13,7 @@ mod asking;
 mod books;
 mod command_line;
 mod configuration;
+mod counted;
 mod daemon;
 mod delivery;
 mod emf;

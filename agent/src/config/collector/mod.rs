@@ -320,7 +320,7 @@ fn kind_of(id: &str) -> &str {
 }
 
 /// An address as Go reads it.
-fn address(text: &str) -> String {
+pub(super) fn address(text: &str) -> String {
     match text.rsplit_once(':') {
         Some(("" | "[::]", port)) => format!("0.0.0.0:{port}"),
         Some(("localhost", port)) => format!("127.0.0.1:{port}"),

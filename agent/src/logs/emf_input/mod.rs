@@ -14,12 +14,14 @@
 
 mod datagrams;
 mod lines;
+mod outlet;
 pub mod session;
 
 use std::sync::Arc;
 
 pub use datagrams::Reader;
 pub use lines::{Broken, Lines};
+pub use outlet::Made;
 
 use crate::{
     emf::{self, Document, Fault},

@@ -68,9 +68,16 @@ pub struct Sink {
     text: String,
 }
 
-/// How data are delivered: they come once a minute, all at once, and have no order.
-pub fn rules() -> Rules {
-    Rules { linger: Duration::from_millis(100), workers_per_key: 4, ..Rules::default() }
+/// The shortest time that data wait for others: they are gathered in pieces.
+const LINGER_MIN: Duration = Duration::from_millis(100);
+/// The longest time that a request is put off.
+const SPREAD_MAX: Duration = Duration::from_secs(10);
+
+/// How data are delivered: they come at the end of each window of this length, all at once, and have no order. All tasks gather at full minutes; each
+/// sends at a time of its own after that, a sixth of the window later at most, so that a fleet does not ask the service in the same instant.
+pub fn rules(every: Duration) -> Rules {
+    let spread = (every / 6).min(SPREAD_MAX).mul_f64(fastrand::f64());
+    Rules { linger: LINGER_MIN.max(spread), workers_per_key: 4, ..Rules::default() }
 }
 
 impl CloudWatch {
@@ -141,7 +148,7 @@ impl Sink {
 }
 
 /// When it was: the minute that it says itself, else the window that began so many seconds after 1970.
-fn time(datum: &Datum<'_>, began: u64) -> u64 {
+pub(super) fn time(datum: &Datum<'_>, began: u64) -> u64 {
     datum.at.map_or(began, |minute| u64::from(minute) * 60)
 }
 
@@ -182,12 +189,12 @@ fn write(text: &mut String, datum: &Datum<'_>, seconds: u64) -> bool {
     is_good
 }
 
-fn is_in_range(value: f64) -> bool {
+pub(super) fn is_in_range(value: f64) -> bool {
     value == 0.0 || (AMOUNT_MIN..=AMOUNT_MAX).contains(&value.abs())
 }
 
 /// A number as JSON has it, in as few characters as give it back.
-struct Json(f64);
+pub(super) struct Json(pub(super) f64);
 
 impl std::fmt::Display for Json {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -257,6 +264,21 @@ mod tests {
         assert!(is_in_range(2f64.powi(360)) && !is_in_range(2f64.powi(360) * 1.000_001));
     }
 
+    /// Each for itself, so that a fleet is spread over the time; never later than a sixth of the window, nor than 10 s.
+    #[test]
+    fn tasks_send_at_times_of_their_own() {
+        for (every, most) in [
+            (Duration::from_secs(60), SPREAD_MAX),
+            (Duration::from_secs(6), Duration::from_secs(1)),
+            (Duration::ZERO, LINGER_MIN),
+        ] {
+            let times: Vec<Duration> = (0..100).map(|_| rules(every).linger).collect();
+            assert!(times.iter().all(|linger| (LINGER_MIN..=most).contains(linger)), "{times:?}");
+            let spread = times.iter().max().zip(times.iter().min()).map(|(most, least)| *most - *least);
+            assert!(spread >= Some((most - LINGER_MIN) / 2), "{times:?}");
+        }
+    }
+
     /// A request holds at most 1,000 data of one namespace, is compressed where that pays, and what cannot be sent costs no other.
     #[tokio::test]
     async fn data_become_requests_of_a_thousand() {
@@ -269,7 +291,8 @@ mod tests {
         let client = Client::new("monitoring", endpoint, credentials, http);
         let (budget, account) = (Budget::new(64 << 20, 1), Arc::new(Account::default()));
         let destination = Arc::new(CloudWatch::new(client));
-        let (output, engine) = deliver::deliver("cloudwatch", destination, rules(), &budget, &Counters::new());
+        let (output, engine) =
+            deliver::deliver("cloudwatch", destination, rules(Duration::ZERO), &budget, &Counters::new());
         let mut sink = Sink::new(Arc::clone(&output), Arc::clone(&account));
         for number in 0..1_500 {
             let head = format!("\"MetricName\":\"n{number}\"");

@@ -9,12 +9,15 @@ use super::store::{Datum, Store};
 use crate::deliver::books::{Account, Lost};
 
 pub mod cloudwatch;
+pub mod emf;
 pub mod otlp;
 
 /// Where data go.
 pub enum Sink {
     /// Amazon CloudWatch.
     CloudWatch(cloudwatch::Sink),
+    /// CloudWatch Logs, as documents of the embedded metric format.
+    Emf(Box<emf::Sink>),
     /// A backend of OTLP.
     Otlp(Box<otlp::Sink>),
     /// An output that cannot work.
@@ -26,14 +29,24 @@ impl Sink {
     pub fn append(&mut self, namespace: &str, datum: &Datum<'_>, began: u64) {
         match self {
             Self::CloudWatch(sink) => sink.append(namespace, datum, began),
+            Self::Emf(sink) => sink.append(namespace, datum, began),
             Self::Otlp(_) => {}
             Self::Nowhere(account) => account.accept(1).lost(1, Lost::OutputUnusable),
         }
     }
 
-    /// Appends what series have come to.
-    pub fn append_all(&self, store: &Store) {
+    /// Sends on what is whole. Nobody holds the store meanwhile.
+    pub fn piece_ended(&mut self) {
         match self {
+            Self::Emf(sink) => sink.send(),
+            Self::CloudWatch(_) | Self::Otlp(_) | Self::Nowhere(_) => {}
+        }
+    }
+
+    /// All that was gathered is appended. Appends what series have come to.
+    pub fn append_all(&mut self, store: &Store) {
+        match self {
+            Self::Emf(sink) => sink.finish(),
             Self::Otlp(sink) => sink.append(store),
             Self::CloudWatch(_) | Self::Nowhere(_) => {}
         }

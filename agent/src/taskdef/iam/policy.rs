@@ -140,6 +140,7 @@ impl<'a> Policy<'a> {
                 MetricsFrom::Scrape(scrape) => Some(scrape.publish.namespace.clone()),
                 MetricsFrom::Task(task) => Some(Some(task.namespace().to_owned())),
                 MetricsFrom::Queue(queue) => Some(queue.namespace.clone()),
+                MetricsFrom::Logs(records) => Some(records.publish.namespace.clone()),
                 MetricsFrom::Emf(_) => None,
             });
             let namespaces: BTreeSet<String> =
