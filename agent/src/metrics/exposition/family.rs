@@ -182,6 +182,19 @@ impl<'a> Families<'a> {
         }
     }
 
+    /// Where a sample of this name belongs.
+    #[inline]
+    pub(super) fn place_of(&mut self, name: &'a str) -> Place {
+        match &self.before {
+            Some((before, place)) if **before == *name => *place,
+            _ => {
+                let place = self.find(name);
+                self.before = Some((Cow::Borrowed(name), place));
+                place
+            }
+        }
+    }
+
     fn find(&self, name: &str) -> Place {
         let known = |family: &str, suffix: &str| {
             let number = *self.by_name.get(family)?;

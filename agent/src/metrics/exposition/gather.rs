@@ -12,7 +12,7 @@ use super::{
     Format, Label, Limits, Survey,
     family::{Family, Kind, Role},
     labels::{fingerprint, same},
-    line::{Exemplar, Line, Reader, Sample},
+    line::{Exemplar, Glance, Line, Reader, Sample},
     number,
 };
 
@@ -29,7 +29,7 @@ pub struct Point<'r, 'a> {
     pub unit: &'r str,
     /// Its labels, without `le` and `quantile`. One with an empty value is as if it were not there.
     pub labels: &'r [Label<'a>],
-    /// The same as they are written. Of a histogram or summary, which has many spellings, there is none.
+    /// The same as they are written; of a histogram or summary as they are written with its count or its sum, if it has one.
     pub spelling: Option<&'a str>,
     /// Its value.
     pub value: Value<'r>,
@@ -85,6 +85,9 @@ pub struct Summary<'r> {
 struct Open<'a> {
     family: usize,
     labels: Vec<Label<'a>>,
+    spelling: Option<&'a str>,
+    /// What stands before the bound in the last bucket, if that is its last label.
+    before_bound: Option<&'a str>,
     buckets: Vec<Bucket>,
     quantiles: Vec<(f64, f64)>,
     sum: Option<f64>,
@@ -101,21 +104,70 @@ struct Gathered<'a> {
     last: usize,
 }
 
+/// A counter, a gauge or the like, of which nothing is told but its spelling: whoever met it before knows the rest.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Known<'a> {
+    /// Its name, as it stands there.
+    pub name: &'a str,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its labels as they are written.
+    pub spelling: &'a str,
+    /// Its value.
+    pub value: f64,
+}
+
+/// What is told.
+#[derive(Clone, Copy, Debug)]
+pub enum Told<'t, 'r, 'a> {
+    /// A point that may be known. Who does not know it says false, and is told the whole.
+    Known(Known<'a>),
+    /// A point.
+    Point(&'t Point<'r, 'a>),
+}
+
 /// Goes through `text`, of which `survey` is known, and tells every point. Says how many histograms had nothing to tell.
 pub fn points<'a>(
     text: &'a [u8],
-    (format, limits): (Format, Limits),
+    limits: (Format, Limits),
     survey: &mut Survey<'a>,
     mut each: impl FnMut(&Point<'_, 'a>),
 ) -> usize {
+    points_again(text, limits, survey, |told| match told {
+        Told::Known(_) => false,
+        Told::Point(point) => {
+            each(point);
+            true
+        }
+    })
+}
+
+/// The same for who may have met points before, by their spelling.
+pub fn points_again<'a>(
+    text: &'a [u8],
+    (format, limits): (Format, Limits),
+    survey: &mut Survey<'a>,
+    mut tell: impl FnMut(Told<'_, '_, 'a>) -> bool,
+) -> usize {
+    let is_plain = format == Format::Text && survey.is_plain();
     let mut gathered = Gathered::default();
     let mut reader = Reader::new(text, format, limits);
-    while let Some(line) = reader.next_line() {
+    while let Some(raw) = reader.raw() {
+        let Ok(line) = raw else { continue };
+        if is_plain
+            && !line.starts_with('#')
+            && let Some(glance) = reader.glance(line)
+            && at_a_glance(glance, survey, &mut gathered, &mut tell)
+        {
+            continue;
+        }
         // What is wrong with a line was counted at the first look.
-        let Ok(Line::Sample(sample)) = line else { continue };
+        let Some(Ok(Line::Sample(sample))) = reader.read(line) else { continue };
         let place = survey.families.place(&sample);
         match place.family {
-            None => each(&simple(&sample, &Family::default(), None)),
+            None => {
+                tell(Told::Point(&simple(&sample, &Family::default(), None)));
+            }
             Some(number) => {
                 let family = survey.families.get(number);
                 match (family.kind, place.role) {
@@ -123,7 +175,10 @@ pub fn points<'a>(
                     (Kind::Histogram | Kind::GaugeHistogram | Kind::Summary, role) => {
                         gathered.take(number, role, &sample, &survey.state);
                     }
-                    _ => each(&simple(&sample, family, survey.born(Some(number), sample.labels))),
+                    _ => {
+                        let born = survey.born(Some(number), sample.labels);
+                        tell(Told::Point(&simple(&sample, family, born)));
+                    }
                 }
             }
         }
@@ -133,11 +188,41 @@ pub fn points<'a>(
         let family = survey.families.get(open.family);
         let born = survey.born(Some(open.family), &open.labels);
         match open.finish(family, born) {
-            Some(point) => each(&point),
+            Some(point) => {
+                tell(Told::Point(&point));
+            }
             None => broken += 1,
         }
     }
     broken
+}
+
+/// Takes a sample without its labels. False if they are needed.
+#[inline]
+fn at_a_glance<'a>(
+    glance: Glance<'a>,
+    survey: &mut Survey<'a>,
+    gathered: &mut Gathered<'a>,
+    tell: &mut impl FnMut(Told<'_, '_, 'a>) -> bool,
+) -> bool {
+    let Glance { name, spelling, value } = glance;
+    let place = survey.families.place_of(name);
+    let kind = place.family.map_or(Kind::Unknown, |number| survey.families.get(number).kind);
+    match (kind, place.family) {
+        (Kind::Histogram | Kind::GaugeHistogram, Some(number)) => gathered.glance(number, place.role, spelling, value),
+        (Kind::Summary, _) => false,
+        _ => tell(Told::Known(Known { name, kind, spelling, value })),
+    }
+}
+
+/// What stands before the bound of a bucket that is written last among its labels, and the bound.
+#[inline]
+fn bound_of(spelling: &str) -> Option<(&str, f64)> {
+    // Within a text there is a backslash before a quote, so that this is a label.
+    let (before, bound) = spelling.strip_suffix('"')?.rsplit_once("le=\"")?;
+    let is_label = before.is_empty() || before.ends_with(',');
+    let bound = number::value(bound, Format::Text).filter(|bound| is_label && !bound.is_nan())?;
+    Some((before, bound))
 }
 
 fn simple<'r, 'a>(sample: &'r Sample<'r, 'a>, family: &'r Family<'a>, born: Option<f64>) -> Point<'r, 'a> {
@@ -156,6 +241,26 @@ fn simple<'r, 'a>(sample: &'r Sample<'r, 'a>, family: &'r Family<'a>, born: Opti
 }
 
 impl<'a> Gathered<'a> {
+    /// Takes a sample of the histogram that the sample before belonged to, by its spelling. False if it may be of another one.
+    #[inline]
+    fn glance(&mut self, family: usize, role: Role, spelling: &str, value: f64) -> bool {
+        let Some(open) = self.open.get_mut(self.last).filter(|open| open.family == family) else { return false };
+        let Some(before) = open.before_bound else { return false };
+        match role {
+            Role::Bucket => match bound_of(spelling) {
+                Some((own, le)) if own == before => open.buckets.push(Bucket { le, count: value }),
+                _ => return false,
+            },
+            Role::Sum | Role::Count if spelling == before.strip_suffix(',').unwrap_or(before) => {
+                *(if role == Role::Sum { &mut open.sum } else { &mut open.count }) = Some(value);
+                open.spelling = before.strip_suffix(',').or(Some(before));
+            }
+            _ => return false,
+        }
+        open.timestamp_ms = None;
+        true
+    }
+
     fn take(&mut self, family: usize, role: Role, sample: &Sample<'_, 'a>, state: &RandomState) {
         let differs = match role {
             Role::Bucket => Some("le"),
@@ -167,9 +272,18 @@ impl<'a> Gathered<'a> {
             of_label.and_then(|label| number::value(&label.value, Format::Text)).filter(|bound| !bound.is_nan());
         let open = self.open(family, sample, differs, state);
         match (role, bound) {
-            (Role::Sum, _) => open.sum = Some(sample.value),
-            (Role::Count, _) => open.count = Some(sample.value),
-            (Role::Bucket, Some(le)) => open.buckets.push(Bucket { le, count: sample.value }),
+            (Role::Sum, _) => {
+                open.sum = Some(sample.value);
+                open.spelling.get_or_insert(sample.spelling);
+            }
+            (Role::Count, _) => {
+                open.count = Some(sample.value);
+                open.spelling = Some(sample.spelling);
+            }
+            (Role::Bucket, Some(le)) => {
+                open.buckets.push(Bucket { le, count: sample.value });
+                open.before_bound = bound_of(sample.spelling).map(|(before, _)| before);
+            }
             (Role::Value, Some(quantile)) => open.quantiles.push((quantile, sample.value)),
             // A bucket without a bound says nothing.
             (Role::Bucket | Role::Value | Role::Created, _) => {}
@@ -194,6 +308,8 @@ impl<'a> Gathered<'a> {
                     self.open.push(Open {
                         family,
                         labels: own.cloned().collect(),
+                        spelling: None,
+                        before_bound: None,
                         buckets: Vec::new(),
                         quantiles: Vec::new(),
                         sum: None,
@@ -226,7 +342,7 @@ impl<'a> Open<'a> {
             help: &family.help,
             unit: family.unit,
             labels: &self.labels,
-            spelling: None,
+            spelling: self.spelling,
             value,
             timestamp_ms: self.timestamp_ms,
             born,

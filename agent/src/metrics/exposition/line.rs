@@ -75,6 +75,8 @@ pub struct Exemplar<'r, 'a> {
 #[derive(Debug)]
 pub struct Reader<'a> {
     rest: &'a [u8],
+    /// The same, if all of it is UTF-8: so it need not be asked line by line.
+    text: Option<&'a str>,
     /// The lines that were read.
     line: usize,
     format: Format,
@@ -83,6 +85,14 @@ pub struct Reader<'a> {
     exemplar: Vec<Label<'a>>,
     /// The name of the sample before, which is usually that of the next.
     before: &'a str,
+}
+
+/// A sample at a glance: its labels are not taken apart.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Glance<'a> {
+    pub(super) name: &'a str,
+    pub(super) spelling: &'a str,
+    pub(super) value: f64,
 }
 
 /// A sample but for its labels, which stand in the reader.
@@ -103,7 +113,8 @@ struct ReadExemplar {
 impl<'a> Reader<'a> {
     /// Reads `text`.
     pub fn new(text: &'a [u8], format: Format, limits: Limits) -> Self {
-        Self { rest: text, line: 0, format, limits, labels: Vec::new(), exemplar: Vec::new(), before: "" }
+        let (rest, text) = (text, std::str::from_utf8(text).ok());
+        Self { rest, text, line: 0, format, limits, labels: Vec::new(), exemplar: Vec::new(), before: "" }
     }
 
     /// Which line was read last, from 1.
@@ -115,35 +126,79 @@ impl<'a> Reader<'a> {
     #[inline]
     pub fn next_line(&mut self) -> Option<Result<Line<'_, 'a>, Fault>> {
         loop {
-            if self.rest.is_empty() {
-                return None;
+            match self.raw()? {
+                Ok(line) if self.says_nothing(line) => {}
+                Ok(line) => return self.read(line),
+                Err(fault) => return Some(Err(fault)),
             }
-            let end = memchr::memchr(b'\n', self.rest).unwrap_or(self.rest.len());
-            let line = &self.rest[..end];
-            self.rest = self.rest.get(end + 1..).unwrap_or_default();
-            self.line += 1;
-            let line = match std::str::from_utf8(line) {
-                Ok(line) => line,
-                Err(_) => return Some(Err(self.fault(Reason::Utf8))),
-            };
-            let line = match self.format {
-                Format::Text => line.trim_matches([' ', '\t', '\r']),
-                Format::OpenMetrics => line,
-            };
-            return match line.as_bytes().first() {
-                Some(b'#') => match self.hash(line) {
-                    Ok(None) => continue,
-                    Ok(Some(said)) => Some(Ok(said)),
-                    Err(reason) => Some(Err(self.fault(reason))),
-                },
-                None if self.format == Format::Text => continue,
-                None => Some(Err(self.fault(Reason::Forbidden("an empty line")))),
-                Some(_) => match self.sample(line) {
-                    Ok(read) => Some(Ok(Line::Sample(self.with_labels(read)))),
-                    Err(reason) => Some(Err(self.fault(reason))),
-                },
-            };
         }
+    }
+
+    /// The next line as it is, without blanks around it where they mean nothing.
+    #[inline]
+    pub(super) fn raw(&mut self) -> Option<Result<&'a str, Fault>> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let end = memchr::memchr(b'\n', self.rest).unwrap_or(self.rest.len());
+        let line = match self.text {
+            Some(text) => Ok(&text[..end]),
+            None => std::str::from_utf8(&self.rest[..end]),
+        };
+        self.rest = self.rest.get(end + 1..).unwrap_or_default();
+        self.text = self.text.map(|text| text.get(end + 1..).unwrap_or_default());
+        self.line += 1;
+        Some(match (line, self.format) {
+            (Ok(line), Format::Text) => Ok(line.trim_matches([' ', '\t', '\r'])),
+            (Ok(line), Format::OpenMetrics) => Ok(line),
+            (Err(_), _) => Err(self.fault(Reason::Utf8)),
+        })
+    }
+
+    /// True of an empty line and of a comment, where they may be.
+    fn says_nothing(&self, line: &str) -> bool {
+        self.format == Format::Text && (line.is_empty() || line.starts_with('#') && !is_metadata(said(line)))
+    }
+
+    /// Reads `line`, which came from [`raw`](Self::raw). `None` if it says nothing.
+    #[inline]
+    pub(super) fn read(&mut self, line: &'a str) -> Option<Result<Line<'_, 'a>, Fault>> {
+        match line.as_bytes().first() {
+            Some(b'#') => match self.hash(line) {
+                Ok(said) => said.map(Ok),
+                Err(reason) => Some(Err(self.fault(reason))),
+            },
+            None if self.format == Format::Text => None,
+            None => Some(Err(self.fault(Reason::Forbidden("an empty line")))),
+            Some(_) => match self.sample(line) {
+                Ok(read) => Some(Ok(Line::Sample(self.with_labels(read)))),
+                Err(reason) => Some(Err(self.fault(reason))),
+            },
+        }
+    }
+
+    /// A sample of 0.0.4 without its labels, if it is written in the usual way: of a line that was read before without a fault.
+    #[inline]
+    pub(super) fn glance(&mut self, line: &'a str) -> Option<Glance<'a>> {
+        let at = self.name_end(line);
+        let (name, behind) = line.split_at(at);
+        let (spelling, behind) = match behind.as_bytes().first()? {
+            // No number has a brace in it, so that the last one ends the labels.
+            b'{' => {
+                let end = memchr::memrchr(b'}', behind.as_bytes())?;
+                (&behind[1..end], &behind[end + 1..])
+            }
+            b' ' => ("", behind),
+            _ => return None,
+        };
+        let value = behind.strip_prefix(' ')?;
+        // What has a timestamp, or blanks where they are not usual, is no number as a whole.
+        let value = number::value(value, Format::Text)?;
+        if name.is_empty() {
+            return None;
+        }
+        self.before = name;
+        Some(Glance { name, spelling, value })
     }
 
     fn fault(&self, reason: Reason) -> Fault {
@@ -169,11 +224,8 @@ impl<'a> Reader<'a> {
                 _ => self.metadata(line.strip_prefix("# ").ok_or(Reason::Metadata)?).map(Some),
             };
         }
-        let said = line[1..].trim_start_matches([' ', '\t']);
-        let is_metadata = ["HELP", "TYPE", "UNIT"]
-            .iter()
-            .any(|word| said.strip_prefix(word).is_some_and(|rest| rest.starts_with([' ', '\t'])));
-        if is_metadata { self.metadata(said).map(Some) } else { Ok(None) }
+        let said = said(line);
+        if is_metadata(said) { self.metadata(said).map(Some) } else { Ok(None) }
     }
 
     /// `TYPE name kind` and the like.
@@ -333,4 +385,14 @@ impl<'a> Reader<'a> {
         let timestamp_ms = Some(number::timestamp(timestamp, self.format).ok_or(Reason::Exemplar)?);
         if end == line.len() { Ok(ReadExemplar { value, timestamp_ms }) } else { Err(Reason::Exemplar) }
     }
+}
+
+/// What stands behind the `#`.
+fn said(line: &str) -> &str {
+    line[1..].trim_start_matches([' ', '\t'])
+}
+
+fn is_metadata(said: &str) -> bool {
+    let words = ["HELP", "TYPE", "UNIT"];
+    words.iter().any(|word| said.strip_prefix(word).is_some_and(|rest| rest.starts_with([' ', '\t'])))
 }

@@ -13,6 +13,9 @@
 //!   has more samples than are allowed. It also finds types that stand behind their samples, and when things were born.
 //! - [`points`] goes through it again and gives whole points: a counter, a gauge, or all buckets of a histogram together.
 //!
+//! A target exposes the same lines again and again with other numbers. So [`Memory`] knows those of 0.0.4 that were well formed, and
+//! [`points_again`] takes what was met before without its labels; of OpenMetrics, whose rules are about lines together, each is read whole.
+//!
 //! Twice through the text costs less than keeping what was read: memory is that of histograms and summaries, not of samples.
 //!
 //! Promises: any bytes are read without a panic; in 0.0.4 each line is judged alone; what OpenMetrics forbids is refused as a
@@ -28,9 +31,9 @@ mod strict;
 mod survey;
 
 pub use self::{
-    gather::{Bucket, Histogram, Point, Summary, Value, points},
+    gather::{Bucket, Histogram, Known, Point, Summary, Told, Value, points, points_again},
     labels::Label,
-    survey::{Refused, Survey, survey},
+    survey::{Memory, Refused, Survey, survey, survey_again},
 };
 
 /// Which of the two languages a text is in. The answer's `Content-Type` says it.

@@ -4,7 +4,10 @@
 //! nothing is a sample, but something is wrong, is refused: it is a page for people, not an exposition.
 //! Never: keeps a sample.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, HashSet},
+    hash::BuildHasher,
+};
 
 use foldhash::fast::RandomState;
 
@@ -12,7 +15,8 @@ use super::{
     Fault, Format, Label, Limits, Reason,
     family::{Families, Role},
     labels::fingerprint,
-    line::{Line, Reader},
+    line::{Line, Reader, Sample},
+    number,
     strict::Rules,
 };
 
@@ -48,10 +52,65 @@ pub struct Survey<'a> {
     pub first_fault: Option<Fault>,
     /// When the process started, in seconds since 1970, if it says so.
     pub process_start: Option<f64>,
+    /// True if texts like it were read before.
+    is_met: bool,
+}
+
+/// What lines were like that were read without a fault: of each, a hash of what stands before its number. A target exposes the same lines again and
+/// again with other numbers, and whether names and labels are well formed depends on nothing else.
+#[derive(Debug, Default)]
+pub struct Memory {
+    lines: HashSet<u64, RandomState>,
+    state: RandomState,
+}
+
+/// Lines beyond those that the last text had: what is gone is forgotten when there is so much of it.
+const LINES_SPARE: usize = 1_024;
+
+impl Memory {
+    /// True if a line is a sample that was read before with another number.
+    #[inline]
+    fn knows(&self, line: &str) -> bool {
+        let Some((before, number)) = line.rsplit_once(' ') else { return false };
+        self.lines.contains(&self.hash(before)) && number::value(number, Format::Text).is_some()
+    }
+
+    /// Remembers a line without a timestamp that was read without a fault, unless it says more than a number.
+    fn keep(&mut self, line: &str, sample: &Sample<'_, '_>) {
+        let says_more = sample.name == PROCESS_START || sample.name.ends_with("_created");
+        if sample.timestamp_ms.is_none()
+            && !says_more
+            && let Some((before, _)) = line.rsplit_once(' ')
+        {
+            let hash = self.hash(before);
+            self.lines.insert(hash);
+        }
+    }
+
+    /// The text is over, and had so many samples.
+    fn end(&mut self, samples: usize) {
+        if self.lines.len() > samples + samples / 2 + LINES_SPARE {
+            self.lines.clear();
+        }
+    }
+
+    #[inline]
+    fn hash(&self, before: &str) -> u64 {
+        self.state.hash_one(before)
+    }
 }
 
 /// Looks at the whole of `text`.
 pub fn survey<'a>(text: &'a [u8], format: Format, limits: Limits) -> Result<Survey<'a>, Refused> {
+    survey_again(text, (format, limits), &mut Memory::default())
+}
+
+/// The same of a text like those that `memory` is of. In 0.0.4, where each line is judged alone, what it knows need not be read again.
+pub fn survey_again<'a>(
+    text: &'a [u8],
+    (format, limits): (Format, Limits),
+    memory: &mut Memory,
+) -> Result<Survey<'a>, Refused> {
     let state = RandomState::default();
     let mut survey = Survey {
         families: Families::new(format),
@@ -61,13 +120,31 @@ pub fn survey<'a>(text: &'a [u8], format: Format, limits: Limits) -> Result<Surv
         faults: 0,
         first_fault: None,
         process_start: None,
+        is_met: !memory.lines.is_empty(),
     };
     let mut rules = (format == Format::OpenMetrics).then(|| Rules::new(&state));
     let mut reader = Reader::new(text, format, limits);
     let mut is_ended = false;
-    while let Some(line) = reader.next_line() {
-        let result =
-            line.map_err(|fault| fault.reason).and_then(|line| survey.take(line, rules.as_mut(), &mut is_ended));
+    while let Some(raw) = reader.raw() {
+        let result = match raw {
+            Ok(line) if format == Format::Text && memory.knows(line) => {
+                survey.samples += 1;
+                Ok(())
+            }
+            Ok(line) => match reader.read(line) {
+                None => continue,
+                Some(Err(fault)) => Err(fault.reason),
+                Some(Ok(read)) => {
+                    if let Line::Sample(sample) = &read
+                        && format == Format::Text
+                    {
+                        memory.keep(line, sample);
+                    }
+                    survey.take(read, rules.as_mut(), &mut is_ended)
+                }
+            },
+            Err(fault) => Err(fault.reason),
+        };
         if let Err(reason) = result {
             let fault = Fault { line: reader.line(), reason };
             let is_ours = matches!(reason, Reason::TooManyLabels | Reason::TooLong);
@@ -81,6 +158,7 @@ pub fn survey<'a>(text: &'a [u8], format: Format, limits: Limits) -> Result<Surv
             return Err(Refused::TooManySamples(limits.samples));
         }
     }
+    memory.end(survey.samples);
     let fault = |reason| Refused::Invalid(Fault { line: reader.line(), reason });
     if let Some(rules) = &mut rules {
         rules.end().map_err(fault)?;
@@ -113,6 +191,12 @@ impl<'a> Survey<'a> {
             Line::End => *is_ended = true,
         }
         Ok(())
+    }
+
+    /// True if each line can be taken at a glance: it is not the first text, all were read without a fault, and none says when something was
+    /// born.
+    pub(super) fn is_plain(&self) -> bool {
+        self.is_met && self.faults == 0 && self.births.is_empty()
     }
 
     /// When what has these labels in a family was born, in seconds since 1970; `without` is not one of them.

@@ -12,7 +12,7 @@ use foldhash::fast::RandomState;
 use crate::{
     aws::Unit,
     metrics::{
-        exposition::{self, Fault, Format, Limits, Point, Refused, Value, family},
+        exposition::{self, Fault, Format, Known, Limits, Memory, Point, Refused, Told, Value, family},
         relabel::{Labels, NAME, Rules},
         store::{
             First, Histogram, Raw, SeriesId, Store, Writing,
@@ -46,6 +46,7 @@ pub struct Taker {
     births_before: HashMap<u64, f64, RandomState>,
     bounds: Vec<f64>,
     counts: Vec<f64>,
+    memory: Memory,
 }
 
 /// What a scrape brought.
@@ -86,7 +87,14 @@ impl Taker {
             births_before: HashMap::default(),
             bounds: Vec::new(),
             counts: Vec::new(),
+            memory: Memory::default(),
         }
+    }
+
+    /// As if no line had been met before.
+    #[cfg(test)]
+    pub(super) fn forget_spellings(&mut self) {
+        self.memory = Memory::default();
     }
 
     /// Nobody listens there, so that who answers later begins later.
@@ -107,7 +115,7 @@ impl Taker {
         text: &[u8],
         (format, limits): (Format, Limits),
     ) -> Result<Taken, Refused> {
-        let mut survey = exposition::survey(text, format, limits)?;
+        let mut survey = exposition::survey_again(text, (format, limits), &mut self.memory)?;
         let moment = self.moment(survey.process_start);
         self.births_before = mem::take(&mut self.births);
         let mut taken = Taken {
@@ -117,14 +125,18 @@ impl Taker {
             ..Taken::default()
         };
         let (mut writing, mut written) = (Some(store.writing(now)), 0);
-        let broken = exposition::points(text, (format, limits), &mut survey, |point| {
+        let broken = exposition::points_again(text, (format, limits), &mut survey, |told| {
             written += 1;
             if written % PIECE == 0 {
                 // Others write meanwhile. First it is let go, then asked for.
                 writing = None;
             }
             let writing = writing.get_or_insert_with(|| store.writing(now));
-            self.point(point, moment, writing, &mut taken);
+            match told {
+                Told::Known(known) => return self.known(&known, moment, writing, &mut taken),
+                Told::Point(point) => self.point(point, moment, writing, &mut taken),
+            }
+            true
         });
         taken.faults += broken;
         Ok(taken)
@@ -163,20 +175,26 @@ impl Taker {
         Moment { first, has_restarted }
     }
 
+    /// Writes a point that was met before under its spelling. False if it was not.
+    #[inline]
+    fn known(&self, known: &Known<'_>, moment: Moment, writing: &mut Writing<'_>, taken: &mut Taken) -> bool {
+        let kind = kind_of(known.kind);
+        let (name, tags) = (known.name.as_bytes(), known.spelling.as_bytes());
+        match writing.known(&Raw { source: self.source, kind, name, tags }) {
+            None => return false,
+            Some(None) => taken.dropped += 1,
+            Some(Some(id)) => write(writing, (id, kind), known.value, moment),
+        }
+        true
+    }
+
     fn point(&mut self, point: &Point<'_, '_>, moment: Moment, writing: &mut Writing<'_>, taken: &mut Taken) {
         let moment = self.of_series(point, moment);
         match point.value {
             Value::Number(number) => {
                 let kind = kind_of(point.kind);
                 let Some(id) = self.series(point, (point.name, kind), writing, taken) else { return };
-                if kind != Kind::Counter {
-                    return writing.set(id, number);
-                }
-                if moment.has_restarted {
-                    writing.restarted(id);
-                }
-                // What is no number leaves a counter where it is.
-                writing.total(id, number, moment.first);
+                write(writing, (id, kind), number, moment);
             }
             Value::Histogram(histogram) if point.kind == family::Kind::Histogram => {
                 let Some(id) = self.series(point, (point.name, Kind::Histogram), writing, taken) else { return };
@@ -312,6 +330,19 @@ impl Taker {
         // Without a sum it is what the buckets' middles make.
         Histogram { bounds: &self.bounds, counts: &self.counts, sum: histogram.sum.unwrap_or(f64::NAN) }
     }
+}
+
+/// Writes the value of a counter, a gauge or the like.
+#[inline]
+fn write(writing: &mut Writing<'_>, (id, kind): (SeriesId, Kind), number: f64, moment: Moment) {
+    if kind != Kind::Counter {
+        return writing.set(id, number);
+    }
+    if moment.has_restarted {
+        writing.restarted(id);
+    }
+    // What is no number leaves a counter where it is.
+    writing.total(id, number, moment.first);
 }
 
 fn kind_of(kind: family::Kind) -> Kind {

@@ -279,6 +279,33 @@ fn of_what_is_refused_nothing_is_taken() {
     assert_eq!(world.minute("# TYPE a_total counter\na_total 4\n"), ["a_total 3"]);
 }
 
+/// What was met before is taken at a glance, and means what it meant: histograms with their bounds last or first, odd blanks, labels that look like
+/// others, timestamps, a type that comes later.
+#[test]
+fn what_is_taken_at_a_glance_is_what_a_first_look_takes() {
+    let texts = [
+        "# TYPE a counter\na{p=\"}\",le=\"1\"} 1\na 2\n# TYPE h histogram\nh_bucket{p=\"x\",le=\"1\"} 1\nh_bucket{p=\"x\",le=\"+Inf\"} 2\nh_sum{p=\"x\"} 3\nh_count{p=\"x\"} 2\n",
+        "# TYPE a counter\na{p=\"}\",le=\"1\"} 5\na 7\n# TYPE h histogram\nh_bucket{p=\"x\",le=\"1\"} 4\nh_bucket{p=\"x\",le=\"+Inf\"} 6\nh_sum{p=\"x\"} 9\nh_count{p=\"x\"} 6\n",
+        "# TYPE h histogram\nh_bucket{le=\"1\",p=\"x\"} 5\nh_bucket{le=\"+Inf\",p=\"x\"} 7\nh_bucket{p=\"y\",le=\"1\"} 1\nh_bucket{p=\"x\",le=\"2\"} 6\nh_count{p=\"y\"} 1\nh_sum{p=\"x\"} 10\n",
+        "# TYPE h histogram\nh_bucket{q=\"le=\\\"1\",le=\"1\"} 5\nh_bucket{q=\"le=\\\"2\",le=\"1\"} 6\nh_bucket{xle=\"1\"} 7\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 1\nh_count 1\nh_sum 2\n",
+        "a{p=\"}\",le=\"1\"}  6\na 8 123\n a\t9\n{\"a\"} 10\n# TYPE a gauge\n",
+        "# TYPE a counter\na{p=\"}\",le=\"1\"} x\na 11\nbroken\n# TYPE s summary\ns{quantile=\"0.5\"} 1\ns_sum 2\ns_count 3\n",
+        "# TYPE a counter\n# TYPE a_created gauge\na 12\na_created 5000\n# TYPE g gaugehistogram\ng_bucket{le=\"1\"} 1\ng_gcount 2\n",
+    ];
+    let none = serde_json::json!([]);
+    for first in texts {
+        for second in texts {
+            let (mut known, mut afresh) = (World::new(&none), World::new(&none));
+            for text in [first, second, second] {
+                afresh.taker.forget_spellings();
+                let taken = (known.take(text), afresh.take(text));
+                assert_eq!(taken.0, taken.1, "{text} behind {first}");
+                assert_eq!(known.shown(), afresh.shown(), "{text} behind {first}");
+            }
+        }
+    }
+}
+
 proptest! {
     /// However a counter goes, what was told adds up to what it counted, and restarts lose nothing but what was never seen.
     #[test]
@@ -311,6 +338,27 @@ proptest! {
         for _ in 0..2 {
             let _ = world.take(&text);
             world.shown();
+        }
+    }
+
+    /// Any lines, again and again with other numbers: nothing depends on what was met before.
+    #[test]
+    fn property_what_was_met_before_changes_nothing(
+        scrapes in vec(vec((
+            prop::sample::select(vec!["a", "a_total", "h_bucket", "h_sum", "h_count", "h", "a_created", "{\"a\"}"]),
+            prop::sample::select(vec!["", "{}", "{p=\"x\"}", "{p=\"x\",le=\"1\"}", "{p=\"x\",le=\"+Inf\"}", "{le=\"1\",p=\"x\"}", "{p=\"y\",le=\"2\"}", "{p=\"}\"}", "{p=\"\\\"\"}", "{p=x}", "{p=\"x\",}"]),
+            prop::sample::select(vec![" 1", " 5", " 2.5", "  3", " 7 123", " NaN", " x", "4", " 6 "]),
+        ), 0..12), 1..4),
+        types in vec(prop::sample::select(vec!["# TYPE a counter\n", "# TYPE h histogram\n", "# TYPE a_total gauge\n", "# TYPE a gauge\n"]), 0..3),
+    ) {
+        let none = serde_json::json!([]);
+        let (mut known, mut afresh) = (World::new(&none), World::new(&none));
+        for scrape in scrapes {
+            let lines: String = scrape.iter().map(|(name, labels, value)| format!("{name}{labels}{value}\n")).collect();
+            let text = types.concat() + &lines;
+            afresh.taker.forget_spellings();
+            prop_assert_eq!(known.take(&text), afresh.take(&text), "{}", &text);
+            prop_assert_eq!(known.shown(), afresh.shown(), "{}", &text);
         }
     }
 }
