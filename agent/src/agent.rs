@@ -7,6 +7,7 @@
 mod bounds;
 mod hide;
 mod jobs;
+mod parting;
 mod report;
 mod spool;
 
@@ -48,6 +49,7 @@ use crate::{
 pub use bounds::Bounds;
 use hide::InLogs;
 use jobs::Jobs;
+use parting::Parting;
 use report::Page;
 pub use spool::{Spool, shares};
 
@@ -152,9 +154,11 @@ pub async fn run(config: Config, bound: Bound, spool: Spool, life: Life) -> Outc
     );
 
     life.stopping().cancelled().await;
-    drain(&mut jobs, &life).await;
+    let parting = Parting::begin(metadata_uri, &access, &page, &life).await;
+    let last_word = || config.stop_record.as_deref().zip(Some(parting.record(&ledger, &ledger.books.totals())));
+    drain(&mut jobs, &life, last_word).await;
     let books = ledger.books.list();
-    say_goodbye(&ledger.books.totals());
+    say_goodbye(&parting, &ledger);
     Outcome { books }
 }
 
@@ -179,8 +183,8 @@ pub async fn write_secrets(config: &Config) -> Result<(), Vec<String>> {
     }
 }
 
-/// Inputs first, then outputs, all before the deadline.
-async fn drain(jobs: &mut Jobs, life: &Life) {
+/// Inputs first, then a word of our own if there is one, then outputs, all before the deadline.
+async fn drain<'a>(jobs: &mut Jobs, life: &Life, last_word: impl Fn() -> Option<(&'a str, String)>) {
     let now = Instant::now();
     let deadline = life.deadline().unwrap_or(now);
     let halfway = now + deadline.saturating_duration_since(now) / 2;
@@ -191,6 +195,9 @@ async fn drain(jobs: &mut Jobs, life: &Life) {
         }
         jobs.close_inputs();
         jobs.inputs_ended().await;
+        if let Some((tag, text)) = last_word() {
+            jobs.logs.say(tag, &text);
+        }
         jobs.outputs_drained().await;
     };
     tokio::select! {
@@ -250,8 +257,16 @@ fn needs_metadata(logs: &Logs, region: Option<&str>) -> bool {
 }
 
 /// The last line: one event that says what became of every record.
-fn say_goodbye(totals: &Totals) {
+fn say_goodbye(parting: &Parting, ledger: &Ledger) {
+    let totals = &ledger.books.totals();
     info!(
+        version = env!("CARGO_PKG_VERSION"),
+        task = parting.task(),
+        definition = parting.definition(),
+        stopped_by = parting.stopped_by(),
+        ended = parting.ended(),
+        uptime_seconds = parting.uptime_seconds(),
+        failures = parting::failures_told(ledger),
         accepted = totals.accepted,
         delivered = totals.delivered,
         refused = totals.refused(),

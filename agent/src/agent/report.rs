@@ -90,6 +90,21 @@ impl Page {
         let _ = self.series.set(store);
     }
 
+    /// When the agent began.
+    pub(super) fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Where the configuration came from.
+    pub(super) fn described(&self) -> &str {
+        &self.described
+    }
+
+    /// The last generation of secrets and the versions in it; nothing if there is no secrets job.
+    pub(super) fn secret_versions(&self) -> Value {
+        self.secrets.as_ref().map_or(Value::Null, Standing::versions)
+    }
+
     /// From now on the agent is ready.
     pub(super) fn is_ready(&self) {
         self.ready.store(true, Ordering::Release);
@@ -204,7 +219,7 @@ impl Page {
     }
 }
 
-fn books(totals: &Totals) -> Value {
+pub(super) fn books(totals: &Totals) -> Value {
     json!({
         "accepted": totals.accepted,
         "delivered": totals.delivered,

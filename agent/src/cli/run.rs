@@ -197,7 +197,7 @@ async fn until_stopped(config: Config, bound: Bound, spool: Spool, life: &Life, 
             signal = signals.next() => match life.stopping().is_cancelled() {
                 false => {
                     info!(signal, budget = ?budget, "stopping");
-                    life.stop(budget);
+                    life.stop_for(signal, budget);
                 }
                 true => {
                     warn!(signal, "asked again to stop, hurrying");

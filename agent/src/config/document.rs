@@ -40,6 +40,10 @@ pub struct Document {
     /// Time from SIGTERM to SIGKILL: the container's `stopTimeout`, 1s to 24h. Default 30s, as ECS does. One second of
     /// it is kept in spare. The variable `PILLION_STOP_TIMEOUT` goes before it.
     pub stop_timeout: Option<Span>,
+    /// The tag of one record that the agent sends on the way of logs when it stops, for who asks afterwards why a task ended: versions,
+    /// the task, why it stopped, what outputs said last, the books, versions of secrets. It needs an output whose `match` takes the
+    /// tag. Default: none; the last line of the agent's own log says the same.
+    pub stop_record: Option<String>,
     /// The agent's own log, on standard error.
     pub log: Log,
     /// AWS settings that all destinations share.

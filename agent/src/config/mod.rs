@@ -99,6 +99,8 @@ pub struct Config {
     pub spool_place: String,
     /// Time from SIGTERM in which the agent must be done: the stop timeout with the spare taken off.
     pub stop_budget: Duration,
+    /// The tag of the record that is sent at the stop.
+    pub stop_record: Option<String>,
     /// How old an undelivered record may be before the agent calls itself unhealthy.
     pub stuck_after: Duration,
     /// What the environment and the file say about AWS.
@@ -274,7 +276,8 @@ impl Config {
 
 impl Loaded {
     fn config(self, environment: &Environment) -> Config {
-        let Document { logs, traces, metrics, secrets, admin, memory, spool, stop_timeout, log, aws } = self.document;
+        let Document { logs, traces, metrics, secrets, admin, memory, spool, stop_timeout, stop_record, log, aws } =
+            self.document;
         let stop_timeout = stop_timeout.map_or(document::STOP_TIMEOUT, |timeout| timeout.0);
         // One second to say goodbye in, or half of a time that is shorter than two.
         let spare = Duration::from_secs(1).min(stop_timeout / 2);
@@ -290,6 +293,7 @@ impl Loaded {
             spool,
             spool_place: self.spool_place,
             stop_budget: stop_timeout - spare,
+            stop_record,
             stuck_after: admin.stuck_after.map_or(document::STUCK_AFTER, |after| after.0),
             aws,
             ecs_metadata_uri: environment.get("ECS_CONTAINER_METADATA_URI_V4").map(str::to_owned),

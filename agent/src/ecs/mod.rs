@@ -44,6 +44,27 @@ pub struct Metadata {
     pub service: Option<String>,
     /// The names of the task's containers, as in the task definition.
     pub containers: Vec<String>,
+    /// `RUNNING`, or `STOPPED` once the task is to stop: then it is not this container alone that ends.
+    pub desired_status: Option<String>,
+    /// Containers that have ended.
+    pub ended: Vec<Ended>,
+}
+
+/// A container that has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Its name in the task definition.
+    pub name: String,
+    /// Its exit code, if it is known.
+    pub code: Option<i64>,
+}
+
+impl Ended {
+    fn read(container: &Value) -> Option<Self> {
+        let has_ended = container["KnownStatus"].as_str() == Some("STOPPED") || container["ExitCode"].is_i64();
+        has_ended.then_some(())?;
+        Some(Self { name: text(&container["Name"])?, code: container["ExitCode"].as_i64() })
+    }
 }
 
 /// Why nothing is known. All of them may pass: ask again after 10 s or more.
@@ -105,6 +126,8 @@ impl Metadata {
             launch_type: field("LaunchType"),
             service: field("ServiceName"),
             containers: containers.iter().filter_map(|c| text(&c["Name"])).take(CONTAINERS_MAX).collect(),
+            desired_status: field("DesiredStatus"),
+            ended: containers.iter().filter_map(Ended::read).take(CONTAINERS_MAX).collect(),
             task_arn,
             availability_zone,
         })
@@ -159,7 +182,8 @@ mod tests {
         "Limits": {"CPU": 0.25, "Memory": 512}, "AvailabilityZone": "us-west-2d", "LaunchType": "EC2",
         "Containers": [
             {"DockerId": "598c", "Name": "~internal~ecs~pause", "Image": "amazon/amazon-ecs-pause:0.1.0"},
-            {"DockerId": "ee08", "Name": "curl", "Labels": {"com.amazonaws.ecs.cluster": "default"}}
+            {"DockerId": "1a2b", "Name": "init", "KnownStatus": "STOPPED", "ExitCode": 0},
+            {"DockerId": "ee08", "Name": "curl", "KnownStatus": "RUNNING", "Labels": {"com.amazonaws.ecs.cluster": "default"}}
         ]
     }"#;
 
@@ -183,7 +207,9 @@ mod tests {
                 availability_zone: Some("us-west-2d".into()),
                 launch_type: Some("EC2".into()),
                 service: Some("MyService".into()),
-                containers: vec!["~internal~ecs~pause".into(), "curl".into()],
+                containers: vec!["~internal~ecs~pause".into(), "init".into(), "curl".into()],
+                desired_status: Some("RUNNING".into()),
+                ended: vec![Ended { name: "init".into(), code: Some(0) }],
             }
         );
     }
@@ -205,6 +231,10 @@ mod tests {
                 Metadata::default(),
             ),
             (r#"{"TaskARN": "not an arn/x", "Cluster": "cluster/"}"#, Metadata::default()),
+            (
+                r#"{"DesiredStatus": 1, "Containers": [{"KnownStatus": "STOPPED"}, {"Name": "a", "ExitCode": "0"}]}"#,
+                Metadata { containers: vec!["a".into()], ..Metadata::default() },
+            ),
             (r#"{"Family": "a\nb", "Revision": 1}"#, revision.clone()),
             (&long, revision),
             (&many, Metadata { containers: vec!["c".into(); CONTAINERS_MAX], ..Metadata::default() }),

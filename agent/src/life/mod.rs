@@ -38,6 +38,7 @@ struct Shared {
     stopping: CancellationToken,
     hurrying: CancellationToken,
     deadline: OnceLock<Instant>,
+    stopped_by: OnceLock<&'static str>,
     tasks: TaskTracker,
     panics: AtomicU64,
 }
@@ -48,6 +49,7 @@ impl Default for Life {
             stopping: CancellationToken::new(),
             hurrying: CancellationToken::new(),
             deadline: OnceLock::new(),
+            stopped_by: OnceLock::new(),
             tasks: TaskTracker::new(),
             panics: AtomicU64::new(0),
         }))
@@ -93,6 +95,17 @@ impl Life {
     pub fn stop(&self, budget: Duration) {
         self.0.deadline.get_or_init(|| Instant::now() + budget);
         self.0.stopping.cancel();
+    }
+
+    /// The same, because of `whom`, a signal.
+    pub fn stop_for(&self, whom: &'static str, budget: Duration) {
+        self.0.stopped_by.get_or_init(|| whom);
+        self.stop(budget);
+    }
+
+    /// Who asked first that it stops, if anybody said so.
+    pub fn stopped_by(&self) -> Option<&'static str> {
+        self.0.stopped_by.get().copied()
     }
 
     /// Stops waiting for anything.

@@ -52,6 +52,12 @@ impl Standing {
         self.proof.measure();
     }
 
+    /// The number of the last generation, and the versions in it.
+    pub fn versions(&self) -> serde_json::Value {
+        let generation = self.state().generation.clone();
+        serde_json::json!({"generation": generation.number, "versions": generation.versions})
+    }
+
     /// What `/status` shows.
     pub fn status(&self) -> serde_json::Value {
         let generation = self.state().generation.clone();

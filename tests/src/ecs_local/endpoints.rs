@@ -120,7 +120,9 @@ impl Endpoints {
     fn container(&self, member: &Member) -> Value {
         let known = self.engine.inspect(&member.id).unwrap_or_default();
         let status = if known["State"]["Running"] == json!(true) { "RUNNING" } else { "STOPPED" };
+        let code = Some(&known["State"]["ExitCode"]).filter(|_| known["State"]["Status"] == "exited");
         json!({
+            "ExitCode": code,
             "DockerId": member.id,
             "Name": member.name,
             "DockerName": known["Name"].as_str().unwrap_or_default().trim_start_matches('/'),

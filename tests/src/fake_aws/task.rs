@@ -51,6 +51,11 @@ pub(super) fn metadata(path: &str, now: i64) -> Value {
             "Networks": [{"NetworkMode": "awsvpc", "IPv4Addresses": ["10.0.0.7"]}]
         })
     };
+    let ended = |name: &str, code: i64| {
+        let mut container = container(name);
+        (container["KnownStatus"], container["ExitCode"]) = (json!("STOPPED"), json!(code));
+        container
+    };
     if !path.ends_with("/task") {
         return container("pillion");
     }
@@ -65,7 +70,7 @@ pub(super) fn metadata(path: &str, now: i64) -> Value {
         "PullStartedAt": null,
         "AvailabilityZone": "us-east-1b",
         "LaunchType": "FARGATE",
-        "Containers": [container("app"), container("pillion")]
+        "Containers": [container("app"), container("pillion"), ended("migrate", 3)]
     })
 }
 

@@ -3,6 +3,7 @@
 #   /app serve    answers GET on $PORT, and says so           /app health   asks it
 #   /app work     works until it is told to stop              /app job      prints a hundred lines and ends
 #   /app batch    works until it is told to stop, and then says where it was
+#   /app storm    prints ten thousand lines a second until it is told to stop
 # At its start it says whether the files named by *_FILE can be read, and sends a segment to the X-Ray daemon's address.
 use strict; use warnings; use IO::Socket::INET;
 $| = 1;
@@ -37,6 +38,14 @@ if (my $host = $ENV{STATSD_HOST}) {
 }
 if ($what eq "job") {
     print "$service line $_\n" for 1 .. 100;
+    exit 0;
+}
+if ($what eq "storm") {
+    my $number = 0;
+    until ($stopped) {
+        print "$service storm ", ++$number, " ", "x" x 100, "\n" for 1 .. 100;
+        select undef, undef, undef, 0.01;
+    }
     exit 0;
 }
 if ($what eq "serve") {

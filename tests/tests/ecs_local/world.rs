@@ -155,6 +155,13 @@ impl World {
         Task::start(&self.with_real_secrets(definition(name)?.text)?, None, self.setup())
     }
 
+    /// Starts it with variables besides.
+    pub(crate) fn start_with(&self, name: &str, variables: &[(&str, &str)]) -> Result<Task> {
+        let environment = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let setup = Setup { environment, ..self.setup() };
+        Task::start(&self.with_real_secrets(definition(name)?.text)?, None, setup)
+    }
+
     /// Starts it with one thing changed.
     pub(crate) fn start_changed(&self, name: &str, from: &str, to: &str) -> Result<Task> {
         let text = definition(name)?.text;
@@ -246,13 +253,10 @@ impl World {
 
     /// The books that pillion closed with: all was delivered, and no less than so many records.
     pub(crate) fn balances(&self, task: &Task, least: usize) -> Result<()> {
-        let own = task.logs("pillion")?;
-        let books = own.lines().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok()).find_map(|line| {
-            let of = |name: &str| line.get(name).or_else(|| line.get("fields")?.get(name))?.as_u64();
-            Some((of("accepted")?, of("delivered")?, of("lost").unwrap_or(0) + of("refused").unwrap_or(0)))
-        });
-        let (accepted, delivered, gone) = books.with_context(|| format!("no final books in: {own}"))?;
-        ensure!(accepted == delivered && gone == 0, "{accepted} accepted, {delivered} delivered, {gone} lost: {own}");
+        let last = last_line(task)?;
+        let of = |name: &str| last[name].as_u64().with_context(|| format!("no {name} in {last}"));
+        let (accepted, delivered, gone) = (of("accepted")?, of("delivered")?, of("lost")? + of("refused")?);
+        ensure!(accepted == delivered && gone == 0, "{accepted} accepted, {delivered} delivered, {gone} lost: {last}");
         ensure!(delivered >= least as u64, "{delivered} delivered, {least} lines");
         Ok(())
     }
@@ -280,6 +284,13 @@ pub(crate) fn refresh(task: &Task, app: &str) -> Result<()> {
     let (code, said) = task.exec_as_root(app, &["/usr/bin/perl", "-e", REFRESH])?;
     ensure!(code == 0, "refresh: {said}\n{}", task.told());
     Ok(())
+}
+
+/// The last line that pillion wrote: the books, and what there is to know of the end.
+pub(crate) fn last_line(task: &Task) -> Result<Value> {
+    let own = task.logs("pillion")?;
+    let mut lines = own.lines().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.find(|line| line["message"] == "stopped").with_context(|| format!("no last line in: {own}"))
 }
 
 /// Asks a service in the task.

@@ -293,3 +293,46 @@ fn with_a_slow_service_the_end_uses_its_time_and_counts_what_is_left() {
 fn with_a_slow_service_the_end_uses_its_time_and_spools_what_is_left() {
     end_slowly(true);
 }
+
+/// Why did it end, and how did it stand then: one record in the log, and the last line of the agent's own.
+#[test]
+fn what_there_is_to_know_of_the_end_is_one_record() {
+    let aws = FakeAws::start();
+    let out = |tag: &str, stream: &str, port: u16| {
+        format!(
+            "[OUTPUT]\n    Name cloudwatch_logs\n    Match {tag}\n    region us-east-1\n    endpoint http://127.0.0.1:{port}\n    \
+             log_group_name bench\n    log_stream_name {stream}\n    log_key log\n    auto_create_group true\n"
+        )
+    };
+    let outputs =
+        [out("web-*", "web", aws.port()), out("pillion.stop", "stop", aws.port()), out("dead-*", "dead", 1)].concat();
+    let setup = Setup::classic(format!("{FIRELENS}{outputs}")).with("PILLION_STOP_TIMEOUT", "4s");
+    let setup =
+        setup.with("ECS_CONTAINER_METADATA_URI_V4", aws.metadata_uri()).with("PILLION__STOP_RECORD", "pillion.stop");
+    let story = Story::with(aws, &setup);
+    story.send_lines(0..10);
+    story.connect().line("dead-firelens-1", "nobody hears it").unwrap();
+    let says_why = |agent: &Agent| agent.get("/status").1.contains("127.0.0.1:1");
+    wait::until(SOON, || story.agent.log(), || says_why(&story.agent));
+    let Story { aws, agent } = story;
+    let ended = agent.stop(SOON);
+    // Ten lines, the one that nobody hears, and the record itself.
+    assert_last(&ended, 12, 11, 1, "stopped 1");
+    let written = aws.messages("bench", "stop");
+    let [record] = &written[..] else { panic!("{written:?}") };
+    let record: serde_json::Value = serde_json::from_str(record).unwrap();
+    assert_eq!((&record["record"], &record["stopped_by"]), (&"pillion.stop".into(), &"SIGTERM".into()));
+    assert_eq!(record["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!((&record["task"]["definition"], &record["task"]["cluster"]), (&"web:7".into(), &"mycluster".into()));
+    assert_eq!(record["task"]["ended"], serde_json::json!([{"name": "migrate", "exit_code": 3}]));
+    // It is made while outputs still deliver.
+    let books = ["accepted", "delivered", "in_flight"].map(|name| record["books"][name].as_u64().unwrap());
+    assert!(books[0] == 11 && books[1] + books[2] == 11 && books[2] >= 1, "{record}");
+    let why = record["failures"]["cloudwatch_logs.2"].as_str().unwrap();
+    assert!(why.contains("127.0.0.1:1"), "{record}");
+    let last = ended.final_line().unwrap();
+    assert_eq!((&last["definition"], &last["stopped_by"]), (&"web:7".into(), &"SIGTERM".into()));
+    assert_eq!(last["ended"], "migrate 3");
+    assert!(last["failures"].as_str().unwrap().starts_with("cloudwatch_logs.2: "), "{last}");
+    aws.assert_no_violations();
+}
