@@ -1,4 +1,4 @@
-//! A record, as [`tally`](crate::tally) looks at it.
+//! A record, as [`tally`] looks at it.
 //!
 //! Promises: the line is the field `log`, else `message`, `msg` or `body`; the level is that of a field, if one says it; a line that Docker
 //! cut into parts counts once, with its first one.
