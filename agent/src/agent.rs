@@ -13,7 +13,10 @@ mod spool;
 
 use std::{net::TcpListener, sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::{
+    sync::mpsc::Receiver,
+    time::{Instant, sleep_until, timeout},
+};
 use tracing::{info, warn};
 
 use crate::{
@@ -36,13 +39,18 @@ use crate::{
     net::listen::BindError,
     otlp::{
         input::{self, Listening},
+        own,
         taker::Takers,
     },
     secrets::{
         hide::{Hider, Nobody},
         job as secrets,
     },
-    tell::{admin, chain, counters::Counters},
+    tell::{
+        admin, chain,
+        counters::Counters,
+        spans::{SpanData, Spans},
+    },
     traces::job as traces,
     units::ByteSize,
 };
@@ -113,7 +121,8 @@ pub async fn run(config: Config, bound: Bound, spool: Spool, life: Life) -> Outc
     let access = Arc::new(Access::new(&settings, &counters));
     let masks = Masks::new(&counters);
     let hider: Hider = Arc::new(InLogs::new(&masks));
-    let secrets = secrets::Means { life: &life, counters: &counters, access: &access, hider: &hider };
+    let (spans, ended_spans) = own_spans(&config, &counters);
+    let secrets = secrets::Means { life: &life, counters: &counters, access: &access, hider: &hider, spans: &spans };
     let mut secrets = secrets::Job::start(&config.secrets, bound.secrets, &secrets);
     let standing = secrets.as_ref().map(|secrets| secrets.standing().clone());
     let page = Arc::new(Page::new(&config, &spool, standing, ledger.clone(), counters.clone(), life.clone()));
@@ -122,9 +131,19 @@ pub async fn run(config: Config, bound: Bound, spool: Spool, life: Life) -> Outc
     let places = [bound.logs.places(), bound.traces.places(), bound.metrics.places(), bound.otlp.places()].concat();
     let task = who_we_are(&config, &access).await;
     let spool_opened = spool.opened.as_ref();
-    let outputs =
-        outputs::Means { life: &life, ledger: &ledger, budget: &budget, spool: spool_opened, counters: &counters };
-    let for_traces = traces::Means { outputs, access: &access, task: &task };
+    let outputs = outputs::Means {
+        life: &life,
+        ledger: &ledger,
+        budget: &budget,
+        spool: spool_opened,
+        counters: &counters,
+        spans: &spans,
+    };
+    let exporting =
+        ended_spans.and_then(|(own, ended)| own::start(own, ended, &task, access.http(), (&life, &counters.own_spans)));
+    let spans_of_traces = if is_told_to_itself(&config) { Spans::off() } else { spans.clone() };
+    let of_traces = outputs::Means { spans: &spans_of_traces, ..outputs };
+    let for_traces = traces::Means { outputs: of_traces, access: &access, task: &task };
     let metadata_uri = config.ecs_metadata_uri.as_deref();
     let for_metrics = metrics::Means { outputs, access: &access, task: &task, metadata_uri };
     if let Some(secrets) = &mut secrets {
@@ -157,6 +176,9 @@ pub async fn run(config: Config, bound: Bound, spool: Spool, life: Life) -> Outc
     let parting = Parting::begin(metadata_uri, &access, &page, &life).await;
     let last_word = || config.stop_record.as_deref().zip(Some(parting.record(&ledger, &ledger.books.totals())));
     drain(&mut jobs, &life, last_word).await;
+    if let Some(exporting) = exporting {
+        exporting.end(life.deadline().unwrap_or_else(Instant::now)).await;
+    }
     let books = ledger.books.list();
     say_goodbye(&parting, &ledger);
     Outcome { books }
@@ -168,13 +190,27 @@ fn aws_settings(config: &Config) -> Settings {
     Settings { region, ca_bundle, endpoint, sts_endpoint }
 }
 
+/// What makes our own spans, and where they come out.
+fn own_spans<'c>(config: &'c Config, counters: &Counters) -> (Spans, Option<(&'c own::Config, Receiver<SpanData>)>) {
+    let Some(own) = &config.telemetry.traces else { return (Spans::off(), None) };
+    let (spans, ended) = Spans::new(counters.own_spans.with_label_values(&["dropped"]));
+    (spans, Some((own, ended)))
+}
+
+/// True if our own spans come back to us. The outputs of traces make none then, since each would make another.
+fn is_told_to_itself(config: &Config) -> bool {
+    let ours = || config.traces.otlp().flat_map(input::Config::addresses);
+    config.telemetry.traces.as_ref().is_some_and(|own| own.is_at(ours()))
+}
+
 /// Writes all secrets once. Says which could not be written in the time that a start may take.
 pub async fn write_secrets(config: &Config) -> Result<(), Vec<String>> {
     let (life, counters) = (Life::default(), Counters::new());
     let settings = aws_settings(config);
     let access = Arc::new(Access::new(&settings, &counters));
     let hider: Hider = Arc::new(Nobody);
-    let means = secrets::Means { life: &life, counters: &counters, access: &access, hider: &hider };
+    let spans = Spans::off();
+    let means = secrets::Means { life: &life, counters: &counters, access: &access, hider: &hider, spans: &spans };
     let mut wanted = config.secrets.clone();
     (wanted.api, wanted.hints, wanted.tell) = (None, None, Vec::new());
     match secrets::Job::start(&wanted, secrets::Bound::default(), &means) {

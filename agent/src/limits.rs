@@ -46,6 +46,8 @@ pub const STATSD_CONNECTIONS_MAX: usize = 64;
 pub const STATSD_PACKET_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of an answer from a service that are read. Answers we need are under 1 KiB.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// The agent's own spans that wait to be sent: the queue of OpenTelemetry's SDKs. One has some 500 bytes.
+pub const OWN_SPANS_MAX: usize = 2_048;
 /// Connections to one OTLP address. A task has one or two for each process with an SDK.
 pub const OTLP_CONNECTIONS_MAX: usize = 128;
 /// Bytes that a connection of HTTP/2 may send before they are read; with all connections at once 32 MiB.

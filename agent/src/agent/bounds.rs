@@ -10,9 +10,10 @@ use crate::{
     config::Config,
     limits::{
         CONNECTIONS_MAX, FORWARD_BURST_BYTES, FORWARD_MESSAGE_BYTES_MAX, FORWARD_READ_BYTES, OTLP_CONNECTION_WINDOW,
-        OTLP_CONNECTIONS_MAX, PARTIAL_BYTES_FREE, PARTIAL_MESSAGES_MAX, PARTIAL_WAITING_MAX, PROXY_ANSWER_BYTES_MAX,
-        PROXY_BODY_BYTES_MAX, PROXY_CONNECTIONS_MAX, PROXY_HEAD_BYTES_MAX, PROXY_KEPT_MAX, PROXY_LARGE_BODIES_MAX,
-        PROXY_SMALL_BODY_BYTES, PROXY_UNDER_WAY_MAX, STATSD_CONNECTIONS_MAX, STATSD_PACKET_BYTES_MAX,
+        OTLP_CONNECTIONS_MAX, OWN_SPANS_MAX, PARTIAL_BYTES_FREE, PARTIAL_MESSAGES_MAX, PARTIAL_WAITING_MAX,
+        PROXY_ANSWER_BYTES_MAX, PROXY_BODY_BYTES_MAX, PROXY_CONNECTIONS_MAX, PROXY_HEAD_BYTES_MAX, PROXY_KEPT_MAX,
+        PROXY_LARGE_BODIES_MAX, PROXY_SMALL_BODY_BYTES, PROXY_UNDER_WAY_MAX, STATSD_CONNECTIONS_MAX,
+        STATSD_PACKET_BYTES_MAX,
     },
     logs::settings::Input,
     metrics::{
@@ -37,6 +38,9 @@ const PROGRAM: u64 = 10 * 1024 * 1024;
 const READ_BUFFERS: u64 = 2;
 /// Bytes on their way to the disk for each output.
 const DISK_WRITES: u64 = 4 * 1024 * 1024;
+/// One of our own spans with its attributes, and 512 of them as a request.
+const OWN_SPAN: usize = 1_024;
+const OWN_REQUEST: usize = 512 * 512;
 /// Patterns of a secret with its version before, in the set that is in use and the one that is built.
 const MASKS: u64 = 24 * 1024;
 /// Two sets of the most patterns, their text, and the places of the most secrets in one read.
@@ -183,12 +187,14 @@ fn fixed(config: &Config, connections: usize) -> Vec<Row> {
     // While it is decompressed there is the window, and afterwards the record that is written.
     let open = message.saturating_add(ZSTD_WINDOW_BYTES_MAX.max(message.saturating_mul(8) / 7));
     let secrets = config.secrets.items.len() as u64;
+    let own_spans = if config.telemetry.traces.is_some() { (OWN_SPANS_MAX * OWN_SPAN + OWN_REQUEST) as u64 } else { 0 };
     // While a set is built there is the one before, and the text of the patterns.
     let masks_most = if config.secrets.is_wanted() { MASKS_MOST } else { 0 };
     let mut rows = vec![
         row("the program", PROGRAM, When::Ordinary, "measured"),
         row("read buffers", READ_BUFFERS * read, When::Ordinary, "two, kept"),
         row("the admin address", ADMIN, When::Ordinary, "64 connections"),
+        row("own spans", own_spans, When::Ordinary, "2,048 that wait, and a request of 512"),
         row("on the way to disk", spooled * DISK_WRITES, When::Ordinary, "4 MiB for each output with a spool"),
         row(
             "masks of secrets",

@@ -24,6 +24,7 @@ use super::{
 use crate::{
     limits,
     net::http::{Bounds, HttpClient},
+    tell::spans,
 };
 
 /// The name of the header by which an answer of AWS is known.
@@ -247,6 +248,7 @@ fn reply(answer: &Response<Bytes>, is_aws: bool) -> Result<Reply, Fault> {
     let id = answer.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty());
     match id {
         Some(id) => {
+            spans::note("aws.request_id", id);
             Ok(Reply { body: answer.body().clone(), request_id: id.chars().take(REQUEST_ID_BYTES_MAX).collect() })
         }
         None if !is_aws => Ok(Reply { body: answer.body().clone(), request_id: String::new() }),

@@ -27,6 +27,7 @@ use crate::{
         settings::{Destination, Emf, Filter, Forward, Input, Output},
     },
     metrics::settings as from_metrics,
+    otlp::own,
     problem::Problems,
     units::ByteSize,
 };
@@ -66,6 +67,10 @@ pub(super) fn check(document: &Document, tree: &Tree, problems: &mut Problems) {
     traces::check(&document.traces, document.spool.path.is_some(), &mut check);
     check.documents(document);
     metrics::check(&document.metrics, &mut check);
+    if let Some(Err(error)) = document.telemetry.traces.as_ref().map(own::Config::target) {
+        let hint = "write for example `http://127.0.0.1:4318`";
+        check.error(&Path::of("telemetry.traces.to"), error.to_string(), hint);
+    }
 }
 
 impl Check<'_> {

@@ -13,6 +13,7 @@ use crate::{
     deliver::disk::WhenFull,
     logs::settings::Logs,
     metrics::settings::Metrics,
+    otlp::own::Telemetry,
     secrets::settings::Secrets,
     traces::settings::Traces,
     units::{ByteSize, Listen, Span},
@@ -48,6 +49,8 @@ pub struct Document {
     pub log: Log,
     /// AWS settings that all destinations share.
     pub aws: Aws,
+    /// What the agent tells of its own work, besides `/metrics`. Default: nothing.
+    pub telemetry: Telemetry,
 }
 
 /// Undelivered records on disk. Without a `path` there are none: what the agent cannot deliver before it ends is lost.

@@ -45,7 +45,7 @@ use crate::{
     fluentbit::{self, Files},
     logs::settings::{Forward, Input, Logs},
     metrics::settings::Metrics,
-    otlp::{input, walk::Signal},
+    otlp::{input, own::Telemetry, walk::Signal},
     problem::{Problem, Problems, shown},
     secrets::settings::Secrets,
     traces::settings::Traces,
@@ -105,6 +105,8 @@ pub struct Config {
     pub stuck_after: Duration,
     /// What the environment and the file say about AWS.
     pub aws: Aws,
+    /// What is told of our own work.
+    pub telemetry: Telemetry,
     /// Base URL of the task's metadata, version 4.
     pub ecs_metadata_uri: Option<String>,
     /// The least important messages that are written.
@@ -276,8 +278,20 @@ impl Config {
 
 impl Loaded {
     fn config(self, environment: &Environment) -> Config {
-        let Document { logs, traces, metrics, secrets, admin, memory, spool, stop_timeout, stop_record, log, aws } =
-            self.document;
+        let Document {
+            logs,
+            traces,
+            metrics,
+            secrets,
+            admin,
+            memory,
+            spool,
+            stop_timeout,
+            stop_record,
+            log,
+            aws,
+            telemetry,
+        } = self.document;
         let stop_timeout = stop_timeout.map_or(document::STOP_TIMEOUT, |timeout| timeout.0);
         // One second to say goodbye in, or half of a time that is shorter than two.
         let spare = Duration::from_secs(1).min(stop_timeout / 2);
@@ -296,6 +310,7 @@ impl Loaded {
             stop_record,
             stuck_after: admin.stuck_after.map_or(document::STUCK_AFTER, |after| after.0),
             aws,
+            telemetry,
             ecs_metadata_uri: environment.get("ECS_CONTAINER_METADATA_URI_V4").map(str::to_owned),
             log_level: log.level.unwrap_or_default(),
             log_format: log.format,

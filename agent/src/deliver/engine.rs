@@ -28,7 +28,13 @@ use super::{
     queue::{Age, Listed},
     standing::Standing,
 };
-use crate::{life::Flock, tell::RateLimited};
+use crate::{
+    life::Flock,
+    tell::{
+        RateLimited,
+        spans::{Open, Spans},
+    },
+};
 use joining::Flight;
 use keeping::Keeping;
 
@@ -57,6 +63,7 @@ pub struct Engine {
     warned: RateLimited,
     warned_of_disk: RateLimited,
     standing: Arc<Mutex<Standing>>,
+    spans: Spans,
     /// With a spool.
     keeping: Option<Keeping>,
 }
@@ -77,8 +84,15 @@ impl Engine {
             warned: RateLimited::new(WARN_EVERY),
             warned_of_disk: RateLimited::new(WARN_EVERY),
             standing: Arc::default(),
+            spans: Spans::off(),
             keeping: None,
         }
+    }
+
+    /// The same with a span for each request.
+    pub fn with_spans(mut self, spans: Spans) -> Self {
+        self.spans = spans;
+        self
     }
 
     /// The output's name.
@@ -201,8 +215,22 @@ impl Engine {
         let number = self.next;
         self.next += 1;
         self.occupy(&batch.key);
+        flight.span = self.span_of(&flight);
+        let span = flight.span.clone();
         self.flights.insert(number, flight);
-        self.flying.start(number, async move { destination.send(&batch).await });
+        self.flying.start(number, span.around(async move { destination.send(&batch).await }));
+    }
+
+    fn span_of(&self, flight: &Flight) -> Open {
+        let span = self.spans.begin("deliver");
+        if span.is_made() {
+            let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+            span.say("pillion.output", self.output.name.to_string());
+            span.say("pillion.records", count(flight.parts.iter().map(Pending::records).sum()));
+            span.say("pillion.bytes", count(flight.batch.body.len()));
+            span.say("pillion.attempt", flight.parts.iter().map(|part| i64::from(part.attempts)).max().unwrap_or(1));
+        }
+        span
     }
 
     fn landed(&mut self, number: u64, answer: Option<Answer>) {

@@ -10,7 +10,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{Destination, Engine, Rules, budget::Budget, collect::Ledger, deliver, lane::Output, spooling::Spooling};
-use crate::{life::Life, tell::counters::Counters};
+use crate::{
+    life::Life,
+    tell::{counters::Counters, spans::Spans},
+};
 
 /// What delivering needs of the rest of the agent.
 #[derive(Clone, Copy)]
@@ -25,6 +28,8 @@ pub struct Means<'a> {
     pub spool: Option<&'a Spooling>,
     /// To count with.
     pub counters: &'a Counters,
+    /// To tell of requests with.
+    pub spans: &'a Spans,
 }
 
 /// Running outputs.
@@ -48,6 +53,7 @@ impl Outputs {
         means: &Means<'_>,
     ) -> Arc<Output> {
         let (output, engine): (_, Engine) = deliver(name, destination, rules, means.budget, means.counters);
+        let engine = engine.with_spans(means.spans.clone());
         let engine = match means.spool {
             Some(spool) => spool.attach(engine, &means.ledger.books),
             None => engine,

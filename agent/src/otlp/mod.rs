@@ -21,6 +21,7 @@ mod intake;
 pub mod json;
 pub mod metrics;
 pub mod out;
+pub mod own;
 mod paths;
 mod reply;
 mod schema;

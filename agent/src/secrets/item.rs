@@ -21,7 +21,10 @@ use super::{
     value::Held,
     watch::{Law, Moment, Next, Watch},
 };
-use crate::tell::RateLimited;
+use crate::tell::{
+    RateLimited,
+    spans::{Open, Spans},
+};
 
 /// The longest that one question may take. A request to AWS has 10 s, and there may be replicas to ask.
 const QUESTION_MAX: Duration = Duration::from_secs(45);
@@ -39,6 +42,7 @@ pub(super) struct Item {
     confirmed: IntGauge,
     answers: IntCounterVec,
     warned: RateLimited,
+    spans: Spans,
 }
 
 /// How it stands, for a page.
@@ -78,7 +82,14 @@ impl Item {
             confirmed,
             answers,
             warned: RateLimited::new(WARN_EVERY),
+            spans: Spans::off(),
         }
+    }
+
+    /// The same with a span for each question.
+    pub(super) fn with_spans(mut self, spans: Spans) -> Self {
+        self.spans = spans;
+        self
     }
 
     /// What is held, if the current version is there.
@@ -142,17 +153,21 @@ impl Item {
             let next = self.watch().next(Instant::now());
             match next {
                 Next::Look => {
-                    let result = within(source.look()).await;
-                    self.count(result.as_ref().err());
+                    let span = self.spans.begin("look at secret");
+                    let result = span.clone().around(within(source.look())).await;
+                    let answer = self.count(result.as_ref().err());
                     let moment = moment(source.random());
                     self.watch().looked(moment, result);
+                    self.tell(span, answer);
                     self.note(moment);
                 }
                 Next::Fetch(wanted) => {
-                    let result = within(source.fetch(&wanted)).await;
-                    self.count(result.as_ref().err());
+                    let span = self.spans.begin("fetch secret");
+                    let result = span.clone().around(within(source.fetch(&wanted))).await;
+                    let answer = self.count(result.as_ref().err());
                     let moment = moment(source.random());
                     self.watch().fetched(moment, &wanted, result);
+                    self.tell(span, answer);
                     self.note(moment);
                 }
                 Next::At(time) => {
@@ -200,7 +215,19 @@ impl Item {
         }
     }
 
-    fn count(&self, fault: Option<&SourceFault>) {
+    /// Ends the span of a question: which secret, which version is held now, what the answer was.
+    fn tell(&self, span: Open, answer: &'static str) {
+        if span.is_made() {
+            span.say("pillion.secret", self.settings.name.clone());
+            if let Some(held) = self.watch().held() {
+                span.say("pillion.secret.version", held.current.id.clone());
+            }
+        }
+        span.end(answer, answer == "current");
+    }
+
+    /// Counts an answer, and says what it is called.
+    fn count(&self, fault: Option<&SourceFault>) -> &'static str {
         let answer = fault.map_or("current", |fault| match fault.kind {
             SourceFaultKind::Transient => "transient",
             SourceFaultKind::Throttled => "throttled",
@@ -215,6 +242,7 @@ impl Item {
             let held = self.watch().held().is_some();
             warn!(secret = self.settings.name, why = %fault, held, suppressed, "a secret cannot be read; what is there stays");
         }
+        answer
     }
 }
 

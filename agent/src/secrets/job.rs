@@ -39,7 +39,7 @@ use crate::{
     aws::Access,
     life::Life,
     net::listen::Listener,
-    tell::{chain, counters::Counters},
+    tell::{chain, counters::Counters, spans::Spans},
 };
 
 /// Between tries to write a volume that refused, and between looks whether an old generation can go.
@@ -61,6 +61,8 @@ pub struct Means<'a> {
     pub access: &'a Arc<Access>,
     /// Who is told of values before anybody can have them.
     pub hider: &'a Hider,
+    /// To tell of looks with.
+    pub spans: &'a Spans,
 }
 
 /// The running job.
@@ -201,7 +203,8 @@ fn followed(secrets: &Secrets, means: &Means<'_>) -> Followed {
         };
         let confirmed = means.counters.secrets.confirmed.with_label_values(&[&settings.name]);
         let answers = means.counters.secrets.answers.clone();
-        items.push(Arc::new(Item::new(settings.clone(), source.followed().clone(), confirmed, answers)));
+        let item = Item::new(settings.clone(), source.followed().clone(), confirmed, answers);
+        items.push(Arc::new(item.with_spans(means.spans.clone())));
         sources.push(source);
     }
     (items, sources)

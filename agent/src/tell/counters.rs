@@ -91,6 +91,9 @@ pub struct Set {
     /// Of documents of the embedded metric format.
     pub emf: Emf,
 
+    /// The agent's own spans, by `outcome`.
+    pub own_spans: IntCounterVec,
+
     /// Tasks that panicked. Each is a bug.
     pub life_panics: IntCounter,
 }
@@ -146,6 +149,12 @@ impl Masking {
 fn connect_failures(to: &Registering) -> IntCounterVec {
     let help = "Connections to services that could not be made, and why; nothing was sent.";
     to.counters("pillion_net_connect_failures_total", &["reason"], help)
+}
+
+fn own_spans(to: &Registering) -> IntCounterVec {
+    let help =
+        "The agent's own spans: `sent`, `failed` to be taken by the backend, or `dropped` because too many waited.";
+    to.counters("pillion_telemetry_own_spans_total", &["outcome"], help)
 }
 
 impl Counters {
@@ -214,6 +223,7 @@ impl Counters {
             metrics: Metrics::new(&to),
             otlp: Otlp::new(&to),
             emf: Emf::new(&to),
+            own_spans: own_spans(&to),
             life_panics: to.counter("pillion_life_panics_total", "Tasks that panicked; each is a bug."),
             registry: to.registry,
             described: to.described,

@@ -10,6 +10,7 @@ pub mod counters;
 pub mod exposition;
 pub mod limited;
 pub mod logs;
+pub mod spans;
 
 pub use limited::RateLimited;
 pub use logs::{chain, untrusted};

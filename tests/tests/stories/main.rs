@@ -44,5 +44,6 @@ mod stop;
 mod story;
 mod suspended;
 mod task_definitions;
+mod telemetry;
 mod traces;
 mod wire;

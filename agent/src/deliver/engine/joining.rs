@@ -11,12 +11,15 @@ use std::sync::{Arc, atomic::Ordering};
 use tokio::time::Instant;
 
 use super::Engine;
-use crate::deliver::{
-    Key, Limits,
-    batch::{Batch, RECEIPTS_MAX, join},
-    budget::Lease,
-    pending::{DiskCopy, Pending},
-    queue::Listed,
+use crate::{
+    deliver::{
+        Key, Limits,
+        batch::{Batch, RECEIPTS_MAX, join},
+        budget::Lease,
+        pending::{DiskCopy, Pending},
+        queue::Listed,
+    },
+    tell::spans::Open,
 };
 
 /// What still fits behind a batch.
@@ -97,6 +100,8 @@ pub(super) struct Flight {
     pub(super) started: Instant,
     /// The memory of what is sent, unless it is the only part's.
     pub(super) lease: Option<Lease>,
+    /// What is told of it.
+    pub(super) span: Open,
 }
 
 impl Flight {
@@ -123,7 +128,7 @@ impl Engine {
             parts.extend(self.output.queue().take_while(&first.key, |next| room.take_sealed(next)));
             parts.extend(self.seal_behind(&first.key, &mut room));
         }
-        let mut flight = Flight { parts, batch: first, started: now, lease: None };
+        let mut flight = Flight { parts, batch: first, started: now, lease: None, span: Open::default() };
         if flight.parts.len() > 1 {
             self.join_parts(&mut flight);
         }

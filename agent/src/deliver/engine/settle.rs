@@ -29,6 +29,7 @@ impl Engine {
         counters.deliver_requests.with_label_values(&[&*self.output.name, label]).inc();
         let seconds = counters.deliver_request_seconds.with_label_values(&[&*self.output.name]);
         seconds.observe(started.elapsed().as_secs_f64());
+        flight.span.clone().end(label, matches!(answer, Answer::Delivered | Answer::Partial(_) | Answer::Short { .. }));
         if matches!(answer, Answer::Unprepared { .. }) {
             flight.parts.iter_mut().for_each(|part| part.attempts -= 1);
         }

@@ -56,7 +56,7 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// A warning of one kind, at most so often.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 /// Who we are.
-const AGENT: HeaderValue = HeaderValue::from_static(concat!("pillion/", env!("CARGO_PKG_VERSION")));
+pub(super) const AGENT: HeaderValue = HeaderValue::from_static(concat!("pillion/", env!("CARGO_PKG_VERSION")));
 
 /// A backend, as one output speaks to it.
 pub struct Otlp {
