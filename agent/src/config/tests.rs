@@ -119,7 +119,7 @@ fn every_mistake_of_a_file_is_in_one_report() {
     error: p.yaml:43 memory: `1e9GB` is not a size; write for example `64 MiB` or `25MB`
     error: p.yaml:44 stop_timeout: `30` has no unit; write for example `30s` or `30ms`
     error: p.yaml:45 log.level: `loud` is not known here; known are: off, error, warn, info, debug, trace
-    error: p.yaml:46 colour: there is no such key; known are: logs, traces, metrics, secrets, admin, memory, spool, stop_timeout, stop_record, log, aws
+    error: p.yaml:46 colour: there is no such key; known are: logs, traces, metrics, secrets, admin, memory, spool, stop_timeout, stop_record, log, aws, telemetry
     error: p.yaml:6 logs.inputs[2].forward: listens nowhere; give `unix`, `tcp` or both
     error: p.yaml:9 logs.inputs[3].forward.users: users are checked in the handshake only, and there is none without a key; give `shared_key` too
     error: p.yaml:10 logs.inputs[4].json.tcp: `127.0.0.1:9464` is the address of `admin.listen` too; give each listener an address of its own
@@ -245,7 +245,7 @@ fn variables_that_cannot_be_placed_say_why() {
     error: PILLION__MEMORY__BYTES: leads through a value; only sections and lists have something in them
     error: PILLION__LOGS__OUTPUTS__1__TO__CLOUDWATCH__WORKERS: expected a whole number, found text
     error: PILLION__ADMIN__LISTEN: `hunter2` is neither an address nor `off`; write for example `127.0.0.1:9464`
-    error: PILLION__COLOR: there is no such key; known are: logs, traces, metrics, secrets, admin, memory, spool, stop_timeout, stop_record, log, aws
+    error: PILLION__COLOR: there is no such key; known are: logs, traces, metrics, secrets, admin, memory, spool, stop_timeout, stop_record, log, aws, telemetry
     error: PILLION_STOP_TIMEOUT: not a time between 1s and 24h; write for example `30` or `30s`
     error: AWS_REGION: not a region; write for example `eu-west-1`
     warning: PILLION_STOP_TIMOUT: there is no such variable; did you mean `PILLION_STOP_TIMEOUT`?
@@ -470,18 +470,18 @@ fn hostile_files_are_answered_quickly() {
     two documents: 1: error: p.yaml:3: there is more than one YAML document; the rest of the text could not be looked at
     list: 1: error: p.yaml: expected a section, found a list
     text: 1: error: p.yaml: expected a section, found text
-    number key: 1: error: p.yaml:1 1: there is no such key; known are: logs, traces, metrics, secrets, admin, memory, spool, stop_timeout, stop_record, log, aws
-    long key: 1: error: p.yaml:1 kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk…: there is no such key; known are: logs, traces, metrics, secrets, admin, memory, spool, stop_timeout, stop_record, log, aws
+    number key: 1: error: p.yaml:1 1: there is no such key; known are: logs, traces, metrics, secrets, admin, memory, spool, stop_timeout, stop_record, log, aws, telemetry
+    long key: 1: error: p.yaml:1 kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk…: there is no such key; known are: logs, traces, metrics, secrets, admin, memory, spool, stop_timeout, stop_record, log, aws, telemetry
     long value: 1: error: p.yaml:1 memory: `.inf` is not a size; write for example `64 MiB` or `25MB`
     too long: 1: error: p.yaml: larger than 1 MiB; the rest of the text could not be looked at
-    many mistakes: 100: error: p.yaml:1 k0: there is no such key; known are: logs, traces, metrics, secrets, admin, memory, spool, stop_timeout, stop_record, log, aws
+    many mistakes: 100: error: p.yaml:1 k0: there is no such key; known are: logs, traces, metrics, secrets, admin, memory, spool, stop_timeout, stop_record, log, aws, telemetry
     negative size: 1: error: p.yaml:1 memory: `-1MB` is not a size; write for example `64 MiB` or `25MB`
     negative number: 1: error: p.yaml:1 memory: expected text or a whole number
     huge size: 1: error: p.yaml:1 memory: `1e9GB` is not a size; write for example `64 MiB` or `25MB`
     huge number: 1: error: p.yaml:1 memory: expected text or a whole number
     foreign digits: 1: error: p.yaml:1 memory: `٣MB` is not a size; write for example `64 MiB` or `25MB`
     tag: 1: error: p.yaml:1 memory: `x` is not a size; write for example `64 MiB` or `25MB`
-    merge: 1: error: p.yaml:1 x: there is no such key; known are: logs, traces, metrics, secrets, admin, memory, spool, stop_timeout, stop_record, log, aws
+    merge: 1: error: p.yaml:1 x: there is no such key; known are: logs, traces, metrics, secrets, admin, memory, spool, stop_timeout, stop_record, log, aws, telemetry
     pipeline: 1: error: p.yaml: Fluent Bit's YAML is not supported by this version; write it as a classic `.conf` file, or in our own form
     secret of a wrong type: 1: error: p.yaml:1 logs.inputs[0].forward.shared_key: expected text, found a list
     "#);
