@@ -55,6 +55,8 @@ if ($what eq "serve") {
     until ($stopped) {
         my $client = $listener->accept or next;
         my $request = <$client> // "";
+        # What is not read when it is closed makes a reset of the answer.
+        while (defined(my $line = <$client>)) { last unless $line =~ /\S/; }
         print $client "HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nok\n";
         close $client;
         $request =~ s/\s+$//;

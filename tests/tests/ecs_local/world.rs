@@ -313,7 +313,7 @@ pub(crate) fn call_service(
 ) -> Result<String> {
     let mut stream = TcpStream::connect((address, port)).with_context(|| format!("{address}:{port}"))?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    write!(stream, "{method} {path} HTTP/1.0\r\n{header}\r\n\r\n")?;
+    stream.write_all(format!("{method} {path} HTTP/1.0\r\n{header}\r\n\r\n").as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)
