@@ -188,10 +188,11 @@ async fn run(
         };
         let Some(first) = first else { return };
         batch.push(first);
-        tokio::select! {
-            () = sleep(LINGER), if spans.len() < BATCH_MAX - 1 => {}
-            () = closing.cancelled() => {}
-            else => {}
+        if spans.len() < BATCH_MAX - 1 {
+            tokio::select! {
+                () = sleep(LINGER) => {}
+                () = closing.cancelled() => {}
+            }
         }
         while batch.len() < BATCH_MAX
             && let Ok(span) = spans.try_recv()
