@@ -265,7 +265,7 @@ async fn who_we_are(config: &Config, access: &Access) -> Metadata {
     let Some(uri) = config.ecs_metadata_uri.as_deref() else { return Metadata::default() };
     let sends_to_aws = !config.traces.running().is_empty() || !config.metrics.running().is_empty();
     let needs_region = access.region().is_none() && sends_to_aws;
-    let fills = config.metrics.needs_task() || config.traces.needs_task();
+    let fills = config.metrics.needs_task() || config.traces.needs_task() || config.telemetry.traces.is_some();
     if !needs_region && !needs_metadata(&config.logs, access.region()) && !fills {
         return Metadata::default();
     }

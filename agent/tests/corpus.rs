@@ -13,6 +13,8 @@ mod emf;
 mod exposition;
 #[path = "../fuzz/checks/forward_frame.rs"]
 mod forward_frame;
+#[path = "../fuzz/checks/grpc_frame.rs"]
+mod grpc_frame;
 #[path = "../fuzz/checks/handshake.rs"]
 mod handshake;
 #[path = "../fuzz/checks/inflate.rs"]
@@ -29,6 +31,8 @@ mod otlp_walk;
 mod secret_event;
 #[path = "../fuzz/checks/secret_files.rs"]
 mod secret_files;
+#[path = "../fuzz/checks/segment_to_span.rs"]
+mod segment_to_span;
 #[path = "../fuzz/checks/spool_segment.rs"]
 mod spool_segment;
 #[path = "../fuzz/checks/statsd.rs"]
@@ -113,6 +117,16 @@ fn the_corpus_of_otlp_is_counted_and_cut_or_refused() {
 #[test]
 fn the_corpus_of_spans_becomes_segments() {
     replay(&["fuzz/corpus/xray_segment", "fuzz/corpus/otlp_walk"], 12, xray_segment::check);
+}
+
+#[test]
+fn the_corpus_of_documents_becomes_spans_or_reasons() {
+    replay(&["fuzz/corpus/segment_to_span", "fuzz/corpus/xray_datagram"], 20, segment_to_span::check);
+}
+
+#[test]
+fn the_corpus_of_grpc_is_one_message_or_refused() {
+    replay(&["fuzz/corpus/grpc_frame", "fuzz/corpus/otlp_walk"], 14, grpc_frame::check);
 }
 
 #[test]

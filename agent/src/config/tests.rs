@@ -588,6 +588,31 @@ fn segments_point_to_the_groups_that_logs_go_to() {
     );
 }
 
+/// Who takes segments, and whether anybody does, is known before a start.
+#[test]
+fn segments_go_where_they_are_taken() {
+    let traces =
+        |inputs: &str, outputs: &str| load_yaml(format!("traces:\n  inputs: [{inputs}]\n  outputs: [{outputs}]\n"));
+    let (xray, otlp) = ("to: {xray: {}}", "to: {otlp: {endpoint: 'http://x'}}");
+    for (outputs, expected) in [
+        (format!("{{{otlp}}}"), vec![true]),
+        (format!("{{{xray}}}, {{{otlp}}}"), vec![true, false]),
+        (format!("{{{xray}}}, {{{otlp}, segments: true}}"), vec![true, true]),
+        (format!("{{{xray}, segments: false}}, {{{otlp}, segments: true}}"), vec![false, true]),
+    ] {
+        let outputs = config(traces("xray: {}", &outputs)).traces.outputs;
+        let takes: Vec<_> = outputs.iter().map(|output| output.takes_segments(&outputs)).collect();
+        assert_eq!(takes, expected);
+    }
+    let told = report(&traces("xray: {}", &format!("{{{xray}, segments: false}}, {{{otlp}}}")));
+    assert!(told.starts_with("error: ") && told.contains(".xray: no output takes segments; leave out"), "{told}");
+    let told = report(&traces("otlp: {}", &format!("{{{otlp}, segments: true}}")));
+    assert!(told.starts_with("warning: ") && told.contains(".segments: no input takes segments; add"), "{told}");
+    let needs_task = |inputs, outputs: &str| config(traces(inputs, outputs)).traces.needs_task();
+    assert!(needs_task("xray: {}", &format!("{{{otlp}}}")));
+    assert!(!needs_task("xray: {}", &format!("{{{xray}}}, {{{otlp}}}")), "nobody makes spans");
+}
+
 #[test]
 fn what_is_prefetched_has_a_name_or_a_tag() {
     let api = |entries: &str| load_yaml(format!("secrets: {{api: {{prefetch: [{entries}]}}}}\n"));

@@ -18,7 +18,7 @@ use crate::{
     },
     traces::{
         self, proxy,
-        settings::{Destination, Input, Output, Proxy, Traces, Xray},
+        settings::{Destination, Input, Proxy, Traces, Xray},
     },
     units::{ByteSize, Span},
 };
@@ -73,13 +73,20 @@ fn check_wiring(section: &Traces, check: &mut Check<'_>) {
         check.warning(&Path::of("traces.outputs"), "nothing can come in", hint);
     }
     let outputs = section.running();
-    let is_otlp = |output: &Output| matches!(output.to, Destination::Otlp(_));
+    let nobody = outputs.iter().all(|output| !output.takes_segments(&outputs));
     for (input, path) in section.inputs.iter().zip(check.items("traces.inputs")) {
         match input {
-            Input::Xray(_) if outputs.iter().all(is_otlp) => {
-                check.error(&path.key("xray"), "no output takes segments", "add an output `to: {xray: {}}`");
+            Input::Xray(_) if nobody => {
+                let hint = "leave out `segments: false` in an output, or add `- to: {xray: {}}`";
+                check.error(&path.key("xray"), "no output takes segments", hint);
             }
             Input::Xray(_) | Input::Otlp(_) => {}
+        }
+    }
+    let has_xray = section.inputs.iter().any(|input| matches!(input, Input::Xray(_)));
+    for (output, path) in section.outputs.iter().zip(check.items("traces.outputs")) {
+        if output.segments == Some(true) && !has_xray && !section.inputs.is_empty() {
+            check.warning(&path.key("segments"), "no input takes segments", "add an input `- xray: {}`");
         }
     }
 }

@@ -23,7 +23,8 @@ use tokio::{sync::oneshot, time::timeout};
 use tracing::warn;
 
 use super::{
-    intake::{Around, Coding, GRPC_HEAD, Intake},
+    frame,
+    intake::{Around, Coding, Intake},
     json::{NotJson, transcode},
     reply::Reply,
     status::{Media, RETRY_SECONDS, Reason, Refusal},
@@ -271,19 +272,10 @@ async fn discard(mut body: Incoming) {
     let _ = timeout(DISCARDING, reading).await;
 }
 
-/// The message of a call, and whether it is compressed. A call of OTLP has one.
+/// The message of a call, and whether it is compressed.
 fn message(body: &Bytes) -> Result<(bool, Bytes), Refusal> {
-    let frame = |what| Refusal::new(Reason::Frame, what);
-    let [flag, length @ ..] = *body.first_chunk::<GRPC_HEAD>().ok_or_else(|| frame("there is no message"))?;
-    let message = body.slice(GRPC_HEAD..);
-    if message.len() as u64 != u64::from(u32::from_be_bytes(length)) {
-        return Err(frame("the message is not as long as it says, or there are several"));
-    }
-    match flag {
-        0 => Ok((false, message)),
-        1 => Ok((true, message)),
-        _ => Err(frame("the message is compressed in no way that gRPC knows")),
-    }
+    let message = frame::message(body).map_err(|error| Refusal::new(Reason::Frame, error.to_string()))?;
+    Ok((message.is_compressed, body.slice_ref(message.bytes)))
 }
 
 fn http_signal(path: &str) -> Option<Signal> {

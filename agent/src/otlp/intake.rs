@@ -18,7 +18,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::status::{Reason, Refusal};
+use super::{
+    frame,
+    status::{Reason, Refusal},
+};
 use crate::{
     limits::{OTLP_INLINE_BYTES_MAX, OTLP_ROOM_WAIT},
     net::inflate::{self, InflateError},
@@ -28,8 +31,6 @@ use crate::{
 const UNIT: usize = 1_024;
 /// What a compressed body of [`OTLP_INLINE_BYTES_MAX`] becomes at most while others wait: 2 ms of work.
 const INLINE_RESULT_BYTES_MAX: usize = 1 << 20;
-/// Bytes of a frame of gRPC before its message: whether that is compressed, and its length.
-pub(super) const GRPC_HEAD: usize = 5;
 
 /// How a body is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +103,7 @@ impl Intake {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let most = self.bytes_max + if around == Around::Grpc { GRPC_HEAD } else { 0 };
+        let most = self.bytes_max + if around == Around::Grpc { frame::HEAD } else { 0 };
         let mut declared = body.size_hint().exact().map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
         let mut room = self.room(declared.unwrap_or(UNIT), most).await?;
         let mut whole = BytesMut::new();
@@ -111,7 +112,7 @@ impl Intake {
             // Trailers of a request say nothing that is of interest.
             let Ok(data) = frame.into_data() else { continue };
             if around == Around::Grpc && whole.is_empty() {
-                declared = message_bytes(&data).map(|bytes| bytes.saturating_add(GRPC_HEAD));
+                declared = frame::declared(&data);
             }
             let bytes = declared.unwrap_or(0).max(whole.len() + data.len());
             self.grow(&mut room, bytes, most)?;
@@ -166,12 +167,6 @@ impl Intake {
         }
         Ok(u32::try_from(units(bytes)).expect("a request has at most 64 MiB"))
     }
-}
-
-/// What the frame of a gRPC message says about its length.
-fn message_bytes(frame: &[u8]) -> Option<usize> {
-    let [_, length @ ..] = *frame.first_chunk::<GRPC_HEAD>()?;
-    Some(u32::from_be_bytes(length) as usize)
 }
 
 fn units(bytes: usize) -> usize {

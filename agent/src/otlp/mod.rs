@@ -16,6 +16,7 @@ pub(crate) mod base64;
 pub(crate) mod by_hand;
 mod exponential;
 mod export;
+pub mod frame;
 pub mod input;
 mod intake;
 pub mod json;

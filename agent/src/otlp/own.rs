@@ -3,7 +3,7 @@
 //! They do not go through `deliver`: a batch of them would make another span, and so on. So they are not on the books, are tried once, and what
 //! becomes of them is counted.
 //!
-//! Promises: what waits when the agent ends is sent within the time that is left.
+//! Promises: what waits when the agent ends is sent within the time that is left, and what then is left is counted as dropped.
 //! Never: makes a span; shows a header's value.
 
 use std::{
@@ -19,7 +19,7 @@ use opentelemetry_http::HttpError;
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::{
     Resource,
-    trace::{SpanData, SpanExporter as _},
+    trace::{SpanData, SpanExporter as Exports},
 };
 use prometheus::IntCounterVec;
 use schemars::JsonSchema;
@@ -130,19 +130,52 @@ pub fn start(
             return None;
         }
     };
-    let closing = CancellationToken::new();
-    let task = life.spawn("own spans", run(exporter, spans, outcomes.clone(), closing.clone()));
-    Some(Exporting { task, closing })
+    Some(Exporting::begin(exporter, Waiting::new(spans, outcomes), life))
 }
 
 impl Exporting {
+    fn begin(exporter: impl Exports + 'static, waiting: Waiting, life: &Life) -> Self {
+        let closing = CancellationToken::new();
+        let task = life.spawn("own spans", run(exporter, waiting, closing.clone()));
+        Self { task, closing }
+    }
+
     /// Sends what waits, until the `deadline`.
-    pub async fn end(self, deadline: Instant) {
+    pub async fn end(mut self, deadline: Instant) {
         self.closing.cancel();
         let deadline = deadline.max(Instant::now() + LAST);
-        if timeout_at(deadline, self.task).await.is_err() {
+        if timeout_at(deadline, &mut self.task).await.is_err() {
             warn!("the agent's last own spans were not sent in time");
+            // What is left is counted as the task lets go of it.
+            self.task.abort();
+            let _ = self.task.await;
         }
+    }
+}
+
+/// Spans that were not sent yet.
+struct Waiting {
+    spans: mpsc::Receiver<SpanData>,
+    /// Those of the request that is under way.
+    sending: usize,
+    outcomes: IntCounterVec,
+}
+
+impl Waiting {
+    fn new(spans: mpsc::Receiver<SpanData>, outcomes: &IntCounterVec) -> Self {
+        Self { spans, sending: 0, outcomes: outcomes.clone() }
+    }
+
+    fn settle(&mut self, outcome: &str) {
+        self.outcomes.with_label_values(&[outcome]).inc_by(std::mem::take(&mut self.sending) as u64);
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.spans.close();
+        self.sending += self.spans.len();
+        self.settle("dropped");
     }
 }
 
@@ -170,46 +203,44 @@ fn resource(task: &Metadata) -> Resource {
     Resource::builder_empty().with_attributes(own.into_iter().chain(known)).build()
 }
 
-async fn run(
-    exporter: SpanExporter,
-    mut spans: mpsc::Receiver<SpanData>,
-    outcomes: IntCounterVec,
-    closing: CancellationToken,
-) {
-    let (warned, mut batch) = (RateLimited::new(WARN_EVERY), Vec::new());
+async fn run(exporter: impl Exports, mut waiting: Waiting, closing: CancellationToken) {
+    let warned = RateLimited::new(WARN_EVERY);
     loop {
         let first = tokio::select! {
-            first = spans.recv() => first,
-            () = closing.cancelled(), if !spans.is_closed() => {
+            first = waiting.spans.recv() => first,
+            () = closing.cancelled(), if !waiting.spans.is_closed() => {
                 // What has come still comes out.
-                spans.close();
+                waiting.spans.close();
                 continue;
             }
         };
         let Some(first) = first else { return };
-        batch.push(first);
-        if spans.len() < BATCH_MAX - 1 {
+        // Counted from here on, whatever ends the wait.
+        waiting.sending = 1;
+        let mut batch = vec![first];
+        if waiting.spans.len() < BATCH_MAX - 1 {
             tokio::select! {
                 () = sleep(LINGER) => {}
                 () = closing.cancelled() => {}
             }
         }
         while batch.len() < BATCH_MAX
-            && let Ok(span) = spans.try_recv()
+            && let Ok(span) = waiting.spans.try_recv()
         {
             batch.push(span);
         }
-        let count = batch.len() as u64;
-        let outcome = match exporter.export(std::mem::take(&mut batch)).await {
+        waiting.sending = batch.len();
+        let outcome = match exporter.export(batch).await {
             Ok(()) => "sent",
             Err(error) => {
                 if let Some(suppressed) = warned.allow(Instant::now()) {
-                    warn!(error = %chain(&error), spans = count, suppressed, "the agent's own spans were not taken");
+                    let spans = waiting.sending;
+                    warn!(error = %chain(&error), spans, suppressed, "the agent's own spans were not taken");
                 }
                 "failed"
             }
         };
-        outcomes.with_label_values(&[outcome]).inc_by(count);
+        waiting.settle(outcome);
     }
 }
 
@@ -224,7 +255,73 @@ impl opentelemetry_http::HttpClient for Client {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use opentelemetry_sdk::error::OTelSdkResult;
+    use prometheus::{IntCounter, Opts};
+
     use super::*;
+    use crate::tell::spans::Spans;
+
+    /// Takes requests, and notes how many spans they had and when they came; one that is stuck never answers.
+    #[derive(Clone, Debug, Default)]
+    struct Noting {
+        seen: Arc<Mutex<Vec<(usize, Instant)>>>,
+        is_stuck: bool,
+    }
+
+    impl Exports for Noting {
+        async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+            self.seen.lock().unwrap().push((batch.len(), Instant::now()));
+            if self.is_stuck {
+                std::future::pending::<()>().await;
+            }
+            Ok(())
+        }
+    }
+
+    fn outcomes() -> IntCounterVec {
+        IntCounterVec::new(Opts::new("own", "own"), &["outcome"]).unwrap()
+    }
+
+    /// So many spans that wait. Nothing more comes.
+    fn waiting(count: usize, outcomes: &IntCounterVec) -> Waiting {
+        let (spans, ended) = Spans::new(IntCounter::new("dropped", "dropped").unwrap());
+        (0..count).for_each(|_| spans.begin("deliver").end("delivered", true));
+        Waiting::new(ended, outcomes)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_request_leaves_at_once_and_what_is_less_waits_for_others() {
+        let (at_once, later) = (Duration::ZERO, LINGER);
+        for (count, expected) in [
+            (1, vec![(1, later)]),
+            (511, vec![(511, later)]),
+            (512, vec![(512, at_once)]),
+            (513, vec![(512, at_once), (1, later)]),
+            (1_536, vec![(512, at_once), (512, at_once), (512, at_once)]),
+        ] {
+            let (exporter, outcomes, began) = (Noting::default(), outcomes(), Instant::now());
+            run(exporter.clone(), waiting(count, &outcomes), CancellationToken::new()).await;
+            let seen: Vec<_> = exporter.seen.lock().unwrap().iter().map(|&(spans, at)| (spans, at - began)).collect();
+            assert_eq!(seen, expected, "{count}");
+            assert_eq!(outcomes.with_label_values(&["sent"]).get(), count as u64);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_spans_leave_when_the_agent_ends_and_what_is_left_is_counted() {
+        for (is_stuck, (sent, dropped)) in [(false, (700, 0)), (true, (0, 700))] {
+            let (exporter, outcomes, life) = (Noting { is_stuck, ..Noting::default() }, outcomes(), Life::default());
+            let exporting = Exporting::begin(exporter.clone(), waiting(700, &outcomes), &life);
+            let began = Instant::now();
+            exporting.end(began).await;
+            assert_eq!(began.elapsed(), if is_stuck { LAST } else { Duration::ZERO });
+            let count = |outcome: &str| outcomes.with_label_values(&[outcome]).get();
+            assert_eq!((count("sent"), count("failed"), count("dropped")), (sent, 0, dropped));
+            assert_eq!(exporter.seen.lock().unwrap().len(), if is_stuck { 1 } else { 2 });
+        }
+    }
 
     #[test]
     fn who_sends_to_itself_is_found_out() {

@@ -152,8 +152,7 @@ fn connect_failures(to: &Registering) -> IntCounterVec {
 }
 
 fn own_spans(to: &Registering) -> IntCounterVec {
-    let help =
-        "The agent's own spans: `sent`, `failed` to be taken by the backend, or `dropped` because too many waited.";
+    let help = "The agent's own spans: `sent`, `failed` to be taken by the backend, or `dropped` because too many waited, or because the agent ended before they were sent.";
     to.counters("pillion_telemetry_own_spans_total", &["outcome"], help)
 }
 

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::{
-    out::{Sink, SpanSink, segments::Segments, xray},
+    out::{Sink, SpanSink, segments::Segments, spans_of_segments::SpansOfSegments, xray},
     proxy::{self, Clients, Proxy},
     sampling::{Sampler, Sampling},
     segment,
@@ -50,6 +50,7 @@ pub struct Bound {
 /// An output while the job is put together.
 struct Made {
     name: Arc<str>,
+    takes_segments: bool,
     to: To,
 }
 
@@ -57,10 +58,8 @@ struct Made {
 enum To {
     Xray(Arc<lane::Output>, Arc<segment::Settings>),
     Otlp(Arc<lane::Output>, Task),
-    /// It takes segments and spans, and cannot work.
-    NoXray,
-    /// It takes spans, and cannot work.
-    NoOtlp,
+    /// It cannot work.
+    Nothing,
 }
 
 /// What the job needs of the rest of the agent.
@@ -115,7 +114,12 @@ impl Job {
         let mut job = Self { readers: Vec::new(), listeners: Vec::new(), outputs, spans: None, closing };
         let outputs = traces.running();
         let named = names(&outputs).into_iter().zip(&outputs);
-        let made: Vec<_> = named.map(|(name, output)| job.destination(name, output, means)).collect();
+        let made: Vec<_> = named
+            .map(|(name, output)| {
+                let to = job.destination(&name, output, means);
+                Made { name, takes_segments: output.takes_segments(&outputs), to }
+            })
+            .collect();
         for (address, settings, listener) in bound.proxies {
             match listener {
                 Ok(listener) => job.pass_on(listener, address, &with_output(settings, &outputs), means),
@@ -161,10 +165,14 @@ impl Job {
 
     fn read_segments(&mut self, datagrams: Datagrams, made: &[Made], means: &Means<'_>) {
         let account = |name| account(name, SEGMENTS, means);
-        let sinks = made.iter().filter_map(|Made { name, to }| match to {
-            To::Xray(output, _) => Some(Sink::Xray(xray::Sink::new(Arc::clone(output), account(name)))),
-            To::NoXray => Some(Sink::Nowhere(account(name))),
-            To::Otlp(..) | To::NoOtlp => None,
+        let unmade = &means.outputs.counters.traces.unmade;
+        let sinks = made.iter().filter(|made| made.takes_segments).map(|Made { name, to, .. }| match to {
+            To::Xray(output, _) => Sink::Xray(xray::Sink::new(Arc::clone(output), account(name))),
+            To::Otlp(output, task) => {
+                let sink = out::Sink::new(Arc::clone(output), account(name), Signal::Traces);
+                Sink::Otlp(Box::new(SpansOfSegments::new(sink, account(name), task.clone(), name, unmade)))
+            }
+            To::Nothing => Sink::Nowhere(account(name)),
         });
         let (life, counters) = (means.outputs.life, means.outputs.counters);
         let overflowed = counters.traces.overflowed.clone();
@@ -191,39 +199,36 @@ impl Job {
         }));
     }
 
-    fn destination(&mut self, name: Arc<str>, output: &Output, means: &Means<'_>) -> Made {
-        let (made, broken) = match &output.to {
+    fn destination(&mut self, name: &Arc<str>, output: &Output, means: &Means<'_>) -> To {
+        let made = match &output.to {
             Destination::Xray(config) => {
                 let xray::Config { region, endpoint, role_arn, .. } = config;
                 let client = client("xray", region.as_deref(), endpoint.as_deref(), role_arn.as_deref(), means);
-                let made = client.map(|client| {
+                client.map(|client| {
                     let destination = Arc::new(xray::XRay::new(client, config));
-                    let output = self.outputs.add(&name, destination, xray::rules(), &means.outputs);
+                    let output = self.outputs.add(name, destination, xray::rules(), &means.outputs);
                     To::Xray(output, Arc::new(config.mapping(means.task)))
-                });
-                (made, To::NoXray)
+                })
             }
             Destination::Otlp(config) => {
                 let backend = out::backend(config, Signal::Traces, means.access, means.task.region.as_deref());
-                let made = backend.map(|backend| {
-                    let output = self.outputs.add(&name, Arc::new(backend), out::rules(), &means.outputs);
+                backend.map(|backend| {
+                    let output = self.outputs.add(name, Arc::new(backend), out::rules(), &means.outputs);
                     To::Otlp(output, config.task(means.task))
-                });
-                (made, To::NoOtlp)
+                })
             }
         };
-        let to = made.unwrap_or_else(|problem| {
-            error!(output = &*name, problem, "output cannot work; what goes there is counted as lost");
-            broken
-        });
-        Made { name, to }
+        made.unwrap_or_else(|problem| {
+            error!(output = &**name, problem, "output cannot work; what goes there is counted as lost");
+            To::Nothing
+        })
     }
 }
 
 /// Who takes spans for the outputs that were `made`.
 fn spans(sampling: Option<&Sampling>, made: &[Made], means: &Means<'_>) -> Arc<dyn Taker> {
     let account = |name| account(name, SPANS, means);
-    let sinks = made.iter().map(|Made { name, to }| match to {
+    let sinks = made.iter().map(|Made { name, to, .. }| match to {
         To::Otlp(output, task) => {
             let sink = out::Sink::new(Arc::clone(output), account(name), Signal::Traces);
             SpanSink::Otlp(sink, task.clone())
@@ -233,7 +238,7 @@ fn spans(sampling: Option<&Sampling>, made: &[Made], means: &Means<'_>) -> Arc<d
             let sink = xray::Sink::new(Arc::clone(output), account(name));
             SpanSink::Xray(Segments::new(sink, Arc::clone(mapping), shrunk))
         }
-        To::NoXray | To::NoOtlp => SpanSink::Nowhere(account(name)),
+        To::Nothing => SpanSink::Nowhere(account(name)),
     });
     let spans = Spans::new(sinks.collect());
     match sampling {

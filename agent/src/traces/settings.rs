@@ -111,6 +111,10 @@ pub struct Output {
     /// outputs that do not say.
     #[serde(default)]
     pub spool_bytes_max: Option<ByteSize>,
+    /// Whether what `xray` inputs take goes to this output. `xray` gets the segments as they came; for `otlp` they become spans (one for each
+    /// segment and subsegment that is complete). Default: true for `xray`; for `otlp` true if there is no `xray` output.
+    #[serde(default)]
+    pub segments: Option<bool>,
     /// The destination.
     pub to: Destination,
 }
@@ -123,6 +127,14 @@ pub enum Destination {
     Xray(xray::Config),
     /// Any backend that takes OTLP.
     Otlp(Box<otlp::out::Config>),
+}
+
+impl Output {
+    /// True if what `xray` inputs take goes there, being one of `outputs`.
+    pub fn takes_segments(&self, outputs: &[Self]) -> bool {
+        let is_xray = |output: &Self| matches!(output.to, Destination::Xray(_));
+        self.segments.unwrap_or_else(|| is_xray(self) || !outputs.iter().any(is_xray))
+    }
 }
 
 impl Destination {
@@ -143,11 +155,14 @@ impl Traces {
 
     /// True if the task's metadata fills what spans do not say.
     pub fn needs_task(&self) -> bool {
-        let fills = |output: &Output| match &output.to {
-            Destination::Xray(config) => config.fill_from_task.unwrap_or(true),
-            Destination::Otlp(config) => config.fills(),
-        };
-        self.otlp().next().is_some() && self.running().iter().any(fills)
+        let spans = self.otlp().next().is_some();
+        let segments = self.inputs.iter().any(|input| matches!(input, Input::Xray(_)));
+        let outputs = self.running();
+        outputs.iter().any(|output| match &output.to {
+            // Segments that go to X-Ray stay as they came.
+            Destination::Xray(config) => spans && config.fill_from_task.unwrap_or(true),
+            Destination::Otlp(config) => (spans || segments && output.takes_segments(&outputs)) && config.fills(),
+        })
     }
 
     /// The inputs for OTLP.
@@ -167,7 +182,7 @@ impl Traces {
             return self.outputs.clone();
         }
         let to = Destination::Xray(xray::Config::default());
-        vec![Output { name: None, spool_bytes_max: None, to }]
+        vec![Output { name: None, spool_bytes_max: None, segments: None, to }]
     }
 
     /// Segments point to these `groups` of CloudWatch Logs, unless the user named others.

@@ -14,10 +14,8 @@ use crate::{
     aws::Fault,
     deliver::{Answer, Cause},
     net::http::{HttpClient, Trailers},
+    otlp::frame::{self, HEAD},
 };
-
-/// Bytes before a message: whether it is compressed, and its length.
-const HEAD: usize = 5;
 
 impl Otlp {
     pub(super) async fn call(&self, client: &HttpClient, target: &Target, headers: &HeaderMap, body: &Bytes) -> Answer {
@@ -44,11 +42,11 @@ impl Otlp {
 
     async fn framed(&self, body: &Bytes) -> Option<Bytes> {
         let mut frame = match self.compression {
-            Compression::Gzip => crate::net::deflate::gzip_behind(&[1, 0, 0, 0, 0], body).await,
+            Compression::Gzip => crate::net::deflate::gzip_behind(&[0; HEAD], body).await,
             Compression::None => [&[0; HEAD], &body[..]].concat(),
         };
-        let length = u32::try_from(frame.len() - HEAD).ok()?;
-        frame[1..HEAD].copy_from_slice(&length.to_be_bytes());
+        let head = frame::head(self.compression == Compression::Gzip, frame.len() - HEAD)?;
+        frame[..HEAD].copy_from_slice(&head);
         Some(frame.into())
     }
 }

@@ -20,6 +20,8 @@ pub struct Traces {
     pub proxied: IntCounterVec,
     /// Spans that sampling kept or not, by `rule`.
     pub sampled: IntCounterVec,
+    /// Segments and subsegments that became no spans, by `output` and `reason`.
+    pub unmade: IntCounterVec,
     /// Segments made of spans that had to be shrunk, by `output`.
     pub shrunk: IntCounterVec,
 }
@@ -47,6 +49,12 @@ impl Traces {
                 "pillion_traces_sampled_spans_total",
                 &["rule"],
                 "Spans that sampling at the edge kept because of an `error`, because one was `slow`, by `probability`; and those `dropped`.",
+            ),
+            unmade: to.counters(
+                "pillion_traces_unmade_spans_total",
+                &["output", "reason"],
+                "Segments and subsegments for an `otlp` output that became no span. Those `in_progress` come again when they are complete, and `unsampled` \
+                 ones are not to be shown; all others are refused.",
             ),
             shrunk: to.counters(
                 "pillion_traces_shrunk_segments_total",

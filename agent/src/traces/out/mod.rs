@@ -4,10 +4,12 @@
 //! Never: queues, retries or counts; `deliver` does.
 
 pub mod segments;
+pub mod spans_of_segments;
 pub mod xray;
 
 use std::sync::Arc;
 
+use spans_of_segments::SpansOfSegments;
 use tracing::error;
 
 use crate::{
@@ -23,6 +25,8 @@ use crate::{
 pub enum Sink {
     /// AWS X-Ray.
     Xray(xray::Sink),
+    /// A backend of OTLP, as spans.
+    Otlp(Box<SpansOfSegments>),
     /// One that cannot work here: what goes there is lost, and counted.
     Nowhere(Arc<Account>),
 }
@@ -31,6 +35,8 @@ pub enum Sink {
 pub enum Appender<'a> {
     /// To AWS X-Ray.
     Xray(Appending<'a>),
+    /// To a backend of OTLP, by way of a buffer for the spans of one document.
+    Otlp(&'a SpansOfSegments, Vec<u8>),
     /// Counts it.
     Nowhere(Counting<'a>),
 }
@@ -64,15 +70,7 @@ impl SpanSink {
     /// Appends a request of so many `spans`, of which `ack` hears.
     pub fn append(&self, request: &[u8], spans: usize, ack: Option<&Arc<Ack>>) {
         match self {
-            Self::Otlp(sink, task) => {
-                let request = &task.filled(request);
-                let mut appending = sink.appending();
-                appending.of_message(ack);
-                if let Err(error) = sink.append(&mut appending, request, spans) {
-                    // It was counted, so it can be cut, unless one of the two is wrong.
-                    error!(error = %error, "a request could not be cut; this is a bug in pillion");
-                }
-            }
+            Self::Otlp(sink, task) => append_filled(sink, task, request, spans, ack),
             Self::Xray(segments) => segments.append(request, ack),
             Self::Nowhere(account) => {
                 let spans = u32::try_from(spans).unwrap_or(u32::MAX);
@@ -82,11 +80,23 @@ impl SpanSink {
     }
 }
 
+/// Appends a request of so many `spans`, of which `ack` hears, with what the `task` knows of it.
+fn append_filled(sink: &OtlpSink, task: &Task, request: &[u8], spans: usize, ack: Option<&Arc<Ack>>) {
+    let request = &task.filled(request);
+    let mut appending = sink.appending();
+    appending.of_message(ack);
+    if let Err(error) = sink.append(&mut appending, request, spans) {
+        // It was counted, so it can be cut, unless one of the two is wrong.
+        error!(error = %error, "a request could not be cut; this is a bug in pillion");
+    }
+}
+
 impl Sink {
     /// Begins to append.
     pub fn appender(&self) -> Appender<'_> {
         match self {
             Self::Xray(sink) => Appender::Xray(sink.appending()),
+            Self::Otlp(spans) => Appender::Otlp(spans, Vec::new()),
             Self::Nowhere(account) => Appender::Nowhere(Counting { account, documents: 0 }),
         }
     }
@@ -97,6 +107,7 @@ impl Appender<'_> {
     pub fn append(&mut self, document: &[u8]) {
         match self {
             Self::Xray(appending) => xray::append(appending, document),
+            Self::Otlp(spans, request) => spans.append(document, request),
             Self::Nowhere(counting) => counting.documents += 1,
         }
     }

@@ -61,6 +61,11 @@ pub struct Settings {
     pub task: Task,
 }
 
+/// True if an attribute of this name has a place of its own in a segment.
+pub fn is_known(name: &[u8]) -> bool {
+    Key::of(name).is_some()
+}
+
 /// What sent a span.
 #[derive(Debug)]
 pub struct Resource<'a>(Attributes<'a>);
@@ -222,4 +227,4 @@ fn derived_id(id: u64, place: u64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

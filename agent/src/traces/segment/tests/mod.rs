@@ -50,7 +50,7 @@ fn put_attributes(out: &mut Vec<u8>, number: u32, attributes: &Value) {
 const TRACE: [u8; 16] = [0x65, 0x53, 0xf1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
 
 /// A span out of the members of `span`: kind, name, parent, attributes, events, links, status.
-fn span(span: &Value) -> Vec<u8> {
+pub(in crate::traces) fn span(span: &Value) -> Vec<u8> {
     let mut out = Vec::new();
     put_bytes(&mut out, 1, &TRACE);
     put_bytes(&mut out, 2, &0x11_u64.to_be_bytes());
@@ -88,7 +88,7 @@ fn span(span: &Value) -> Vec<u8> {
 }
 
 /// A resource group with these attributes, behind its spans.
-fn group(attributes: &Value) -> Vec<u8> {
+pub(in crate::traces) fn group(attributes: &Value) -> Vec<u8> {
     let mut out = b"\x12\x00".to_vec();
     let begun = begin(&mut out, HEAD);
     put_attributes(&mut out, 1, attributes);
