@@ -1,5 +1,7 @@
 //! AWS's own X-Ray SDKs send, moto keeps, boto3 reads back.
 //!
+//! And where segments go to a backend of OTLP, OpenTelemetry's own classes receive them as spans.
+//!
 //! Promises: every segment is there, with its subsegments, also those that the SDK streams as documents of their own.
 //! Never: proves what X-Ray makes of them.
 
@@ -10,7 +12,10 @@ use tests::{
     wait::until,
 };
 
-use crate::{SOON, environment, program::command};
+use crate::{
+    SOON, environment,
+    program::{Program, command},
+};
 
 /// Segments that are sent. Every tenth streams forty subsegments.
 const SEGMENTS: usize = 20;
@@ -70,5 +75,52 @@ fn is_read_back(script: &str) {
     let inner = read.iter().filter_map(|document| document["subsegments"].as_array()).flatten();
     let all = inner.chain(read.iter().filter(|document| document["type"] == "subsegment"));
     assert!(all.clone().count() >= SEGMENTS && all.clone().all(|part| part["metadata"]["default"]["text"] == text));
+    agent.stop(SOON).assert_clean();
+}
+
+#[test]
+fn what_aws_s_sdk_for_python_sends_is_received_as_spans() {
+    are_spans("send_with_xray_sdk.py");
+}
+
+#[test]
+fn what_aws_s_sdk_for_node_sends_is_received_as_spans() {
+    are_spans("trace.cjs");
+}
+
+/// Two tenths of the segments have 40 subsegments, the others one; each of them failed.
+fn are_spans(script: &str) {
+    let mut receiver = Program::python("receive_otlp.py", &[]);
+    let (backend, daemon) = (receiver.ask("addresses"), free_address().unwrap());
+    let agent = Agent::start(&Setup::yaml(format!(
+        "logs: {{inputs: [{{forward: {{unix: '{{socket}}'}}}}], outputs: [{{to: discard}}]}}\n\
+         traces: {{inputs: [{{xray: {{udp: '{daemon}'}}}}], outputs: [{{to: {{otlp: {{endpoint: 'http://{}'}}}}}}]}}\n",
+        backend["http"].as_str().unwrap()
+    )));
+    let agent = agent.unwrap();
+    until(SOON, || agent.log(), || agent.get("/readyz").0 == 200);
+    let sent = lines(&run(script, &["--segments", &SEGMENTS.to_string()], &daemon.to_string()));
+    let expected = SEGMENTS + 18 + 2 * 40;
+    agent.wait_for_metrics(SOON, "all spans", |metrics| metrics.books().total().delivered == expected as u64);
+    let metrics = agent.metrics();
+    assert_eq!(metrics.sum("pillion_traces_overflowed_datagrams_total", &[]), 0.0);
+    let refused = metrics.sum("pillion_traces_unmade_spans_total", &[])
+        - metrics.sum("pillion_traces_unmade_spans_total", &[("reason", "in_progress")]);
+    assert_eq!(refused, 0.0);
+    let received = receiver.ask("spans");
+    let spans = received["spans"].as_array().unwrap();
+    let key = |span: &serde_json::Value, [trace, id]: [&str; 2]| {
+        let text = |name: &str| span[name].as_str().unwrap_or_default().to_owned();
+        (text(trace).trim_start_matches("1-").replace('-', ""), text(id), text("name"))
+    };
+    let ids: BTreeSet<_> = spans.iter().map(|span| key(span, ["trace_id", "span_id"])).collect();
+    assert_eq!((ids.len(), spans.len()), (expected, expected), "each once");
+    let segments: BTreeSet<_> = sent.iter().map(|segment| key(segment, ["trace_id", "id"])).collect();
+    assert!(segments.is_subset(&ids), "{segments:?} {ids:?}");
+    let steps: Vec<_> =
+        spans.iter().filter(|span| span["name"].as_str().is_some_and(|name| name.starts_with("step-"))).collect();
+    assert_eq!(steps.len(), expected - SEGMENTS);
+    assert!(steps.iter().all(|span| span["events"] == 1), "each has its exception");
+    receiver.end();
     agent.stop(SOON).assert_clean();
 }

@@ -36,6 +36,7 @@ mod secrets_agent;
 mod secrets_task;
 mod secrets_told;
 mod segments;
+mod segments_as_spans;
 mod signals;
 mod soak;
 mod spool;

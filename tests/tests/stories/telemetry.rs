@@ -6,6 +6,7 @@
 use memchr::memmem::find;
 use tests::{
     agent::{Agent, Setup, free_address},
+    fake_aws::{FakeAws, TASK_ARN},
     forward_client::ForwardClient,
     otlp::{Act, Backend, Client, Span, request},
     wait::until,
@@ -20,19 +21,21 @@ fn says(span: &Span, text: &str) -> bool {
     find(&span.bytes, text.as_bytes()).is_some()
 }
 
-/// Each try of a request is a span, with what became of it. The last ones leave when the agent ends.
+/// Each try of a request is a span, with what became of it and of whose task. The last ones leave when the agent ends.
 #[test]
 fn each_request_is_a_span_and_none_is_left_behind() {
-    let (backend, own, http) = (Backend::start(), Backend::start(), free_address().unwrap());
+    let (aws, backend, own, http) = (FakeAws::start(), Backend::start(), Backend::start(), free_address().unwrap());
     backend.script([Act::Status(503, None), Act::Take]);
     let setup = Setup::yaml(format!(
         "logs: {{inputs: [{{forward: {{unix: '{{socket}}'}}}}], outputs: [{{to: discard}}]}}\n\
-         traces:\n  inputs: [{{otlp: {{grpc: '{}', http: '{http}'}}}}]\n  outputs: [{{to: {{otlp: {{endpoint: '{}'}}}}}}]\n\
+         traces:\n  inputs: [{{otlp: {{grpc: '{}', http: '{http}'}}}}]\n  outputs: [{{to: {{otlp: {{endpoint: '{}', fill_from_task: false}}}}}}]\n\
          telemetry: {{traces: {{to: '{}', headers: {{x-key: canary-of-headers}}}}}}\n",
         free_address().unwrap(),
         backend.http(),
         own.http()
     ));
+    // The region is known, and nothing but the own spans wants to know more.
+    let setup = setup.with("AWS_REGION", "us-east-1").with("ECS_CONTAINER_METADATA_URI_V4", aws.metadata_uri());
     let agent = Agent::start(&setup).unwrap();
     until(SOON, || agent.log(), || agent.get("/readyz").0 == 200);
     assert_eq!(Client::connect(http).unwrap().post(&request("shop", 0..10)).unwrap().status, 200);
@@ -47,6 +50,7 @@ fn each_request_is_a_span_and_none_is_left_behind() {
     let with = |outcome: &str| spans.iter().filter(|span| says(span, outcome)).count();
     assert_eq!((with("unavailable"), with("delivered")), (1, 1));
     assert_eq!(own.seen()[0].header("x-key"), Some("canary-of-headers"));
+    assert!(find(&own.seen()[0].body, TASK_ARN.as_bytes()).is_some(), "the resource says which task it is");
     own.assert_no_violations();
 }
 
@@ -68,7 +72,7 @@ fn each_question_about_a_secret_is_a_span_without_its_value() {
 /// Own spans may go through the agent's own input, to X-Ray or anywhere. That they were delivered is no span then.
 #[test]
 fn own_spans_that_come_back_are_not_told_of() {
-    let (backend, aws, http) = (Backend::start(), tests::fake_aws::FakeAws::start(), free_address().unwrap());
+    let (backend, aws, http) = (Backend::start(), FakeAws::start(), free_address().unwrap());
     aws.with_streams("shop", &["app"]);
     let setup = Setup::yaml(format!(
         "logs:\n  inputs: [{{forward: {{unix: '{{socket}}'}}}}]\n  outputs: [{{to: {{cloudwatch: {{region: us-east-1, endpoint: '{}', group: \
