@@ -111,6 +111,16 @@ fn what_reaches_further_and_what_has_no_meaning_is_said_once() {
     ");
 }
 
+/// The daemon sends through a proxy that the environment names. That we do not is said, without what may be a password in it.
+#[test]
+fn a_proxy_of_the_environment_is_said_to_have_no_effect() {
+    for name in ["HTTPS_PROXY", "https_proxy"] {
+        let (_, told) = loaded(&[], &[(name, "http://user:canary@proxy:3128")], None);
+        let expected = "has no effect here; connections are made without a proxy; give X-Ray a VPC endpoint";
+        assert_eq!(told, format!("warning: {name}: {expected}\n"));
+    }
+}
+
 #[test]
 fn what_the_daemon_refuses_is_refused_with_a_hint() {
     let of = |text: &str| loaded(&[], &[], Some(("/named.yaml", text)));
