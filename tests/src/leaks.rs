@@ -1,12 +1,13 @@
 //! The last check of a test run: no secret stands in anything that the agents of the run wrote.
 //!
 //! Agents of stories leave their logs, the pages that were asked of them, and what lay in their folders (spools, output files) in
-//! one folder ([`keep`]), if `PILLION_ARTIFACTS` names one. Secrets of stories have a [mark](MARKS) in them. Here the marks are looked
-//! for, as they are and as programs write bytes.
+//! one folder ([`keep`]), if `PILLION_ARTIFACTS` names one; of those in containers Docker's log is kept ([`keep_log`]). Secrets of
+//! stories have a [mark](MARKS) in them. Here the marks are looked for, as they are and as programs write bytes, also in what is
+//! compressed by gzip, wherever in a file that begins.
 //!
 //! Promises: finds what it looks for ([`self_check`] plants each form first); says what it searched, and calls a run that left
 //! nothing to search a failed one; what is kept of a run is bounded.
-//! Never: shows what it found, beyond where and in which form; opens what is compressed.
+//! Never: shows what it found, beyond where and in which form; looks into what an app wrote: its log is its own.
 
 use std::{
     fs,
@@ -19,6 +20,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
+use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use memchr::memmem;
 
 use crate::fake_aws::SECRET_KEY;
@@ -32,9 +34,14 @@ const FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// What one test program keeps in all; of spools, which hold records, an eighth of that. What comes behind it is counted.
 const ALL_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 const SPOOL_BYTES_MAX: u64 = ALL_BYTES_MAX / 8;
+/// What a compressed body may hold, as large as the largest that is sent; and how often one may be in another.
+const OPENED_BYTES_MAX: u64 = 64 * 1024 * 1024;
+const OPENED_DEPTH_MAX: usize = 2;
 /// The file in which that is counted, a line for each.
 const BEYOND: &str = "beyond-the-bound";
 
+/// The file with the log of a container.
+const CONTAINER: &str = "container";
 /// The file that says what could not be kept.
 const LEFT_OUT: &str = "left-out";
 
@@ -49,6 +56,8 @@ pub struct Found {
     pub files: usize,
     /// See above.
     pub bytes: u64,
+    /// Compressed bodies that were opened.
+    pub opened: usize,
     /// File, mark by its number, and form.
     pub leaks: Vec<(PathBuf, usize, &'static str)>,
     /// Core files.
@@ -72,13 +81,24 @@ pub struct Left<'a> {
 pub fn keep(left: &Left<'_>) {
     #[expect(clippy::disallowed_methods, reason = "the rule is about the agent; tests are told by variables")]
     let Some(all) = std::env::var_os(FOLDER) else { return };
+    keep_below(Path::new(&all), |folder| keep_in(folder, left));
+}
+
+/// Keeps what Docker has of the log of an agent in a container, as [`keep`] does.
+pub fn keep_log(log: io::Result<Vec<u8>>) {
+    #[expect(clippy::disallowed_methods, reason = "the rule is about the agent; tests are told by variables")]
+    let Some(all) = std::env::var_os(FOLDER) else { return };
+    keep_below(Path::new(&all), |folder| fs::write(folder.join(CONTAINER), log?));
+}
+
+fn keep_below(all: &Path, keep: impl FnOnce(&Path) -> io::Result<()>) {
     let number = {
         let mut folders = KEPT_FOLDERS.lock().unwrap_or_else(PoisonError::into_inner);
         *folders += 1;
         *folders
     };
-    let folder = Path::new(&all).join(format!("{}-{number}", std::process::id()));
-    if let Err(why) = fs::create_dir_all(&folder).and_then(|()| keep_in(&folder, left)) {
+    let folder = all.join(format!("{}-{number}", std::process::id()));
+    if let Err(why) = fs::create_dir_all(&folder).and_then(|()| keep(&folder)) {
         // Without this file the search does not know; without the folder it finds nothing at all.
         let _ = fs::write(folder.join(LEFT_OUT), why.to_string());
     }
@@ -110,9 +130,13 @@ pub fn search(folder: &Path) -> anyhow::Result<Found> {
     for path in files(folder).with_context(|| format!("cannot list `{}`", folder.display()))? {
         let bytes = fs::read(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
         (found.files, found.bytes) = (found.files + 1, found.bytes + bytes.len() as u64);
-        for (mark, forms) in forms.iter().enumerate() {
-            let hits = forms.iter().filter(|(_, form)| memmem::find(&bytes, form).is_some());
-            found.leaks.extend(hits.map(|(name, _)| (path.clone(), mark, *name)));
+        let opened = opened(&bytes, OPENED_DEPTH_MAX);
+        found.opened += opened.len();
+        for text in opened.iter().chain([&bytes]) {
+            for (mark, forms) in forms.iter().enumerate() {
+                let hits = forms.iter().filter(|(_, form)| memmem::find(text, form).is_some());
+                found.leaks.extend(hits.map(|(name, _)| (path.clone(), mark, *name)));
+            }
         }
         if path.file_name().is_some_and(|name| name == "core" || name.to_string_lossy().starts_with("core.")) {
             found.cores.push(path);
@@ -121,21 +145,47 @@ pub fn search(folder: &Path) -> anyhow::Result<Found> {
     Ok(found)
 }
 
-/// Plants each form of each mark in a folder of its own, and panics unless just that is found.
+/// What is compressed in `bytes`, wherever it begins: in a spool, other bytes stand in front of a body.
+fn opened(bytes: &[u8], depth: usize) -> Vec<Vec<u8>> {
+    const BEGINNING: &[u8] = b"\x1f\x8b\x08";
+    let mut all = Vec::new();
+    for at in memmem::find_iter(bytes, BEGINNING).take_while(|_| depth > 0) {
+        let mut text = Vec::new();
+        // What comes before damage, or before the end of what was cut, counts.
+        let _ = GzDecoder::new(&bytes[at..]).take(OPENED_BYTES_MAX).read_to_end(&mut text);
+        if !text.is_empty() {
+            all.extend(opened(&text, depth - 1));
+            all.push(text);
+        }
+    }
+    all
+}
+
+/// Plants each form of each mark in a folder of its own, as it is and compressed, and fails unless that is found.
 pub fn self_check() -> anyhow::Result<usize> {
     let mut planted = 0;
     for (mark, text) in MARKS.iter().enumerate() {
         for (name, form) in forms(text) {
-            let folder = tempfile::tempdir()?;
-            fs::create_dir(folder.path().join("below"))?;
-            let path = folder.path().join("below").join("log");
-            fs::write(&path, [b"before ", form.as_slice(), b" behind"].concat())?;
-            let found = search(folder.path())?;
-            ensure!(found.leaks.contains(&(path, mark, name)), "a planted mark was not found: {name}");
-            planted += 1;
+            let plain = [b"before ", form.as_slice(), b" behind"].concat();
+            let once = [b"head ", gzip(&plain)?.as_slice(), b" foot"].concat();
+            for bytes in [gzip(&once)?, once, plain] {
+                let folder = tempfile::tempdir()?;
+                fs::create_dir(folder.path().join("below"))?;
+                let path = folder.path().join("below").join("log");
+                fs::write(&path, bytes)?;
+                let found = search(folder.path())?;
+                ensure!(found.leaks.contains(&(path, mark, name)), "a planted mark was not found: {name}");
+                planted += 1;
+            }
         }
     }
     Ok(planted)
+}
+
+fn gzip(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes)?;
+    encoder.finish()
 }
 
 /// The whole check, as `tests/run` makes it: an error for each way to fail.
@@ -143,8 +193,9 @@ pub fn check(folder: &Path, out: &mut impl Write) -> anyhow::Result<()> {
     let planted = self_check()?;
     let found = search(folder)?;
     writeln!(out, "{planted} planted marks found; {} files with {} bytes searched", found.files, found.bytes)?;
+    writeln!(out, "{} compressed bodies opened in them", found.opened)?;
     let names: Vec<_> = files(folder)?.iter().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect();
-    for part in ["log", "page-metrics", "page-status", "spool"] {
+    for part in ["log", "page-metrics", "page-status", "spool", CONTAINER] {
         let count = names.iter().filter(|name| name.starts_with(part)).count();
         writeln!(out, "{count} of the files are named {part}*")?;
         ensure!(count > 0, "no agent of this run left a {part}: there was nothing to search");
@@ -246,11 +297,30 @@ mod tests {
 
     #[test]
     fn every_form_of_a_mark_is_found_and_nothing_else() {
-        assert_eq!(self_check().unwrap(), 2 * 12);
+        assert_eq!(self_check().unwrap(), 2 * 12 * 3);
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("log"), "a canar y, and y2FuYXJ5 in no form").unwrap();
         let found = search(folder.path()).unwrap();
         assert_eq!((found.files, found.bytes, found.leaks, found.cores), (1, 34, vec![], vec![]));
+    }
+
+    /// A process that was killed leaves half a body, and a disk that is full a damaged one.
+    #[test]
+    fn what_is_compressed_is_opened_as_far_as_it_goes() {
+        let noise: String = (0..20_000_u32).map(|number| number.wrapping_mul(2_654_435_761).to_string()).collect();
+        let body = gzip(&[b"the canary sings".as_slice(), noise.as_bytes()].concat()).unwrap();
+        assert!(memmem::find(&body, b"canary").is_none(), "it shows only when it is opened");
+        let mut damaged = body.clone();
+        let last = damaged.len() - 5;
+        damaged[last] ^= 1;
+        for (bytes, bodies) in
+            [(&body[..], 1), (&body[..body.len() / 2], 1), (&damaged, 1), (b"\x1f\x8b\x08 is no body", 0)]
+        {
+            let folder = tempfile::tempdir().unwrap();
+            fs::write(folder.path().join("spool+1"), bytes).unwrap();
+            let found = search(folder.path()).unwrap();
+            assert_eq!((found.opened, found.leaks.is_empty()), (bodies, bodies == 0));
+        }
     }
 
     /// What coreutils' `base64` writes.
@@ -275,7 +345,7 @@ mod tests {
         assert_eq!(why(folder.path()), "no agent of this run left a log: there was nothing to search");
         let run = folder.path().join("1-1");
         fs::create_dir(&run).unwrap();
-        for part in ["log", "page-metrics", "page-status", "spool+1"] {
+        for part in ["log", "page-metrics", "page-status", "spool+1", CONTAINER] {
             fs::write(run.join(part), "nothing").unwrap();
         }
         assert_eq!(why(folder.path()), "no log of this run says more than the level info");

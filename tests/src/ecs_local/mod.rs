@@ -23,7 +23,7 @@ mod supervise;
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs, io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
@@ -39,6 +39,7 @@ use pillion::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::leaks;
 use endpoints::{Identity, Member};
 use engine::Engine;
 use order::{Order, State};
@@ -222,6 +223,9 @@ impl Task {
 
 impl Drop for Task {
     fn drop(&mut self) {
+        for ours in self.containers.iter().filter(|it| it.name.starts_with("pillion")) {
+            leaks::keep_log(self.setup.engine.logs(&ours.id).map(String::into_bytes).map_err(io::Error::other));
+        }
         // A failure here must not hide the one that ended it all.
         let mut ids: Vec<&String> = self.containers.iter().map(|it| &it.id).collect();
         // The router last: the engine cannot end a container whose log goes nowhere.

@@ -4,12 +4,16 @@
 //! Never: touches a container, network or image that it did not make.
 
 use std::{
+    io,
     process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
+use tests::leaks;
+
+use crate::environment;
 
 /// How long anything that a story waits for may take on a busy machine with two cores.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -76,6 +80,12 @@ impl Container {
         Ok(String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
+    /// Everything that it wrote.
+    fn logs(&self) -> io::Result<Vec<u8>> {
+        let output = Command::new("docker").args(["logs", &self.id]).stdin(Stdio::null()).output()?;
+        Ok([output.stdout, output.stderr].concat())
+    }
+
     /// Runs a command inside the container, as ECS runs a health check, and gives its exit code.
     pub(crate) fn exec(&self, command: &[&str]) -> Result<Option<i32>> {
         let status = Command::new("docker")
@@ -107,6 +117,9 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
+        if self.inspect("{{.Config.Image}}").is_ok_and(|image| image == environment("PILLION_IMAGE")) {
+            leaks::keep_log(self.logs());
+        }
         // A failure here must not hide the one that ended the story.
         drop(docker(&["rm", "--force", "--volumes", &self.id]));
     }
