@@ -154,7 +154,8 @@ impl Item {
             match next {
                 Next::Look => {
                     let span = self.spans.begin("look at secret");
-                    let result = span.clone().around(within(source.look())).await;
+                    // On the heap while it lasts: what a question to AWS needs is many times what a task has between two.
+                    let result = Box::pin(span.clone().around(within(source.look()))).await;
                     let answer = self.count(result.as_ref().err());
                     let moment = moment(source.random());
                     self.watch().looked(moment, result);
@@ -163,7 +164,7 @@ impl Item {
                 }
                 Next::Fetch(wanted) => {
                     let span = self.spans.begin("fetch secret");
-                    let result = span.clone().around(within(source.fetch(&wanted))).await;
+                    let result = Box::pin(span.clone().around(within(source.fetch(&wanted)))).await;
                     let answer = self.count(result.as_ref().err());
                     let moment = moment(source.random());
                     self.watch().fetched(moment, &wanted, result);

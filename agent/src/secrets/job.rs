@@ -337,7 +337,7 @@ impl Parts {
             tokio::select! {
                 () = self.passes.wanted() => {
                     // Others may come with it. Until the app has anything at all, nobody waits.
-                    if *self.ready.borrow() {
+                    if *self.ready.borrow() && !wait.is_zero() {
                         sleep(wait).await;
                     }
                 }
