@@ -31,6 +31,8 @@ mod otlp_walk;
 mod secret_event;
 #[path = "../fuzz/checks/secret_files.rs"]
 mod secret_files;
+#[path = "../fuzz/checks/secret_get.rs"]
+mod secret_get;
 #[path = "../fuzz/checks/segment_to_span.rs"]
 mod segment_to_span;
 #[path = "../fuzz/checks/spool_segment.rs"]
@@ -77,6 +79,11 @@ fn the_corpus_of_forward_shows_no_secret_and_no_broken_frame() {
 #[test]
 fn the_corpus_of_json_is_found_and_read() {
     replay(&["fuzz/corpus/json_input"], 8, json_input::check);
+}
+
+#[test]
+fn the_corpus_of_heads_is_read_as_hyper_reads_it() {
+    replay(&["fuzz/corpus/secret_get"], 20, secret_get::check);
 }
 
 #[test]

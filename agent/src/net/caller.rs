@@ -1,7 +1,7 @@
 //! Who may have sent a request to an HTTP listener that is meant for programs beside us.
 //!
-//! A page in a browser that was lured to a name which then resolves to us says so in `Host`, `Origin` or `Sec-Fetch-*`; a proxy that
-//! was talked into asking us says so in `Forwarded` and its like, or sends a whole URL.
+//! A page in a browser that was lured to a name which then resolves to us says so in `Host`, `Origin` or `Sec-Fetch-Site`; a proxy
+//! that was talked into asking us says so in `Forwarded` and its like, or sends a whole URL.
 //!
 //! Promises: on a loopback address just names and addresses of this host pass.
 //! Never: reads a body; decides what the answer is.
@@ -9,10 +9,16 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::{
-    HeaderMap, Request, Version,
+    HeaderName, HeaderValue, Request, Version,
     header::{FORWARDED, HOST, ORIGIN, VIA},
     uri::Authority,
 };
+
+/// What proxies add.
+static FORWARDERS: [HeaderName; 3] = [HeaderName::from_static("x-forwarded-for"), FORWARDED, VIA];
+/// What browsers send with each request, and nobody else. Node's `fetch` sends `sec-fetch-mode`, alone.
+static FETCHED: [HeaderName; 2] =
+    [HeaderName::from_static("sec-fetch-site"), HeaderName::from_static("sec-fetch-dest")];
 
 /// What gives away that a request is not from a program that means us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,30 +31,67 @@ pub enum Foreign {
     Origin,
 }
 
+/// The head of a request, whoever has read it.
+pub trait Head {
+    /// True if there is a URL where the path belongs.
+    fn is_whole_url(&self) -> bool;
+
+    /// As the first line says.
+    fn version(&self) -> Version;
+
+    /// All values of a header.
+    fn values<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a [u8]>;
+
+    /// True if there is a header of this name.
+    fn has(&self, name: &HeaderName) -> bool {
+        self.values(name).next().is_some()
+    }
+}
+
+impl<B> Head for Request<B> {
+    fn is_whole_url(&self) -> bool {
+        self.uri().authority().is_some()
+    }
+
+    fn version(&self) -> Version {
+        Self::version(self)
+    }
+
+    fn values<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a [u8]> {
+        self.headers().get_all(name).into_iter().map(HeaderValue::as_bytes)
+    }
+}
+
 /// True if the request came through a proxy that says so.
-pub fn is_forwarded(headers: &HeaderMap) -> bool {
-    headers.contains_key("x-forwarded-for") || headers.contains_key(FORWARDED) || headers.contains_key(VIA)
+pub fn is_forwarded(head: &impl Head) -> bool {
+    FORWARDERS.iter().any(|name| head.has(name))
 }
 
 /// Looks at a request that came to `address` of ours.
-pub fn check<B>(request: &Request<B>, address: SocketAddr) -> Result<(), Foreign> {
-    if request.uri().authority().is_some() {
+pub fn check(head: &impl Head, address: SocketAddr) -> Result<(), Foreign> {
+    if head.is_whole_url() {
         return Err(Foreign::WholeUrl);
     }
-    let headers = request.headers();
-    let mut hosts = headers.get_all(HOST).iter();
+    let name = HOST;
+    let mut hosts = head.values(&name);
     let host = match (hosts.next(), hosts.next()) {
-        (None, _) if request.version() < Version::HTTP_11 => None,
-        (Some(host), None) => Some(host.to_str().ok().ok_or(Foreign::Host)?),
+        (None, _) if head.version() < Version::HTTP_11 => None,
+        (Some(host), None) => Some(visible(host).ok_or(Foreign::Host)?),
         _ => return Err(Foreign::Host),
     };
     if address.ip().is_loopback() && !host.is_none_or(|host| is_ours(host, address.ip())) {
         return Err(Foreign::Host);
     }
-    if headers.contains_key(ORIGIN) || headers.keys().any(|name| name.as_str().starts_with("sec-fetch-")) {
+    if head.has(&ORIGIN) || FETCHED.iter().any(|name| head.has(name)) {
         return Err(Foreign::Origin);
     }
     Ok(())
+}
+
+/// A value of nothing but visible letters of ASCII.
+fn visible(value: &[u8]) -> Option<&str> {
+    let is_visible = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t');
+    std::str::from_utf8(value).ok().filter(|_| value.iter().all(is_visible))
 }
 
 fn is_ours(host: &str, address: IpAddr) -> bool {
@@ -97,6 +140,12 @@ mod tests {
             (&[("host", "localhost"), ("host", "localhost")][..], Err(Foreign::Host)),
             (&[("host", "localhost"), ("origin", "null")][..], Err(Foreign::Origin)),
             (&[("host", "localhost"), ("sec-fetch-site", "none")][..], Err(Foreign::Origin)),
+            (
+                &[("host", "localhost"), ("sec-fetch-dest", "empty"), ("sec-fetch-mode", "cors")][..],
+                Err(Foreign::Origin),
+            ),
+            // Node's own `fetch` was taken for a page: it sends just this one.
+            (&[("host", "localhost"), ("sec-fetch-mode", "cors")][..], Ok(())),
             (&[("host", "localhost"), ("x-amzn-trace-id", "Root=1")][..], Ok(())),
         ] {
             assert_eq!(check(&request(headers).expect("a request"), loopback), expected, "{headers:?}");

@@ -19,6 +19,7 @@ pub mod nap;
 pub mod partial;
 pub mod pieces;
 pub mod resolve;
+pub mod rewound;
 pub mod stall;
 #[cfg(test)]
 pub(crate) mod stub;

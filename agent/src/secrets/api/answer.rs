@@ -4,7 +4,7 @@
 //! wiped when the last reader has it. What hyper copies into its own buffer is not.
 //! Never: shows a body in `Debug`.
 
-use std::fmt;
+use std::{fmt, io::Write as _};
 
 use bytes::Bytes;
 use http::{
@@ -35,6 +35,8 @@ pub struct Answer {
     of: (Box<str>, Box<str>),
     version: Option<HeaderValue>,
     tag: Option<HeaderValue>,
+    /// What stands between `age` and `date` in the head of HTTP/1.1.
+    after_age: Box<[u8]>,
 }
 
 impl fmt::Debug for Answer {
@@ -110,12 +112,15 @@ impl Answer {
         };
         let quotable = version.id.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"');
         let header = |text: &str| HeaderValue::from_str(text).ok().filter(|_| quotable);
-        Ok(Self {
-            body: Bytes::from_owner(body),
-            of: (id.into(), version.id.as_str().into()),
-            version: header(&version.id),
-            tag: header(&format!("\"{}\"", version.id)),
-        })
+        let of = (id.into(), version.id.as_str().into());
+        let (version, tag) = (header(&version.id), header(&format!("\"{}\"", version.id)));
+        let mut after_age = Vec::new();
+        if let (Some(version), Some(tag)) = (&version, &tag) {
+            let lines = [&b"\r\nx-secret-version: "[..], version.as_bytes(), b"\r\netag: ", tag.as_bytes()];
+            after_age.extend(lines.concat());
+        }
+        after_age.extend(format!("\r\ncontent-length: {}\r\ndate: ", body.len()).into_bytes());
+        Ok(Self { body: Bytes::from_owner(body), of, version, tag, after_age: after_age.into() })
     }
 
     /// What the service calls it, and the version.
@@ -283,6 +288,16 @@ pub(super) fn secret(given: &Given, asked: &HeaderMap) -> Response<Body> {
         headers.insert(ETAG, tag.clone());
     }
     response
+}
+
+/// Writes the head of [`secret`]'s answer to a caller who has no version, as hyper does. The body follows it.
+pub(super) fn begin(given: &Given, date: &str, head: &mut Vec<u8>) {
+    head.extend_from_slice(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nage: ");
+    // Writing to a Vec cannot fail.
+    let _ = write!(head, "{}", given.age.as_secs());
+    head.extend_from_slice(&given.answer.after_age);
+    head.extend_from_slice(date.as_bytes());
+    head.extend_from_slice(b"\r\n\r\n");
 }
 
 /// True if a list of tags, weak or strong, has this one.

@@ -106,12 +106,12 @@ fn secret(id: Option<String>, query: &str) -> Result<Route, Wrong> {
     let by_path = id.is_some();
     let (mut ask, mut freshness) = (Ask { id: id.unwrap_or_default(), ..Ask::default() }, Freshness::Cached);
     for (key, value) in pairs(query) {
-        match key.as_str() {
-            "secretId" if !by_path => ask.id = value,
-            "versionId" => ask.version_id = Some(value),
-            "versionStage" => ask.version_stage = Some(value),
+        match &*key {
+            "secretId" if !by_path => ask.id = value.into_owned(),
+            "versionId" => ask.version_id = Some(value.into_owned()),
+            "versionStage" => ask.version_stage = Some(value.into_owned()),
             "refreshNow" => freshness = refresh_now(&value)?,
-            "roleArn" if is_role(&value) => ask.role_arn = Some(value),
+            "roleArn" if is_role(&value) => ask.role_arn = Some(value.into_owned()),
             "roleArn" => {
                 return Err(bad("invalid roleArn format, expected arn:<partition>:iam::<account>:role/<name>"));
             }
@@ -128,10 +128,10 @@ fn parameter(query: &str) -> Result<Route, Wrong> {
     let mut ask = Ask { kind: Kind::SealedParameter, ..Ask::default() };
     for (key, value) in pairs(query) {
         let first = ask.version_id.is_none() && ask.version_stage.is_none();
-        match key.as_str() {
-            "name" => ask.id = value,
-            "version" if first => ask.version_id = Some(value),
-            "label" if first => ask.version_stage = Some(value),
+        match &*key {
+            "name" => ask.id = value.into_owned(),
+            "version" if first => ask.version_id = Some(value.into_owned()),
+            "label" if first => ask.version_stage = Some(value.into_owned()),
             "version" | "label" => {}
             "withDecryption" if value.eq_ignore_ascii_case("true") => ask.kind = Kind::Parameter,
             "withDecryption" if value.eq_ignore_ascii_case("false") => ask.kind = Kind::SealedParameter,
@@ -194,12 +194,18 @@ fn is_role(arn: &str) -> bool {
 }
 
 /// The parameters of a query: `+` is a space, `%XX` a byte.
-fn pairs(query: &str) -> impl Iterator<Item = (String, String)> {
-    let spaced = |text: &str| decoded(text.replace('+', " ").as_bytes(), |_| true);
+fn pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
     query.split('&').filter(|pair| !pair.is_empty()).map(move |pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         (spaced(key), spaced(value))
     })
+}
+
+fn spaced(text: &str) -> Cow<'_, str> {
+    if !text.bytes().any(|byte| byte == b'+' || byte == b'%') {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(decoded(text.replace('+', " ").as_bytes(), |_| true))
 }
 
 /// Decodes each `%XX` whose byte is wanted; others stay as they are.

@@ -6,6 +6,9 @@
 //!     └────── answer: status, headers, the body made before ◀──────┘
 //! ```
 //!
+//! The connection is read in place for as long as its requests are plain GETs of secrets (`plain`, with `head`), and by hyper
+//! (`serve`) from the first one on that is not.
+//!
 //! Paths, parameters, the order of checks, statuses and bodies are those of the original; `docs/secrets.md` lists what is
 //! more here. Own paths are below `/v1/agent/`, and a secret of such a name is asked for by query.
 //!
@@ -19,6 +22,8 @@ pub mod cache;
 mod events;
 pub mod flight;
 mod guard;
+pub mod head;
+mod plain;
 mod refresh;
 mod serve;
 mod token;

@@ -6,6 +6,7 @@
 
 use std::{
     convert::Infallible,
+    error::Error,
     io,
     net::SocketAddr,
     sync::{
@@ -31,19 +32,21 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
+use zeroize::Zeroizing;
 
 use super::{
     ApiSettings, Vault, Way,
     answer::{Body, json, refusal, secret, text},
     ask::{PING, Route, Wrong, route},
     events::{self, WAITING_MAX},
-    guard,
+    guard, plain,
     refresh::Refreshes,
 };
 use crate::{
     life::Life,
     net::{
         listen::{self, Listener, Polled},
+        rewound::Rewound,
         stall::Unstalled,
     },
     tell::chain,
@@ -54,8 +57,8 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Headers of a request; SDKs send fewer than 20.
 const HEADERS_MAX: usize = 64;
 /// Time to send a request's head, and the longest pause between two requests: longer than the 90 s for which Go keeps a
-/// connection.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
+/// connection. Twice that if a head comes in parts after a pause.
+pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
 /// The same for a connection over the limit.
 const HEAD_TIMEOUT_OVER: Duration = Duration::from_secs(5);
 /// Connections over the limit that are told so. The next ones wait in the kernel.
@@ -137,21 +140,38 @@ pub async fn serve<V: Vault>(
 }
 
 async fn converse<V: Vault, S: AsyncRead + AsyncWrite + Unpin + Send>(stream: S, place: Place<V>) {
-    let over = place.number > place.shared.settings.connections_max;
-    let service = service_fn(|request: Request<Incoming>| {
-        let place = &place;
-        async move { Ok::<_, Infallible>(place.answer(request).await) }
-    });
+    let mut stream = Unstalled::new(stream);
+    let Shared { vault, settings, address, .. } = &*place.shared;
+    let over = place.number > settings.connections_max;
+    let read = match over {
+        true => Ok(Some(Zeroizing::default())),
+        false => plain::answer(&mut stream, &**vault, settings, *address).await,
+    };
+    match read {
+        Ok(Some(read)) => whole(Rewound::new(read, stream), &place, over).await,
+        Ok(None) => {}
+        Err(error) => tell_end(&error),
+    }
+}
+
+/// Answers whatever comes.
+async fn whole<V: Vault, S: AsyncRead + AsyncWrite + Unpin + Send>(stream: S, place: &Place<V>, over: bool) {
+    let service =
+        service_fn(|request: Request<Incoming>| async move { Ok::<_, Infallible>(place.answer(request).await) });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(if over { HEAD_TIMEOUT_OVER } else { HEAD_TIMEOUT })
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX)
         .keep_alive(!over)
-        .serve_connection(TokioIo::new(Unstalled::new(stream)), service);
+        .serve_connection(TokioIo::new(stream), service);
     if let Err(error) = connection.await {
-        debug!(error = %chain(&error), "a connection of the local api ended");
+        tell_end(&error);
     }
+}
+
+fn tell_end(error: &dyn Error) {
+    debug!(error = %chain(error), "a connection of the local api ended");
 }
 
 impl<V: Vault> Place<V> {
@@ -230,3 +250,7 @@ impl<V: Vault> Place<V> {
 #[cfg(test)]
 #[path = "serve_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "plain_tests.rs"]
+mod plain_tests;

@@ -23,13 +23,13 @@ use crate::secrets::{
     value::{Content, Value, Version},
 };
 
-const TOKEN: &str = "0123456789abcdef";
+pub(super) const TOKEN: &str = "0123456789abcdef";
 const CANARY: &str = "c4nary";
 
-/// Has `db` and `big`; asks for anything else are refused.
+/// Has `db` and `big`, and `slow` for ever to come; asks for anything else are refused.
 #[derive(Debug)]
-struct Table {
-    asked: Mutex<Vec<String>>,
+pub(super) struct Table {
+    pub(super) asked: Mutex<Vec<String>>,
     news: watch::Sender<Arc<Generation>>,
 }
 
@@ -39,6 +39,7 @@ impl Vault for Table {
         let text = match ask.id.as_str() {
             "db" => CANARY.to_owned(),
             "big" => CANARY.repeat(10_000),
+            "slow" => std::future::pending().await,
             "mute" => return Err(Refusal::new(500, "X", "")),
             id => return Err(Refusal::new(400, "ResourceNotFoundException", &format!("there is no {id}"))),
         };
@@ -69,12 +70,12 @@ impl Vault for Table {
     }
 }
 
-fn table() -> Arc<Table> {
+pub(super) fn table() -> Arc<Table> {
     let generation = Generation { number: 7, versions: [("db".to_owned(), "v-1".to_owned())].into() };
     Arc::new(Table { asked: Mutex::default(), news: watch::Sender::new(Arc::new(generation)) })
 }
 
-fn settings(folder: &std::path::Path, connections_max: usize) -> ApiSettings {
+pub(super) fn settings(folder: &std::path::Path, connections_max: usize) -> ApiSettings {
     let path = folder.join("token");
     std::fs::write(&path, TOKEN).unwrap();
     let names = ["x-aws-parameters-secrets-token", "x-vault-token"];
@@ -463,7 +464,10 @@ fn until_acknowledged(rig: &Rig, what: &str) {
 }
 
 /// One connection over memory, so that the clock can stand still.
-fn duplex(number: usize, connections_max: usize) -> (DuplexStream, tokio::task::JoinHandle<Option<()>>, Arc<Table>) {
+pub(super) fn duplex(
+    number: usize,
+    connections_max: usize,
+) -> (DuplexStream, tokio::task::JoinHandle<Option<()>>, Arc<Table>) {
     let folder = tempfile::tempdir().unwrap();
     let (vault, life) = (table(), Life::default());
     let shared = Shared {
@@ -481,7 +485,7 @@ fn duplex(number: usize, connections_max: usize) -> (DuplexStream, tokio::task::
 }
 
 /// Waits for the end of a connection, but not for ever.
-async fn ended(served: tokio::task::JoinHandle<Option<()>>) {
+pub(super) async fn ended(served: tokio::task::JoinHandle<Option<()>>) {
     let ended = tokio::time::timeout(Duration::from_secs(3600), served).await;
     assert_eq!(ended.expect("the connection ends").unwrap(), Some(()));
 }

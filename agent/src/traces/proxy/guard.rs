@@ -19,7 +19,7 @@ use crate::{
 /// Lets a request through that came to `address`, or says why not.
 pub(super) fn check<B>(request: &Request<B>, address: SocketAddr) -> Result<(), Stopped> {
     let foreign = |status, text| Err(Stopped(status, Outcome::Foreign, text));
-    if address.ip().is_loopback() && caller::is_forwarded(request.headers()) {
+    if address.ip().is_loopback() && caller::is_forwarded(request) {
         return foreign(StatusCode::BAD_REQUEST, "the request came through a proxy");
     }
     match caller::check(request, address) {
