@@ -31,19 +31,16 @@ use crate::logs::{
 /// What is masked is written so.
 const MASK: u8 = b'*';
 
-/// How often each secret was masked.
-pub(super) type Tally = Vec<(u32, u64)>;
-
 /// What is to be done to the bytes of a read. It is kept from read to read, so that a record with a secret allocates nothing.
 #[derive(Default)]
 pub(super) struct Plan {
     fills: Vec<Range<usize>>,
-    /// The tags of messages in which something was masked, and how often which secret was. The last one can be empty.
-    pub(super) tallies: Vec<(Range<usize>, Tally)>,
+    /// The secrets that are masked, once for each run of bytes.
+    masked: Vec<u32>,
+    /// The tags of messages, and where in `masked` begins what is masked in them.
+    tags: Vec<(Range<usize>, usize)>,
     /// What lies within one text.
     whole: Vec<Found>,
-    /// The secrets of one run.
-    secrets: Vec<u32>,
 }
 
 impl Plan {
@@ -54,29 +51,35 @@ impl Plan {
         }
     }
 
-    /// What is counted from here on is of messages with this tag. Those of one tag that follow each other are counted together.
+    /// What is masked from here on is of messages with this tag. Those of one tag that follow each other are counted together.
     pub(super) fn begin(&mut self, bytes: &[u8], tag: Range<usize>) {
-        match self.tallies.last_mut() {
+        let masked = self.masked.len();
+        match self.tags.last_mut() {
             Some((last, _)) if bytes[last.clone()] == bytes[tag.clone()] => {}
-            Some((last, tally)) if tally.is_empty() => *last = tag,
-            _ => self.tallies.push((tag, Tally::new())),
+            Some((last, first)) if *first == masked => *last = tag,
+            _ => self.tags.push((tag, masked)),
         }
     }
 
-    fn count(&mut self) {
-        let Some((_, tally)) = self.tallies.last_mut() else { return };
-        for &secret in &self.secrets {
-            match tally.iter_mut().find(|(known, _)| *known == secret) {
-                Some((_, count)) => *count += 1,
-                None => tally.push((secret, 1)),
-            }
-        }
+    /// The tags of messages in which something is masked, with the secrets.
+    pub(super) fn masked(&self) -> impl Iterator<Item = (Range<usize>, &[u32])> {
+        let ends = self.tags.iter().skip(1).map(|&(_, first)| first).chain([self.masked.len()]);
+        let all = self.tags.iter().zip(ends).map(|((tag, first), end)| (tag.clone(), &self.masked[*first..end]));
+        all.filter(|(_, secrets)| !secrets.is_empty())
     }
 
     pub(super) fn clear(&mut self) {
         self.fills.clear();
-        self.tallies.clear();
+        self.masked.clear();
+        self.tags.clear();
     }
+}
+
+/// Takes what begins before `end` away from what was found.
+fn before<'found>(found: &mut &'found [Found], end: usize) -> &'found [Found] {
+    let (before, after) = found.split_at(found.iter().take_while(|found| found.start < end).count());
+    *found = after;
+    before
 }
 
 /// What all steps of one look need.
@@ -93,34 +96,24 @@ impl Look<'_> {
     /// Plans for the whole messages that the bytes begin with. `finder` is where the session stands; what it finds it will find
     /// again.
     pub(super) fn messages(&self, finder: &mut Finder, bytes_max: usize, parts: &mut Parts, plan: &mut Plan) {
-        let mut at = 0;
+        let (mut at, mut found) = (0, self.found);
         let mut own = Finder::default();
-        loop {
-            // Nothing behind the last find needs a look.
-            if !self.is_flooded && self.found.last().is_none_or(|last| last.end <= at) {
-                return;
-            }
+        // Nothing behind the last find needs a look.
+        while self.is_flooded || !found.is_empty() {
             let finder = if at == 0 { &mut *finder } else { &mut own };
             let rest = &self.bytes[at..];
             // What is not a message is told by the session, which comes to the same place.
             let Ok(Some(length)) = finder.find(rest, bytes_max) else { return };
             let last = finder.last_element();
             let end = at + length;
-            let found = self.within(at..end);
-            if (self.is_flooded || !found.is_empty())
-                && self.message(at, &rest[..length], last, found, parts, plan).is_err()
+            let here = before(&mut found, end);
+            if (self.is_flooded || !here.is_empty())
+                && self.message(at, &rest[..length], last, here, parts, plan).is_err()
             {
                 return;
             }
             at = end;
         }
-    }
-
-    /// What was found that begins in `range`.
-    fn within(&self, range: Range<usize>) -> &[Found] {
-        let first = self.found.partition_point(|found| found.start < range.start);
-        let end = self.found.partition_point(|found| found.start < range.end);
-        &self.found[first..end]
     }
 
     fn message(
@@ -168,9 +161,8 @@ impl Look<'_> {
             let start = at + bytes.len() - cursor.rest().len();
             let record = cursor.value()?;
             let end = start + record.len();
-            let (_, after) = found.split_at(found.partition_point(|found| found.start < start));
-            let (here, after) = after.split_at(after.partition_point(|found| found.start < end));
-            found = after;
+            before(&mut found, start);
+            let here = before(&mut found, end);
             if self.is_flooded || !here.is_empty() {
                 self.record(record, start, here, parts, plan)?;
             }
@@ -197,9 +189,8 @@ impl Look<'_> {
             if self.is_flooded {
                 return plan.fills.push(text);
             }
-            let (_, after) = found.split_at(found.partition_point(|found| found.start < text.start));
-            let (here, after) = after.split_at(after.partition_point(|found| found.start < text.end));
-            found = after;
+            before(&mut found, text.start);
+            let here = before(&mut found, text.end);
             plan.whole.clear();
             plan.whole.extend(here.iter().filter(|found| found.end <= text.end && found.secret != MARKER));
             if !cut.is_empty() {
@@ -216,17 +207,16 @@ impl Look<'_> {
     fn runs(&self, text: Range<usize>, plan: &mut Plan) {
         let mut at = 0;
         while let Some(&Found { start, mut end, .. }) = plan.whole.get(at) {
-            plan.secrets.clear();
+            let counted = plan.masked.len();
             while let Some(next) = plan.whole.get(at).filter(|next| next.start <= end) {
                 end = end.max(next.end);
                 at += 1;
-                if next.secret != MARKER && !plan.secrets.contains(&next.secret) {
-                    plan.secrets.push(next.secret);
+                if next.secret != MARKER && !plan.masked[counted..].contains(&next.secret) {
+                    plan.masked.push(next.secret);
                 }
             }
             let run = keeping_escapes(&self.bytes[text.clone()], start - text.start..end - text.start);
             plan.fills.push(text.start + run.start..text.start + run.end);
-            plan.count();
         }
     }
 }

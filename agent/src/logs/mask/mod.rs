@@ -38,7 +38,7 @@ use tracing::{error, warn};
 pub use keep::{Keeper, Secret};
 
 use self::{
-    apply::{Look, Plan, Tally},
+    apply::{Look, Plan},
     filter::{Filter, Found, Pattern},
     parts::{MARK, MARKER, Parts},
 };
@@ -63,7 +63,7 @@ pub enum Mask {
     Never,
 }
 
-/// Counters that a connection keeps.
+/// Containers whose counters a connection keeps.
 const COUNTED_MAX: usize = 16;
 /// Pairs of container and secret that are told of.
 const TOLD_MAX: usize = 1_024;
@@ -149,7 +149,7 @@ impl Masks {
             scanned: 0,
             plan: Plan::default(),
             parts: Parts::default(),
-            counted: Counted::new(),
+            counted: Counted::default(),
         }
     }
 
@@ -160,20 +160,20 @@ impl Masks {
     }
 
     /// Counts what was masked in records of `container`, and says so the first time.
-    fn count(&self, set: &Set, tally: &Tally, counted: &mut Counted, container: &str) {
-        for &(secret, count) in tally {
-            if let Some((_, _, counter)) = counted.iter().find(|(of, number, _)| *number == secret && of == container) {
-                counter.inc_by(count);
+    fn count(&self, set: &Set, secrets: &[u32], counted: &mut Counted, container: &str) {
+        let counters = counted.of(container);
+        for &secret in secrets {
+            let place = secret as usize;
+            if let Some(Some(counter)) = counters.get(place) {
+                counter.inc();
                 continue;
             }
-            let Some(name) = set.names.get(secret as usize) else { continue };
+            let Some(name) = set.names.get(place) else { continue };
             let counter = self.0.masked.with_label_values(&[container, name]);
-            counter.inc_by(count);
+            counter.inc();
             if self.is_told(name, container) {
-                if counted.len() >= COUNTED_MAX {
-                    counted.clear();
-                }
-                counted.push((container.to_owned(), secret, counter));
+                counters.resize(counters.len().max(place + 1), None);
+                counters[place] = Some(counter);
             }
         }
     }
@@ -243,8 +243,25 @@ pub struct Masker {
     counted: Counted,
 }
 
-/// Counters of container and secret that were counted lately, and are told of: to find one costs as much as to mask.
-type Counted = Vec<(String, u32, IntCounter)>;
+/// Counters of what is counted and told of already, by container, each in the place of its secret: to find one among the metrics
+/// costs as much as to mask.
+#[derive(Default)]
+struct Counted(Vec<(String, Vec<Option<IntCounter>>)>);
+
+impl Counted {
+    fn of(&mut self, container: &str) -> &mut Vec<Option<IntCounter>> {
+        let known = self.0.iter().position(|(of, _)| of == container);
+        let place = known.unwrap_or_else(|| {
+            // Made-up tags make more containers than a task can have.
+            if self.0.len() >= COUNTED_MAX {
+                self.0.clear();
+            }
+            self.0.push((container.to_owned(), Vec::new()));
+            self.0.len() - 1
+        });
+        &mut self.0[place].1
+    }
+}
 
 impl fmt::Debug for Masker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -270,11 +287,8 @@ impl Masker {
         let look = Look { filter: &self.set.filter, bytes, found: &self.found, is_flooded: self.is_flooded };
         look.messages(finder, bytes_max, &mut self.parts, &mut self.plan);
         self.plan.carry_out(bytes);
-        for (tag, tally) in &self.plan.tallies {
-            if !tally.is_empty() {
-                let counted = &mut self.counted;
-                count(&bytes[tag.clone()], Masked { masks: &self.masks, set: &self.set, tally, counted });
-            }
+        for (tag, secrets) in self.plan.masked() {
+            count(&bytes[tag], Masked { masks: &self.masks, set: &self.set, secrets, counted: &mut self.counted });
         }
         self.plan.clear();
     }
@@ -314,8 +328,8 @@ impl Masker {
         // What is broken ends the entries here and for who reads them.
         let _ = look.entries(Entries::Packed(entries), 0, &found, &mut self.parts, &mut self.plan);
         self.plan.carry_out(entries);
-        for (_, tally) in &self.plan.tallies {
-            self.masks.count(&self.set, tally, &mut self.counted, container);
+        for (_, secrets) in self.plan.masked() {
+            self.masks.count(&self.set, secrets, &mut self.counted, container);
         }
         self.plan.clear();
     }
@@ -353,7 +367,7 @@ impl Masker {
         if self.masks.0.newest.load(Ordering::Acquire) != self.number {
             (self.number, self.set) = self.masks.current();
             // Their numbers are those of the set.
-            self.counted.clear();
+            self.counted = Counted::default();
             self.forget();
         }
     }
@@ -363,14 +377,14 @@ impl Masker {
 pub struct Masked<'a> {
     masks: &'a Masks,
     set: &'a Set,
-    tally: &'a Tally,
+    secrets: &'a [u32],
     counted: &'a mut Counted,
 }
 
 impl Masked<'_> {
     /// Counts it for `container`.
     pub fn count(self, container: &str) {
-        self.masks.count(self.set, self.tally, self.counted, container);
+        self.masks.count(self.set, self.secrets, self.counted, container);
     }
 }
 
