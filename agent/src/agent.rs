@@ -185,7 +185,7 @@ pub async fn run(config: Config, bound: Bound, spool: Spool, life: Life) -> Outc
 }
 
 /// What the configuration says of AWS as a whole.
-fn aws_settings(config: &Config) -> Settings {
+pub fn aws_settings(config: &Config) -> Settings {
     let crate::config::Aws { region, ca_bundle, endpoint, sts_endpoint } = config.aws.clone();
     Settings { region, ca_bundle, endpoint, sts_endpoint }
 }

@@ -86,6 +86,11 @@ impl TimeSource for Clock {
     }
 }
 
+/// Seconds by which `now` is ahead of the `Date` of an answer, if it has one.
+pub fn ahead_of(headers: &HeaderMap, now: SystemTime) -> Option<i64> {
+    Some(difference(now, date(headers.get(DATE))?))
+}
+
 /// Reads an HTTP date (`Sun, 06 Nov 1994 08:49:37 GMT`). Anything else, or a year before 1970, is `None`.
 pub(super) fn date(value: Option<&http::HeaderValue>) -> Option<SystemTime> {
     let text = value?.to_str().ok()?;

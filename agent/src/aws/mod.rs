@@ -26,7 +26,7 @@ mod unit;
 
 pub use access::Access;
 pub use client::{Client, Operation, Reply};
-pub use clock::Clock;
+pub use clock::{Clock, ahead_of};
 pub use credentials::Credentials;
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{Fault, FaultKind, retry_after};

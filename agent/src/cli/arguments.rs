@@ -7,12 +7,13 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand};
 
-use super::taskdef;
+use super::{doctor::Doctor, taskdef};
 
 const EXAMPLES: &str = "\
 Examples:
   pillion demo                          see it work here, without AWS, Docker or configuration
   pillion check --config pillion.yaml   find every mistake before a deployment does
+  pillion doctor                        see what is wrong where it runs, by ECS Exec or docker exec
   pillion secrets --once                write all secrets and end, before the app starts
   pillion run --config pillion.yaml     run with your own configuration
   pillion -c /fluent-bit/etc/fluent-bit.conf
@@ -57,6 +58,8 @@ pub(super) enum Command {
         #[arg(long, short, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Look at the place where the agent runs: what is wrong, and what to change
+    Doctor(Doctor),
     /// Write all secrets to the shared volume and end; for an init container
     Secrets {
         /// Required: without it, `pillion run` keeps them fresh
@@ -131,6 +134,9 @@ mod tests {
             read("pillion healthcheck --address [::1]:99"),
             Ok(Some(Command::Healthcheck { address: "[::1]:99".parse().ok() }))
         );
+        let doctor = |config, write, json| Some(Command::Doctor(Doctor { config, write, json }));
+        assert_eq!(read("pillion doctor"), Ok(doctor(None, false, false)));
+        assert_eq!(read("pillion doctor -c f.yaml --write --json"), Ok(doctor(file(), true, true)));
         assert_eq!(read("pillion demo"), Ok(Some(Command::Demo { folder: "pillion-demo".into(), rate: 200 })));
         assert_eq!(read("pillion schema --markdown"), Ok(Some(Command::Schema { markdown: true })));
         assert_eq!(read("pillion metrics"), Ok(Some(Command::Metrics { markdown: false })));
@@ -153,6 +159,7 @@ mod tests {
         Commands:
           run          Run the agent until SIGTERM (this is the default)
           check        Show every mistake in the configuration, or what would run
+          doctor       Look at the place where the agent runs: what is wrong, and what to change
           secrets      Write all secrets to the shared volume and end; for an init container
           healthcheck  Ask a running agent whether it is well; for the health check of a task definition
           demo         See it work: made-up containers, local files, no AWS, no Docker, no configuration
@@ -173,6 +180,7 @@ mod tests {
         Examples:
           pillion demo                          see it work here, without AWS, Docker or configuration
           pillion check --config pillion.yaml   find every mistake before a deployment does
+          pillion doctor                        see what is wrong where it runs, by ECS Exec or docker exec
           pillion secrets --once                write all secrets and end, before the app starts
           pillion run --config pillion.yaml     run with your own configuration
           pillion -c /fluent-bit/etc/fluent-bit.conf

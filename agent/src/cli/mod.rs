@@ -7,6 +7,7 @@
 mod arguments;
 mod check;
 mod demo;
+mod doctor;
 mod documents;
 mod fluentbit_argv;
 mod healthcheck;
@@ -128,6 +129,7 @@ fn ours(arguments: Vec<OsString>) -> ExitCode {
         None => run::run(run::Call::default()),
         Some(Command::Run { config }) => run::run(run::Call { file: config, ..run::Call::default() }),
         Some(Command::Check { config }) => check::check(&run::Call { file: config, ..run::Call::default() }),
+        Some(Command::Doctor(call)) => doctor::doctor(call),
         Some(Command::Secrets { once: _, config }) => secrets::once(config),
         Some(Command::Healthcheck { address }) => healthcheck::healthcheck(address),
         Some(Command::Demo { folder, rate }) => demo::demo(&folder, rate.into()),

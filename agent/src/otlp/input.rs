@@ -61,7 +61,8 @@ impl Config {
 /// An address, and what is wanted there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    address: SocketAddr,
+    /// The address.
+    pub address: SocketAddr,
     signals: Vec<Signal>,
     /// The largest request taken there.
     pub request_bytes_max: usize,

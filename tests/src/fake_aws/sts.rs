@@ -1,13 +1,20 @@
-//! AssumeRole of the Security Token Service.
+//! AssumeRole and GetCallerIdentity of the Security Token Service.
 //!
 //! Promises: each call gives new credentials, and the fake knows for which role.
 //! Never: gives a role to who may not have it.
 
 use super::{Credentials, State, answer::Answer};
 
-/// The body of an AssumeRole, or why it is none.
+/// Who asks, for everybody who does.
+pub(super) const CALLER: &str = "arn:aws:sts::123456789012:assumed-role/task/0123456789abcdef";
+
+/// The body of an AssumeRole or a GetCallerIdentity, or why it is none.
 pub(super) fn assume_role(state: &mut State, body: &[u8], number: usize) -> Answer {
     let text = String::from_utf8_lossy(body);
+    if text == "Action=GetCallerIdentity&Version=2011-06-15" {
+        let known = format!("<GetCallerIdentityResult><Arn>{CALLER}</Arn></GetCallerIdentityResult>");
+        return xml(200, format!("<GetCallerIdentityResponse>{known}</GetCallerIdentityResponse>"));
+    }
     let member = |name: &str| text.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')).map(decoded);
     let (Some("AssumeRole"), Some(role), Some(session)) =
         (member("Action").as_deref(), member("RoleArn"), member("RoleSessionName"))

@@ -16,6 +16,7 @@ mod configuration;
 mod counted;
 mod daemon;
 mod delivery;
+mod doctor;
 mod emf;
 mod failover;
 mod faults;
