@@ -83,6 +83,8 @@ pub const OTLP_BATCH_BYTES_MAX: usize = 1 << 20;
 pub const OTLP_PIECE_BYTES_MAX: usize = 3 << 20;
 /// Spans of a request towards a backend: what AWS takes.
 pub const OTLP_BATCH_ITEMS_MAX: usize = 10_000;
+/// Questions about secrets at a time. Each takes 60 KB while it lasts (measured), and a connection; two batches of parameters.
+pub const SECRET_QUESTIONS_MAX: usize = 20;
 /// Bytes of a secret. Secrets Manager takes no more.
 pub const SECRET_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of an answer with secrets that are read. A secret has at most 64 KiB and ten parameters 80 KiB, of which JSON makes six

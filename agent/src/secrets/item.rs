@@ -4,13 +4,14 @@
 //! Never: decides when to ask, or what to believe; [`watch`](super::watch) does.
 
 use std::{
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use prometheus::{IntCounterVec, IntGauge};
 use tokio::{
-    sync::{Notify, watch},
+    sync::{Notify, Semaphore, watch},
     time::{Instant, sleep_until, timeout},
 };
 use tracing::warn;
@@ -21,13 +22,18 @@ use super::{
     value::Held,
     watch::{Law, Moment, Next, Watch},
 };
-use crate::tell::{
-    RateLimited,
-    spans::{Open, Spans},
+use crate::{
+    limits::SECRET_QUESTIONS_MAX,
+    tell::{
+        RateLimited,
+        spans::{Open, Spans},
+    },
 };
 
 /// The longest that one question may take. A request to AWS has 10 s, and there may be replicas to ask.
 const QUESTION_MAX: Duration = Duration::from_secs(45);
+/// A question that takes longer does not count among those at a time: what hangs must not delay the others.
+const TURN_MAX: Duration = Duration::from_secs(1);
 /// A warning about the same secret, at most so often.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
@@ -43,6 +49,7 @@ pub(super) struct Item {
     answers: IntCounterVec,
     warned: RateLimited,
     spans: Spans,
+    turns: Arc<Semaphore>,
 }
 
 /// How it stands, for a page.
@@ -83,7 +90,14 @@ impl Item {
             answers,
             warned: RateLimited::new(WARN_EVERY),
             spans: Spans::off(),
+            turns: turns(),
         }
+    }
+
+    /// The same, which takes turns with others.
+    pub(super) fn with_turns(mut self, turns: &Arc<Semaphore>) -> Self {
+        self.turns = Arc::clone(turns);
+        self
     }
 
     /// The same with a span for each question.
@@ -155,7 +169,7 @@ impl Item {
                 Next::Look => {
                     let span = self.spans.begin("look at secret");
                     // On the heap while it lasts: what a question to AWS needs is many times what a task has between two.
-                    let result = Box::pin(span.clone().around(within(source.look()))).await;
+                    let result = Box::pin(span.clone().around(within(&self.turns, source.look()))).await;
                     let answer = self.count(result.as_ref().err());
                     let moment = moment(source.random());
                     self.watch().looked(moment, result);
@@ -164,7 +178,7 @@ impl Item {
                 }
                 Next::Fetch(wanted) => {
                     let span = self.spans.begin("fetch secret");
-                    let result = Box::pin(span.clone().around(within(source.fetch(&wanted)))).await;
+                    let result = Box::pin(span.clone().around(within(&self.turns, source.fetch(&wanted)))).await;
                     let answer = self.count(result.as_ref().err());
                     let moment = moment(source.random());
                     self.watch().fetched(moment, &wanted, result);
@@ -247,9 +261,26 @@ impl Item {
     }
 }
 
-/// Never longer than [`QUESTION_MAX`].
-async fn within<T>(question: impl Future<Output = Result<T, SourceFault>>) -> Result<T, SourceFault> {
-    timeout(QUESTION_MAX, question).await.unwrap_or_else(|_| {
+/// For secrets that are asked for so many at a time. Two hundred at once, as at a start, would leave 13 MB behind.
+pub(super) fn turns() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(SECRET_QUESTIONS_MAX))
+}
+
+/// When it is its turn, and never longer than [`QUESTION_MAX`] from then on.
+async fn within<T>(
+    turns: &Semaphore,
+    question: impl Future<Output = Result<T, SourceFault>>,
+) -> Result<T, SourceFault> {
+    // Nobody closes it.
+    let turn = turns.acquire().await;
+    let mut question = pin!(timeout(QUESTION_MAX, question));
+    let early = timeout(TURN_MAX, question.as_mut()).await;
+    drop(turn);
+    let answer = match early {
+        Ok(answer) => answer,
+        Err(_) => question.await,
+    };
+    answer.unwrap_or_else(|_| {
         let what = format!("no answer within {} s", QUESTION_MAX.as_secs());
         Err(SourceFault { kind: SourceFaultKind::Transient, what, code: None, status: None })
     })
@@ -292,11 +323,8 @@ mod tests {
         }
     }
 
-    /// An app whose password was refused twice within a second was told "done" the second time before the look that it had
-    /// asked for began: the item had come to rest in between, until that look was due. It then read the old password again.
-    #[tokio::test(start_paused = true)]
-    async fn who_asks_gets_what_was_there_when_it_asked_however_often_it_asks() {
-        let (life, counters) = (Life::default(), Counters::new());
+    fn item() -> Item {
+        let counters = Counters::new();
         let settings = settings::Item {
             name: "db".to_owned(),
             from: settings::From::File("unused".into()),
@@ -307,7 +335,63 @@ mod tests {
         };
         let confirmed = counters.secrets.confirmed.with_label_values(&["db"]);
         let followed = Followed::Stage(CURRENT.to_owned());
-        let item = Arc::new(Item::new(settings, followed, confirmed, counters.secrets.answers.clone()));
+        Item::new(settings, followed, confirmed, counters.secrets.answers.clone())
+    }
+
+    /// How many are asked now, and were at most.
+    #[derive(Default)]
+    struct Crowd([AtomicU64; 2]);
+
+    /// One of many secrets. Some never answer.
+    struct One(Arc<Crowd>, bool);
+
+    impl Source for One {
+        async fn look(&self) -> Result<Seen, SourceFault> {
+            if self.1 {
+                return std::future::pending().await;
+            }
+            let Crowd([now, most]) = &*self.0;
+            most.fetch_max(now.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+            let answer = Scripted::default().look().await;
+            now.fetch_sub(1, Ordering::Relaxed);
+            answer
+        }
+
+        async fn fetch(&self, wanted: &Wanted) -> Result<Version, SourceFault> {
+            Scripted::default().fetch(wanted).await
+        }
+    }
+
+    /// Two hundred secrets were asked for at once at a start, each on a connection of its own, and what that took was never
+    /// given back.
+    #[tokio::test(start_paused = true)]
+    async fn many_secrets_are_asked_for_a_few_at_a_time_and_those_that_hang_delay_the_others_for_seconds() {
+        let (life, crowd, turns) = (Life::default(), Arc::new(Crowd::default()), turns());
+        let begun = Instant::now();
+        let mut answering = Vec::new();
+        for number in 0..150 {
+            let item = Arc::new(item().with_turns(&turns));
+            let source = Arc::new(One(Arc::clone(&crowd), number < 50));
+            life.spawn("item", Arc::clone(&item).run(source, || {}));
+            if number >= 50 {
+                answering.push(item);
+            }
+        }
+        for item in answering {
+            item.look_soon().await;
+            assert!(item.held().is_some());
+        }
+        assert!(begun.elapsed() < QUESTION_MAX / 2, "{:?}", begun.elapsed());
+        let most = crowd.0[1].load(Ordering::Relaxed);
+        assert!((2..=SECRET_QUESTIONS_MAX as u64).contains(&most), "{most} at a time");
+    }
+
+    /// An app whose password was refused twice within a second was told "done" the second time before the look that it had
+    /// asked for began: the item had come to rest in between, until that look was due. It then read the old password again.
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_gets_what_was_there_when_it_asked_however_often_it_asks() {
+        let life = Life::default();
+        let item = Arc::new(item());
         let source = Arc::new(Scripted::default());
         life.spawn("item", Arc::clone(&item).run(Arc::clone(&source), || {}));
         let begun = Instant::now();

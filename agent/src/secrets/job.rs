@@ -23,7 +23,7 @@ use super::{
     api::{self, ApiSettings, cache::Cache},
     hide::{self, Hider},
     hints,
-    item::Item,
+    item::{self, Item},
     passes::Passes,
     place::{Adopted, Marker, Place},
     prefetch,
@@ -192,7 +192,7 @@ type Followed = (Vec<Arc<Item>>, Vec<Arc<AnySource>>);
 
 fn followed(secrets: &Secrets, means: &Means<'_>) -> Followed {
     let (mut items, mut sources) = (Vec::new(), Vec::new());
-    let mut batches = Batches::default();
+    let (mut batches, turns) = (Batches::default(), item::turns());
     for settings in &secrets.items {
         let source = match AnySource::among(&settings.from, means.access, &mut batches) {
             Ok(source) => Arc::new(source),
@@ -204,7 +204,7 @@ fn followed(secrets: &Secrets, means: &Means<'_>) -> Followed {
         let confirmed = means.counters.secrets.confirmed.with_label_values(&[&settings.name]);
         let answers = means.counters.secrets.answers.clone();
         let item = Item::new(settings.clone(), source.followed().clone(), confirmed, answers);
-        items.push(Arc::new(item.with_spans(means.spans.clone())));
+        items.push(Arc::new(item.with_spans(means.spans.clone()).with_turns(&turns)));
         sources.push(source);
     }
     (items, sources)
