@@ -377,8 +377,10 @@ mod tests {
                 answering.push(item);
             }
         }
-        for item in answering {
-            item.look_soon().await;
+        // All are asked for before the first is waited for.
+        let looks: Vec<_> = answering.iter().map(|item| item.look_soon()).collect();
+        for (look, item) in looks.into_iter().zip(&answering) {
+            look.await;
             assert!(item.held().is_some());
         }
         assert!(begun.elapsed() < QUESTION_MAX / 2, "{:?}", begun.elapsed());
