@@ -43,7 +43,7 @@ impl Files for Disk {
         for entry in fs::read_dir(folder)? {
             names.extend(entry?.file_name().into_string());
         }
-        names.sort();
+        names.sort_unstable();
         Ok(names)
     }
 

@@ -117,7 +117,7 @@ fn output(text: &mut String, sender: Container<'_>, index: usize) {
     }
     // Without a name the router's own configuration has the output.
     let Some(name) = name else { return };
-    options.sort();
+    options.sort_unstable();
     let tag = tag_pattern(sender);
     let mut lines = vec![("Name", &*name), ("Match", &*tag)];
     lines.extend(options.iter().map(|(option, value)| (&**option, &**value)));

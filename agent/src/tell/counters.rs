@@ -281,7 +281,7 @@ impl Counters {
     /// The page `docs/metrics.md`: every metric with its kind, labels and meaning, by name.
     pub fn markdown(&self) -> String {
         let mut described = self.described.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        described.sort_by(|a, b| a.name.cmp(&b.name));
+        described.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         let mut page = String::from(MARKDOWN_HEAD);
         for Described { name, kind, labels, help } in described {
             let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();

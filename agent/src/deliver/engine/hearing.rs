@@ -53,7 +53,7 @@ impl Engine {
         let Some(keeping) = &mut self.keeping else { return };
         keeping.listing = false;
         let mut found = std::mem::take(&mut keeping.found);
-        found.sort_by_key(|(id, head)| (head.run, head.number, *id));
+        found.sort_unstable_by_key(|(id, head)| (head.run, head.number, *id));
         keeping.run = found.last().map_or(0, |(_, head)| head.run) + 1;
         let mut since = None;
         for (id, head) in &found {

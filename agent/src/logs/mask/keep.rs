@@ -104,7 +104,7 @@ impl Keeper {
     fn forget(&mut self, now: Instant) -> bool {
         let old = self.kept.iter().enumerate().filter_map(|(place, kept)| Some((place, kept.since()?)));
         let mut old: Vec<(usize, Instant)> = old.collect();
-        old.sort_by_key(|&(place, since)| (Reverse(since), place));
+        old.sort_unstable_by_key(|&(place, since)| (Reverse(since), place));
         let mut gone = vec![false; self.kept.len()];
         let mut newer: HashMap<&str, usize> = HashMap::new();
         for (rank, &(place, since)) in old.iter().enumerate() {

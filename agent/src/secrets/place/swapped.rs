@@ -189,7 +189,7 @@ impl Place {
 
     /// Removes generations that are neither among the newest nor young.
     pub(super) fn prune_swapped(&mut self, now: Instant) -> Result<(), PlaceError> {
-        self.old.sort_by_key(|old| std::cmp::Reverse(old.number));
+        self.old.sort_unstable_by_key(|old| std::cmp::Reverse(old.number));
         let mut pruned = Ok(());
         let mut kept = Vec::new();
         for (newer, mut old) in std::mem::take(&mut self.old).into_iter().enumerate() {
