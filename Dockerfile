@@ -50,9 +50,8 @@ RUN touch agent/src/lib.rs agent/src/main.rs \
 #   capabilities (by its group).
 COPY LICENSE /root/image/LICENSE
 RUN cd /root/image \
-    && mkdir -p app etc/ssl/certs fluent-bit/bin fluent-bit/etc init run var/run \
+    && mkdir -p app fluent-bit/bin fluent-bit/etc init run var/run \
     && cp /pillion pillion \
-    && cp -L /etc/ssl/certs/ca-certificates.crt etc/ssl/certs/ca-certificates.crt \
     && ln -s /pillion fluent-bit/bin/fluent-bit \
     && ln -s /pillion entrypoint.sh \
     && ln -s /pillion xray \

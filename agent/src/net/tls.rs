@@ -2,12 +2,13 @@
 //!
 //! Promises: TLS 1.2 or newer by rustls and aws-lc-rs, certificates always checked; built at first use, once, because
 //! the agent must have its socket bound before it reads a file. A file that cannot be read is tried again next time.
-//! Never: reads the environment (`config` hands the path in), falls back to the built-in roots alone if the file fails.
+//! Never: reads the environment (`config` hands the path in), falls back to the built-in roots alone if the file fails; but the file
+//! of a distribution, which has those roots, need not be there.
 
 use std::{
     fs::File,
     io::{self, Read},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
 };
 
@@ -15,6 +16,9 @@ use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 
 use crate::limits;
+
+/// Where distributions keep the roots that we have built in. Variables of other images name it, and ours has no such file.
+const USUAL: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// The TLS configuration of the agent; clones share it.
 #[derive(Clone, Debug)]
@@ -66,8 +70,8 @@ impl Tls {
 
     fn build(&self) -> Result<ClientConfig, TlsError> {
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        if let Some(path) = &self.0.bundle {
-            let pem = read(path).map_err(|source| TlsError::Read { path: path.clone(), source })?;
+        let bundle = self.0.bundle.as_ref().map(|path| Ok((path, bundle(path, Path::new(USUAL))?))).transpose()?;
+        if let Some((path, Some(pem))) = bundle {
             let (added, _) = roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
             if added == 0 {
                 return Err(TlsError::NoCertificate { path: path.clone() });
@@ -80,8 +84,32 @@ impl Tls {
     }
 }
 
-fn read(path: &PathBuf) -> io::Result<Vec<u8>> {
+/// What the file says; nothing if it is the `usual` one, and not there.
+fn bundle(path: &Path, usual: &Path) -> Result<Option<Vec<u8>>, TlsError> {
+    match read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && path == usual => Ok(None),
+        read => read.map(Some).map_err(|source| TlsError::Read { path: path.to_owned(), source }),
+    }
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut pem = Vec::new();
     File::open(path)?.take(limits::CA_BUNDLE_BYTES_MAX).read_to_end(&mut pem)?;
     Ok(pem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Images that have the roots as a file are often told where it is; ours has them built in.
+    #[test]
+    fn the_usual_file_of_roots_need_not_be_there_and_any_other_must() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (missing, other) = (folder.path().join("none.crt"), folder.path().join("other.crt"));
+        assert!(bundle(&missing, &missing).expect("it is not needed").is_none());
+        assert!(matches!(bundle(&missing, &other), Err(TlsError::Read { path, .. }) if path == missing));
+        std::fs::write(&missing, "what it says").expect("writes");
+        assert_eq!(bundle(&missing, &missing).expect("it is read").as_deref(), Some(&b"what it says"[..]));
+    }
 }
