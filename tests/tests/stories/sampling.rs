@@ -241,7 +241,9 @@ fn hostile_requests_reach_no_service() {
         ("POST /GetSamplingRules HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n".to_owned(), 403),
         ("POST /GetSamplingRules HTTP/1.1\r\nConnection: close\r\n\r\n".to_owned(), 403),
         (format!("{ok}Origin: http://evil.example\r\n\r\n"), 403),
-        (format!("{ok}Sec-Fetch-Mode: cors\r\n\r\n"), 403),
+        // As browsers send it; the mode alone is what Node's `fetch` sends.
+        (format!("{ok}Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: cors\r\n\r\n"), 403),
+        (format!("{ok}Sec-Fetch-Dest: empty\r\n\r\n"), 403),
         (format!("{ok}X-Forwarded-For: 1.2.3.4\r\n\r\n"), 400),
         (format!("{ok}Via: 1.1 proxy\r\n\r\n"), 400),
         (format!("{ok}Content-Length: {large}\r\n\r\n"), 413),
