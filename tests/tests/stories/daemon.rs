@@ -52,16 +52,10 @@ fn called_as_the_x_ray_daemon_it_does_what_the_daemon_does() {
         sdk.send_to(SEGMENT.as_bytes(), port).unwrap();
     }
     agent.wait_for_metrics(SOON, "five segments", |metrics| metrics.books().total().delivered == 5);
+    // The log is written by another thread than the one that sends; one batch, or several if the segments did not come together.
+    let told = || agent.log().split("Successfully sent batch of ").skip(1).map(sent).sum::<u32>();
+    until(SOON, || agent.log(), || told() == 5);
     let log = agent.log();
-    let mut told = 0;
-    // One batch, or several if the segments did not come together.
-    for line in log.split("Successfully sent batch of ").skip(1) {
-        let (count, rest) = line.split_once(" segments (").unwrap_or_else(|| panic!("{log}"));
-        let seconds = rest.split(" seconds)").next().unwrap();
-        assert!(seconds.len() >= 5 && seconds.parse::<f64>().is_ok(), "{seconds}");
-        told += count.parse::<u32>().unwrap();
-    }
-    assert_eq!(told, 5, "{log}");
     // The TCP port is there too; a GET is none of its business.
     assert_eq!(get(port, "/GetSamplingRules").unwrap().0, 405);
     assert!(!log.contains("have no effect here"), "{log}");
@@ -75,6 +69,14 @@ fn called_as_the_x_ray_daemon_it_does_what_the_daemon_does() {
     let last = ended.final_line().unwrap();
     assert_eq!((&last["delivered"], &last["balanced"]), (&5.into(), &true.into()), "{last}");
     aws.assert_no_violations();
+}
+
+/// The segments that the daemon's line tells of, which gives a time with it.
+fn sent(line: &str) -> u32 {
+    let (count, rest) = line.split_once(" segments (").unwrap_or_else(|| panic!("{line}"));
+    let seconds = rest.split(" seconds)").next().unwrap();
+    assert!(seconds.len() >= 5 && seconds.parse::<f64>().is_ok(), "{line}");
+    count.parse().unwrap()
 }
 
 /// Help and version; what it would do; and what the daemon does not take either.
