@@ -23,7 +23,7 @@ use super::{
     settings::{self, Input, Logs},
 };
 use crate::{
-    aws::{Access, Identity},
+    aws::Access,
     deliver::{
         Rules,
         books::Lost,
@@ -285,13 +285,7 @@ fn cloudwatch(
 ) -> Result<Sink, String> {
     let region = config.region.as_deref().or(means.access.region()).or(means.task.region.as_deref());
     let region = region.ok_or("no region is known; set `region`, or AWS_REGION in the environment")?;
-    let identity = Identity {
-        role_arn: config.role_arn.clone(),
-        external_id: config.external_id.clone(),
-        sts_endpoint: config.sts_endpoint.clone(),
-        profile: config.profile.clone(),
-    };
-    let client = means.access.client("logs", region, config.endpoint.as_deref(), &identity);
+    let client = means.access.client("logs", region, config.endpoint.as_deref(), &config.identity());
     let client = client.map_err(|error| chain(&error).to_string())?;
     let client = client.with_user_agent(config.extra_user_agent.as_deref().unwrap_or_default());
     let unique = String::from_utf8_lossy(&Uuid::random().text()).into_owned();

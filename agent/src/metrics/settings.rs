@@ -205,6 +205,20 @@ impl Destination {
 }
 
 impl Input {
+    /// The namespace that its metrics go to; `None` where documents name theirs.
+    pub fn namespace(&self) -> Option<&str> {
+        let named = match self {
+            Self::Statsd(statsd) => &statsd.publish.namespace,
+            Self::Otlp(otlp) => &otlp.publish.namespace,
+            Self::Scrape(scrape) => &scrape.publish.namespace,
+            Self::Logs(records) => &records.publish.namespace,
+            Self::Queue(queue) => &queue.namespace,
+            Self::Task(task) => return Some(task.namespace()),
+            Self::Emf(_) => return None,
+        };
+        Some(named.as_deref().unwrap_or(NAMESPACE))
+    }
+
     /// The name on `/metrics`: the kind and its number.
     pub fn name(&self, number: usize) -> String {
         match self {

@@ -122,7 +122,7 @@ impl Job {
             .collect();
         for (address, settings, listener) in bound.proxies {
             match listener {
-                Ok(listener) => job.pass_on(listener, address, &with_output(settings, &outputs), means),
+                Ok(listener) => job.pass_on(listener, address, &settings.beside(&outputs), means),
                 Err(error) => error!(error = %chain(&error), "sampling rules cannot be asked for there"),
             }
         }
@@ -263,20 +263,6 @@ fn client(
     let identity = Identity { role_arn: role_arn.map(str::to_owned), ..Identity::default() };
     let client = means.access.client(service, region, endpoint, &identity);
     client.map_err(|error| chain(&error).to_string())
-}
-
-/// What the settings of a proxy leave open is as in the first output to X-Ray.
-fn with_output(mut settings: settings::Proxy, outputs: &[Output]) -> settings::Proxy {
-    let mut to_x_ray = outputs.iter().filter_map(|output| match &output.to {
-        Destination::Xray(config) => Some(config),
-        Destination::Otlp(_) => None,
-    });
-    if let Some(first) = to_x_ray.next() {
-        settings.region = settings.region.or_else(|| first.region.clone());
-        settings.role_arn = settings.role_arn.or_else(|| first.role_arn.clone());
-        settings.endpoint = settings.endpoint.or_else(|| first.endpoint.clone());
-    }
-    settings
 }
 
 /// The names of outputs: their own, else the kind and its number.

@@ -71,6 +71,22 @@ pub struct Proxy {
     pub allow: Vec<Allowed>,
 }
 
+impl Proxy {
+    /// What it leaves open is as in the first of the `outputs` to X-Ray.
+    pub fn beside(mut self, outputs: &[Output]) -> Self {
+        let mut to_x_ray = outputs.iter().filter_map(|output| match &output.to {
+            Destination::Xray(config) => Some(config),
+            Destination::Otlp(_) => None,
+        });
+        if let Some(first) = to_x_ray.next() {
+            self.region = self.region.or_else(|| first.region.clone());
+            self.role_arn = self.role_arn.or_else(|| first.role_arn.clone());
+            self.endpoint = self.endpoint.or_else(|| first.endpoint.clone());
+        }
+        self
+    }
+}
+
 /// A path that is passed on.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -10,7 +10,6 @@ use http::{HeaderValue, header::CONTENT_TYPE};
 
 use super::{
     Report, State, rights,
-    rights::Try,
     way::{self, PATIENCE},
 };
 use crate::{
@@ -49,16 +48,12 @@ pub(super) async fn look(config: &Config, write: bool, report: &mut Report) {
         let can_be_asked =
             wanted.client.as_ref().is_none_or(|client| reached.contains(&way::place(client.endpoint().uri())));
         if can_be_asked {
-            try_one(wanted, write, config, &account, report).await;
+            if let Some(action) = wanted.ask(write, report).await {
+                rights::add_missing(action, config, &account, report);
+            }
         } else {
             report.add(wanted.area, State::Untried, format_args!("{}: its service is not reached", wanted.what()), "");
         }
-    }
-}
-
-async fn try_one(wanted: Try, write: bool, config: &Config, account: &Account, report: &mut Report) {
-    if let Some(action) = wanted.ask(write, report).await {
-        rights::add_missing(action, config, account, report);
     }
 }
 

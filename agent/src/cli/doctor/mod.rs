@@ -19,12 +19,17 @@ use std::{
     fmt::{self, Write},
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
 use serde_json::json;
+use tokio::time::timeout;
 
 use super::{CONFIG, FAILURE, complain, print, run};
 use crate::{problem::Severity, taskdef::iam, tell::chain};
+
+/// The time for everything that is asked of others.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How it is called.
 #[derive(Debug, PartialEq, Eq, clap::Args)]
@@ -151,11 +156,23 @@ pub(super) fn doctor(call: Doctor) -> ExitCode {
             return ExitCode::from(FAILURE);
         }
     };
-    if host.unless_stopped(cloud::look(&config, write, &mut report)).is_none() {
-        complain("pillion: stopped before everything was looked at\n");
-        return ExitCode::from(FAILURE);
+    match host.unless_stopped(in_time(cloud::look(&config, write, &mut report))) {
+        Some(true) => {}
+        Some(false) => {
+            let advice = "what did not answer is above; what comes after it was not looked at";
+            report.add("doctor", State::Wrong, format_args!("stopped after {} s", PATIENCE.as_secs()), advice);
+        }
+        None => {
+            complain("pillion: stopped before everything was looked at\n");
+            return ExitCode::from(FAILURE);
+        }
     }
     told(&report, json, if report.count(State::Wrong) > 0 { FAILURE } else { 0 })
+}
+
+/// False if it would take longer than [`PATIENCE`]: each question has its time, and there may be a thousand secrets.
+async fn in_time(looking: impl Future<Output = ()>) -> bool {
+    timeout(PATIENCE, looking).await.is_ok()
 }
 
 fn told(report: &Report, as_json: bool, code: u8) -> ExitCode {

@@ -62,26 +62,26 @@ pub(super) fn wanted(config: &Config, access: &Access, region: &str, report: &mu
     };
     for output in &config.logs.outputs {
         let Logs::Cloudwatch(to) = &output.to else { continue };
-        let identity = identity_of(to);
-        add("logs", &to.role_arn, client("logs", (&to.region, &to.endpoint), &identity), line(to));
+        add("logs", &to.role_arn, client("logs", (&to.region, &to.endpoint), &to.identity()), line(to));
     }
     let as_role = |role: &Option<String>| Identity { role_arn: role.clone(), ..Identity::default() };
     for output in config.traces.running() {
         let Traces::Xray(to) = &output.to else { continue };
         let at = (&to.region, &to.endpoint);
         add("traces", &to.role_arn, client("xray", at, &as_role(&to.role_arn)), How::Segment);
-        if config
-            .traces
-            .inputs
-            .iter()
-            .any(|input| matches!(input, TracesFrom::Xray(xray) if xray.tcp_address().is_some()))
-        {
-            add("traces", &to.role_arn, client("xray", at, &as_role(&to.role_arn)), How::Sampling);
+    }
+    let outputs = config.traces.running();
+    for input in &config.traces.inputs {
+        let TracesFrom::Xray(xray) = input else { continue };
+        if xray.tcp_address().is_some() {
+            let proxy = xray.proxy.clone().beside(&outputs);
+            let client = client("xray", (&proxy.region, &proxy.endpoint), &as_role(&proxy.role_arn));
+            add("traces", &proxy.role_arn, client, How::Sampling);
         }
     }
     for output in config.metrics.running() {
         let Metrics::Cloudwatch(to) = &output.to else { continue };
-        let namespace = namespace(config);
+        let namespace = config.metrics.inputs.iter().find_map(MetricsFrom::namespace).unwrap_or(NAMESPACE).to_owned();
         let client = client("monitoring", (&to.region, &to.endpoint), &as_role(&to.role_arn));
         add("metrics", &to.role_arn, client.map(Client::with_json_1_0), How::Metric { namespace });
     }
@@ -93,15 +93,6 @@ pub(super) fn wanted(config: &Config, access: &Access, region: &str, report: &mu
     }
     tries.extend(config.secrets.items.iter().filter_map(|item| secret(item, access, report)));
     tries
-}
-
-fn identity_of(to: &cloudwatch::Config) -> Identity {
-    Identity {
-        role_arn: to.role_arn.clone(),
-        external_id: to.external_id.clone(),
-        sts_endpoint: to.sts_endpoint.clone(),
-        profile: to.profile.clone(),
-    }
 }
 
 /// A line for a stream that nobody has.
@@ -128,20 +119,6 @@ fn secret(item: &Item, access: &Access, report: &mut Report) -> Option<Try> {
             None
         }
     }
-}
-
-/// A namespace that metrics go to.
-fn namespace(config: &Config) -> String {
-    let named = config.metrics.inputs.iter().find_map(|input| match input {
-        MetricsFrom::Statsd(statsd) => statsd.publish.namespace.clone(),
-        MetricsFrom::Otlp(otlp) => otlp.publish.namespace.clone(),
-        MetricsFrom::Scrape(scrape) => scrape.publish.namespace.clone(),
-        MetricsFrom::Task(task) => Some(task.namespace().to_owned()),
-        MetricsFrom::Queue(queue) => queue.namespace.clone(),
-        MetricsFrom::Logs(records) => records.publish.namespace.clone(),
-        MetricsFrom::Emf(_) => None,
-    });
-    named.unwrap_or_else(|| NAMESPACE.to_owned())
 }
 
 /// Takes the statement that allows `action` into what is missing.
@@ -227,7 +204,8 @@ impl Try {
     }
 
     fn unread(&self, fault: &SourceFault, report: &mut Report) -> Option<&'static str> {
-        let is_denied = fault.kind == SourceFaultKind::Denied;
+        // A file is no right of a role.
+        let is_denied = fault.kind == SourceFaultKind::Denied && !self.action().is_empty();
         let advice = if is_denied { self.who_must_allow() } else { String::new() };
         let state = if fault.kind == SourceFaultKind::Throttled { State::Odd } else { State::Wrong };
         report.add(self.area, state, fault, advice);

@@ -50,3 +50,11 @@ fn a_right_that_is_missing_is_shown_as_a_policy() {
         serde_json::from_str(shown.rsplit_once("\n\n").expect("the sum follows").0).expect("it is JSON");
     assert_eq!(policy["Statement"][0]["Sid"], "DeliverLogs");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_never_answers_ends_after_two_minutes() {
+    let begun = tokio::time::Instant::now();
+    assert!(!in_time(std::future::pending()).await);
+    assert_eq!(begun.elapsed(), PATIENCE);
+    assert!(in_time(async {}).await);
+}

@@ -9,7 +9,7 @@ use super::{Account, Statement};
 use crate::{
     config::Config,
     logs::settings::{Destination as LogsTo, Input as LogsFrom, Routing},
-    metrics::settings::{Deliver, Destination as MetricsTo, Input as MetricsFrom, NAMESPACE},
+    metrics::settings::{Deliver, Destination as MetricsTo, Input as MetricsFrom},
     secrets::settings::{From, Prefetch},
     traces::settings::{Destination as TracesTo, Input},
 };
@@ -134,17 +134,8 @@ impl<'a> Policy<'a> {
             if self.assumed(cloudwatch.role_arn.as_ref()) {
                 continue;
             }
-            let own = config.metrics.inputs.iter().filter_map(|input| match input {
-                MetricsFrom::Statsd(statsd) => Some(statsd.publish.namespace.clone()),
-                MetricsFrom::Otlp(otlp) => Some(otlp.publish.namespace.clone()),
-                MetricsFrom::Scrape(scrape) => Some(scrape.publish.namespace.clone()),
-                MetricsFrom::Task(task) => Some(Some(task.namespace().to_owned())),
-                MetricsFrom::Queue(queue) => Some(queue.namespace.clone()),
-                MetricsFrom::Logs(records) => Some(records.publish.namespace.clone()),
-                MetricsFrom::Emf(_) => None,
-            });
-            let namespaces: BTreeSet<String> =
-                own.map(|namespace| namespace.unwrap_or_else(|| NAMESPACE.to_owned())).collect();
+            let own = config.metrics.inputs.iter().filter_map(MetricsFrom::namespace);
+            let namespaces: BTreeSet<String> = own.map(str::to_owned).collect();
             // Documents name namespaces of their own, which nobody knows beforehand.
             let is_any = config
                 .metrics

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{
+    aws::Identity,
     deliver::Rules,
     logs::out::RetryLimit,
     units::{Count, Span},
@@ -86,6 +87,16 @@ pub const RETENTION_DAYS: [u32; 22] =
     [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
 
 impl Config {
+    /// As whom it speaks to AWS.
+    pub fn identity(&self) -> Identity {
+        Identity {
+            role_arn: self.role_arn.clone(),
+            external_id: self.external_id.clone(),
+            sts_endpoint: self.sts_endpoint.clone(),
+            profile: self.profile.clone(),
+        }
+    }
+
     /// How the engine delivers to this output.
     pub fn rules(&self) -> Rules {
         let default = Rules::default();
