@@ -3,10 +3,12 @@
 //! Promises: a value of these types is in its range; an error says what was written, what is allowed and an example.
 //! Never: guesses a unit. A number of seconds without `s` is an error in our own files.
 
-use std::{borrow::Cow, fmt, net::SocketAddr, time::Duration};
+use std::{fmt, net::SocketAddr, time::Duration};
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
+
+#[cfg(test)]
+mod schema;
 
 /// A size in bytes. Written `64 MiB`, `25MB`, `512k` or as plain bytes; `k`, `M`, `G` are powers of 1000 (as Fluent Bit
 /// reads them), `KiB`, `MiB`, `GiB` powers of 1024.
@@ -22,9 +24,10 @@ pub struct Span(pub Duration);
 pub struct Count<const MIN: u64, const MAX: u64>(u64);
 
 /// Permission bits, written as octal text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "String")]
-#[schemars(with = "String")]
+#[cfg_attr(test, schemars(with = "String"))]
 pub struct Permissions(pub u32);
 
 impl TryFrom<String> for Permissions {
@@ -39,8 +42,9 @@ impl TryFrom<String> for Permissions {
 }
 
 /// Where something listens, if at all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
-#[schemars(with = "String")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(with = "String"))]
 pub enum Listen {
     /// At the default address.
     #[default]
@@ -168,33 +172,6 @@ impl<'de> Deserialize<'de> for Span {
 impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Count<MIN, MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::new(u64::deserialize(deserializer)?).map_err(de::Error::custom)
-    }
-}
-
-impl JsonSchema for ByteSize {
-    fn schema_name() -> Cow<'static, str> {
-        "ByteSize".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": ["string", "integer"], "pattern": "^[0-9]+ ?([kKmMgG]([iI]?[bB])?|[bB])?$"})
-    }
-}
-
-impl JsonSchema for Span {
-    fn schema_name() -> Cow<'static, str> {
-        "Span".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "pattern": "^[0-9.]+(ms|s|m|h|d)$"})
-    }
-}
-
-impl<const MIN: u64, const MAX: u64> JsonSchema for Count<MIN, MAX> {
-    fn schema_name() -> Cow<'static, str> {
-        format!("Count{MIN}To{MAX}").into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "integer", "minimum": MIN, "maximum": MAX})
     }
 }
 

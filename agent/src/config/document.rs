@@ -6,7 +6,6 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{
@@ -20,7 +19,8 @@ use crate::{
 };
 
 /// The configuration of pillion. Every section may be left out.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Document {
     /// The logs job: where records come in, what is done to them, where they go.
@@ -54,7 +54,8 @@ pub struct Document {
 }
 
 /// Undelivered records on disk. Without a `path` there are none: what the agent cannot deliver before it ends is lost.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Spool {
     /// A folder for this agent alone, made if need be. On a volume that outlives the task, records outlive it too; on the
@@ -71,7 +72,8 @@ pub struct Spool {
 }
 
 /// The agent's own HTTP address.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Admin {
     /// IP address and port, or `"off"`. Default `127.0.0.1:9464`. Whoever reaches it can read counters and names, so
@@ -83,7 +85,8 @@ pub struct Admin {
 }
 
 /// The agent's own log.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
     /// The least important messages that are written. Default `info`. The variables `PILLION_LOG_LEVEL` and
@@ -94,7 +97,8 @@ pub struct Log {
 }
 
 /// How important a message must be to be written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     /// Nothing is written.
@@ -113,7 +117,8 @@ pub enum Level {
 }
 
 /// How messages are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
     /// One JSON object a line.
@@ -123,7 +128,8 @@ pub enum Format {
 }
 
 /// AWS settings that all destinations share.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Aws {
     /// The region of destinations that name none. Default: `AWS_REGION`, `AWS_DEFAULT_REGION`, or where the task runs.

@@ -1,23 +1,26 @@
 //! The documentation of the configuration, made of the types: a JSON schema, and the page `docs/config.md`.
 //!
-//! Promises: every field of every section is on the page, with its own comment and nothing else.
-//! Never: is edited by hand; a test compares `docs/config.md` with this.
+//! The types tell their schema in test builds only, where `schema.json` is compared with them: what tells it weighs 0.4 MB,
+//! the schema a fifth of that.
+//!
+//! Promises: every field of every section is in the schema and on the page, with its own comment and nothing else.
+//! Never: is edited by hand; tests compare `schema.json` with the types, and `docs/config.md` with this.
 
 use std::fmt::Write;
 
-use schemars::Schema;
 use serde_json::{Map, Value};
 
-use super::document::Document;
+/// Written by `the_schema_is_the_one_that_the_types_give`, a definition a line.
+const SCHEMA: &str = include_str!("schema.json");
 
 /// The JSON schema of our own configuration file.
-pub fn schema() -> Schema {
-    schemars::schema_for!(Document)
+pub fn schema() -> Value {
+    serde_json::from_str(SCHEMA).expect("a test has written it")
 }
 
 /// `docs/config.md`.
 pub fn reference() -> String {
-    let schema = schema().to_value();
+    let schema = schema();
     let definitions = schema["$defs"].as_object().cloned().unwrap_or_default();
     let mut page = Page { definitions, text: format!("{HEAD}\n```yaml\n{EXAMPLE}```\n") };
     page.section("", &schema);
@@ -28,7 +31,7 @@ const HEAD: &str = "\
 # Configuration
 
 This page is generated from the types in `agent/src/config` and `agent/src/logs`; change the comments there and run
-`cargo run -- schema --markdown > docs/config.md`.
+`PILLION_SCHEMA=write cargo test -p pillion schema` and `cargo run -- schema --markdown > docs/config.md`.
 
 The agent reads the first of: the file named by `--config` (or `-c`), the one named by `PILLION_CONFIG`,
 `/etc/pillion/pillion.yaml`, `/fluent-bit/etc/fluent-bit.conf` (where ECS mounts the file it generates for FireLens). If
@@ -227,6 +230,27 @@ fn line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// `PILLION_SCHEMA=write` writes it anew; otherwise it must be what the types say.
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "whoever changes a setting asks for it, no agent does")]
+    fn the_schema_is_the_one_that_the_types_give() {
+        let schema = schemars::schema_for!(super::super::document::Document).to_value();
+        let entries = |value: &Value| -> String {
+            let fields = value.as_object().expect("a schema's parts are objects");
+            let lines = fields.iter().map(|(name, value)| format!("{}:{value}", Value::from(name.as_str())));
+            lines.collect::<Vec<_>>().join(",\n")
+        };
+        let (mut head, definitions) = (schema.clone(), &schema["$defs"]);
+        head.as_object_mut().expect("a schema is an object").remove("$defs");
+        let text = format!("{{\n{},\n\"$defs\":{{\n{}\n}}}}\n", entries(&head), entries(definitions));
+        assert_eq!(serde_json::from_str::<Value>(&text).expect("it is JSON"), schema);
+        if std::env::var_os("PILLION_SCHEMA").is_some_and(|asked| asked == "write") {
+            let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/config/schema.json");
+            return std::fs::write(path, text).expect("the schema can be written");
+        }
+        assert!(text == SCHEMA, "schema.json is stale: run `PILLION_SCHEMA=write cargo test -p pillion schema`");
+    }
 
     #[test]
     fn the_page_in_docs_is_the_one_that_the_types_give() {

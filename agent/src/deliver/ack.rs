@@ -13,12 +13,12 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// What an acknowledgement says of a message's records. A record that a filter drops, or that a service refuses for good,
 /// is as good as delivered: to send it again would change nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum AckLevel {
     /// They are in memory, and stand in the books.

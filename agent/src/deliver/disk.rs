@@ -37,7 +37,8 @@ const NOTE_EVERY: Duration = Duration::from_secs(1);
 const HEAD_BYTES: usize = 4_096;
 
 /// What to do when the spool is full.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum WhenFull {
     /// The oldest records on disk are given up.

@@ -8,7 +8,6 @@ use std::{
     path::PathBuf,
 };
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
@@ -23,7 +22,8 @@ use crate::{
 };
 
 /// The logs job.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Logs {
     /// Where records come in. Default: the FireLens socket `/var/run/fluent.sock` and TCP 127.0.0.1:24224.
@@ -75,7 +75,8 @@ impl Logs {
 }
 
 /// A place where records come in.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Input {
     /// Fluent Forward, the protocol of Docker's `fluentd` log driver and of the fluent-logger libraries.
@@ -89,7 +90,8 @@ pub enum Input {
 }
 
 /// Settings of a `forward` input.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Forward {
     /// Path of the unix socket. A stale socket there is replaced; anything else there is an error.
@@ -118,7 +120,8 @@ pub struct Forward {
 }
 
 /// A user of the forward handshake.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct User {
     /// The name.
@@ -128,7 +131,8 @@ pub struct User {
 }
 
 /// Settings of a `json` input.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Json {
     /// Address of the TCP listener, for example `127.0.0.1:8877`.
@@ -139,7 +143,8 @@ pub struct Json {
 
 /// Settings of an `emf` input. A document is sent as it is: a CloudWatch output puts it into the log group that it names, and there
 /// CloudWatch makes metrics of it.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Emf {
     /// Address of the TCP listener, or `"off"`. Default `127.0.0.1:25888`.
@@ -157,7 +162,8 @@ pub struct Emf {
 }
 
 /// Who says where a document goes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Routing {
     /// The document, if it does.
@@ -188,7 +194,8 @@ impl Emf {
 }
 
 /// A step between inputs and outputs.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Filter {
     /// Keeps or drops records by what a field holds.
@@ -198,7 +205,8 @@ pub enum Filter {
 }
 
 /// A destination and the records that go there.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Output {
     /// The tags whose records go here. `*` stands for any text. Default: all of them.
@@ -216,7 +224,8 @@ pub struct Output {
 }
 
 /// The kinds of destinations.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Destination {
     /// Amazon CloudWatch Logs.
@@ -252,12 +261,14 @@ impl Destination {
 }
 
 /// The `discard` destination has no settings.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Discard {}
 
 /// A value that is never shown.
-#[derive(Clone, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Secret(String);
 

@@ -5,7 +5,6 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
@@ -34,7 +33,8 @@ pub const LEVEL: &str = "level";
 pub const ALL: &str = "*";
 
 /// The metrics job. Without `inputs` there is none.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Metrics {
     /// Where metrics come from. All of them are on the agent's own `/metrics`. Default: nowhere.
@@ -49,7 +49,8 @@ pub struct Metrics {
 }
 
 /// A place where metrics come from.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Input {
     /// StatsD and DogStatsD.
@@ -69,7 +70,8 @@ pub enum Input {
 }
 
 /// How the series of an input are published.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Publish {
     /// The namespace in CloudWatch, 1 to 255 characters. Default `ECS/Sidecar`.
@@ -89,7 +91,8 @@ pub struct Publish {
 }
 
 /// Settings of a `statsd` input.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Statsd {
     /// Address of the UDP socket, or `"off"`. Default `127.0.0.1:8125`.
@@ -115,7 +118,8 @@ pub struct Statsd {
 }
 
 /// Settings of an `emf` input. Namespaces and dimensions are the documents' own.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Emf {
     /// Who brings the metrics in documents to CloudWatch.
@@ -131,7 +135,8 @@ pub struct Emf {
 }
 
 /// Who brings the metrics in documents to CloudWatch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Deliver {
     /// The logs: CloudWatch takes them out of there. Here they are shown on `/metrics`.
@@ -142,7 +147,8 @@ pub enum Deliver {
 }
 
 /// Settings of a `logs` input: what is counted of the records that the logs job takes, before filters leave any out.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Records {
     /// Whether records are counted by container and level, as `log_records_total{container=..,level=..}`. Default: true.
@@ -155,7 +161,8 @@ pub struct Records {
 }
 
 /// Settings of an `otlp` input.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Otlp {
     /// Where it listens. What it says of `ack` is of no interest for metrics, which are in memory until they are flushed.
@@ -167,7 +174,8 @@ pub struct Otlp {
 }
 
 /// A destination of metrics.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Output {
     /// The name on `/metrics` and in our own log. Default: the kind and its number, for example `cloudwatch.0`.
@@ -182,7 +190,8 @@ pub struct Output {
 }
 
 /// The kinds of destinations.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Destination {
     /// Amazon CloudWatch (`PutMetricData`).

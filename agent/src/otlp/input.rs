@@ -9,7 +9,6 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +30,8 @@ use crate::{
 
 /// Settings of an `otlp` input. Each address takes gRPC and HTTP, so that a client with the wrong port is served too. Sections that
 /// name the same address share it.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Address for gRPC. Default `127.0.0.1:4317`.

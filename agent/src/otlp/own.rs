@@ -22,7 +22,6 @@ use opentelemetry_sdk::{
     trace::{SpanData, SpanExporter as Exports},
 };
 use prometheus::IntCounterVec;
-use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::{
     sync::mpsc,
@@ -57,7 +56,8 @@ const LAST: Duration = Duration::from_millis(300);
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// What the agent tells of its own work.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Telemetry {
     /// Spans of the agent's own work, to a backend of OTLP: one for each request to a destination (which, records, bytes, attempt, outcome, AWS's
@@ -66,7 +66,8 @@ pub struct Telemetry {
 }
 
 /// Where the agent's own spans go.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Address of the backend, as in `OTEL_EXPORTER_OTLP_ENDPOINT`, for example `http://127.0.0.1:4318`; `/v1/traces` is added to its path. By

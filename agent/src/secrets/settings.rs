@@ -5,14 +5,18 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf};
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::units::{Count, Permissions, Span};
 
+mod from;
+
+pub use from::{From, Parameter, Parameters, SecretsManager};
+
 /// The secrets job. Without `items` and without `api` there is none.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Secrets {
     /// The folder on the shared volume where files are written. Default `/run/secrets`. Mount the folder into the app, not
@@ -49,7 +53,8 @@ pub struct Secrets {
 }
 
 /// How files are replaced.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Layout {
     /// Visible names are links into the newest generation, all of which is swapped at once, as Kubernetes does it. Whoever
@@ -61,7 +66,8 @@ pub enum Layout {
 }
 
 /// One secret and the files it becomes.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Item {
     /// The name by which metrics, pages and templates call it: letters, digits, `-`, `_`.
@@ -87,7 +93,8 @@ fn yes() -> bool {
 }
 
 /// What to do when a secret that was there is denied or deleted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum WhenGone {
     /// Its files stay as they are.
@@ -98,7 +105,8 @@ pub enum WhenGone {
 }
 
 /// Whether the values of a secret are masked in log records, wherever they stand and however they are encoded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Mask {
     /// Those that could not be an ordinary word: `docs/secrets.md` has the rules.
@@ -110,92 +118,9 @@ pub enum Mask {
     Never,
 }
 
-/// Where a secret comes from.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum From {
-    /// AWS Secrets Manager.
-    SecretsManager(SecretsManager),
-    /// One parameter of the Systems Manager Parameter Store.
-    Parameter(Parameter),
-    /// All parameters of the Parameter Store below a path, as one secret: a JSON object with a member for each, whose name is what
-    /// stands behind the path. Without `files` each becomes a file (`each`) in a folder with the secret's `name`.
-    Parameters(Parameters),
-    /// A file, for development.
-    File(PathBuf),
-}
-
-/// A secret of AWS Secrets Manager.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SecretsManager {
-    /// Its name, its ARN, or its ARN without the six characters at the end.
-    pub id: String,
-    /// Always this version, which never changes. Default: the one with `stage`.
-    #[serde(default)]
-    pub version: Option<String>,
-    /// The stage whose version is current. Default `AWSCURRENT`.
-    #[serde(default)]
-    pub stage: Option<String>,
-    /// Default: the region in the ARN, or that of the task.
-    #[serde(default)]
-    pub region: Option<String>,
-    /// Regions of its replicas, asked in this order when the first one cannot be reached.
-    #[serde(default)]
-    pub failover_regions: Vec<String>,
-    /// Other addresses of the service in those regions, in the same order. Default: the public ones.
-    #[serde(default)]
-    pub failover_endpoints: Vec<String>,
-    /// A role to read it as. Default: the task's own.
-    #[serde(default)]
-    pub role_arn: Option<String>,
-    /// Another address of the service in the first region, for tests and private endpoints.
-    #[serde(default)]
-    pub endpoint: Option<String>,
-}
-
-/// A parameter of the Parameter Store.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Parameter {
-    /// Its name or ARN, perhaps with `:3` for a version or `:label`.
-    pub name: String,
-    /// Default: the region in the ARN, or that of the task.
-    #[serde(default)]
-    pub region: Option<String>,
-    /// A role to read it as. Default: the task's own.
-    #[serde(default)]
-    pub role_arn: Option<String>,
-    /// Another address of the service, for tests and private endpoints.
-    #[serde(default)]
-    pub endpoint: Option<String>,
-}
-
-/// Parameters below a path. At most 500, and 1 MiB together.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Parameters {
-    /// The path, which begins with `/`.
-    pub path: String,
-    /// With `false` only those directly below it. Default `true`.
-    #[serde(default = "yes")]
-    pub recursive: bool,
-    /// Only those that have this label, and the versions of them that have it. Default: all, as they are now.
-    #[serde(default)]
-    pub label: Option<String>,
-    /// Default: that of the task.
-    #[serde(default)]
-    pub region: Option<String>,
-    /// A role to read them as. Default: the task's own.
-    #[serde(default)]
-    pub role_arn: Option<String>,
-    /// Another address of the service, for tests and private endpoints.
-    #[serde(default)]
-    pub endpoint: Option<String>,
-}
-
 /// A file made of one secret.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct File {
     /// Its path below the folder.
@@ -212,7 +137,8 @@ pub struct File {
 }
 
 /// Which version of a secret a file shows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// The one to use.
@@ -226,7 +152,8 @@ pub enum Stage {
 
 /// What is written of a secret. All but `raw` and `template` need a secret that is a JSON object; all but `raw` need text
 /// without NUL. Of members with the same name the last one counts. A file has at most 1 MiB.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
     /// The value as it is, to the byte.
@@ -256,7 +183,8 @@ pub enum Format {
 }
 
 /// A file made of several secrets.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Combined {
     /// Its path below the folder.
@@ -270,7 +198,8 @@ pub struct Combined {
 }
 
 /// Who is told of a new generation.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Tell {
     /// A POST with names and version ids, again and again until it is answered with 2xx.
@@ -280,7 +209,8 @@ pub enum Tell {
 }
 
 /// A web address that is told.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Webhook {
     /// Its URL, `http` on a loopback address.
@@ -295,7 +225,8 @@ pub struct Webhook {
 }
 
 /// A process that gets a signal.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Signal {
     /// The name of its program, as `/proc/PID/comm` has it.
@@ -311,7 +242,8 @@ pub struct Signal {
 }
 
 /// A queue of SQS into which EventBridge puts what happens to secrets and parameters. What is in it is only a reason to look.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Hints {
     /// The URL of a queue that only this task reads: each message reaches one reader, and is deleted.
@@ -325,7 +257,8 @@ pub struct Hints {
 }
 
 /// The local API.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Api {
     /// Its address. Default `127.0.0.1:2773`.
@@ -357,12 +290,13 @@ pub struct Api {
     pub endpoint: Option<String>,
     /// The token itself, if the environment of AWS's agent holds it.
     #[serde(skip)]
-    #[schemars(skip)]
+    #[cfg_attr(test, schemars(skip))]
     pub token: Option<TokenText>,
 }
 
 /// Secrets that are asked for at the start: one, or all that have a tag.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Prefetch {
     /// Name or ARN of the one.

@@ -19,7 +19,6 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use memchr::memmem;
 use regex::bytes::{Regex, RegexBuilder};
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Field, Level, Record, json};
@@ -32,7 +31,8 @@ pub const LABEL_BYTES_MAX: usize = 256;
 const LEVEL: &str = "@level";
 
 /// A rule, as it is written.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     /// The name of the metric. `/metrics` shows it with `_total` behind.
@@ -56,7 +56,8 @@ pub struct Rule {
 }
 
 /// What must hold of a record. Exactly one of `equals`, `glob` and `regex` stands there.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Condition {
     /// The field that is looked at: one of the record, or one of the JSON in its line, for example `http.status`; `@level` is the level of the

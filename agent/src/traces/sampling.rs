@@ -15,7 +15,6 @@
 use std::{collections::HashMap, sync::Arc};
 
 use prometheus::{IntCounter, IntCounterVec};
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::spans::Spans;
@@ -41,7 +40,8 @@ const CODE: u32 = 3;
 const ERROR: u64 = 2;
 
 /// Which spans that come by OTLP are sent on.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Sampling {
     /// The part of all traces that is kept, by their ids: 0 to 1. Every task with the same number keeps the same traces.

@@ -5,7 +5,6 @@
 
 use std::net::SocketAddr;
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{out::xray, proxy::Service, sampling::Sampling};
@@ -16,7 +15,8 @@ use crate::{
 };
 
 /// The traces job. Without `inputs` there is none.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Traces {
     /// Where segments come in. Default: nowhere.
@@ -28,7 +28,8 @@ pub struct Traces {
 }
 
 /// A place where segments come in.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Input {
     /// The protocol of the X-Ray daemon.
@@ -38,7 +39,8 @@ pub enum Input {
 }
 
 /// Settings of an `xray` input.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Xray {
     /// Address of the UDP socket. Default `127.0.0.1:2000`, where SDKs send if `AWS_XRAY_DAEMON_ADDRESS` says nothing else.
@@ -54,7 +56,8 @@ pub struct Xray {
 }
 
 /// What is passed on from the TCP port.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Proxy {
     /// The region that is asked. Default: that of the first `xray` output, else that of the task.
@@ -88,7 +91,8 @@ impl Proxy {
 }
 
 /// A path that is passed on.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Allowed {
     /// The path, to the letter and without a query, for example `/GetTraceSegmentDestination`.
@@ -117,7 +121,8 @@ impl Xray {
 }
 
 /// A destination of segments.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Output {
     /// The name on `/metrics` and in our own log. Default: the kind and its number, for example `xray.0`.
@@ -136,7 +141,8 @@ pub struct Output {
 }
 
 /// The kinds of destinations.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Destination {
     /// AWS X-Ray.

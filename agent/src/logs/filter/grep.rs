@@ -6,7 +6,6 @@
 //! In the `legacy` way the first `regex` that matches keeps the record, so rules behind it are not asked. A field that
 //! is missing matches nothing: `regex` drops the record, `exclude` keeps it.
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::regex::Regex;
@@ -17,7 +16,8 @@ use crate::logs::{
 };
 
 /// Settings of a `grep` filter.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The tags whose records are looked at. Default: all of them.
@@ -30,7 +30,8 @@ pub struct Config {
 }
 
 /// One rule.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Rule {
     /// Keep the record only if the field matches.
@@ -57,7 +58,8 @@ impl Rule {
 }
 
 /// How the rules of one `grep` work together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "UPPERCASE")]
 pub enum LogicalOp {
     /// In order: a `regex` that does not match drops the record, one that matches keeps it at once; an `exclude` that

@@ -4,7 +4,6 @@
 //! the same name. Names are compared without regard to ASCII case, and a `*` at the end of a name stands for any rest.
 //! Never: looks into a value, or leaves an empty record: one that has lost all its fields is dropped, as there.
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Verdict;
@@ -14,7 +13,8 @@ use crate::logs::{
 };
 
 /// Settings of a `record_modifier` filter.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The tags whose records are changed. Default: all of them.

@@ -18,7 +18,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{
@@ -46,7 +45,8 @@ const FILE_BYTES_MAX: ByteSize = ByteSize::mebibytes(64);
 const NO_FOLLOW: i32 = 0o400_000;
 
 /// Settings of the `file` destination.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The folder. Created if it is missing.

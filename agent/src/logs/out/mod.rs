@@ -12,7 +12,6 @@ pub mod file;
 
 use std::sync::Arc;
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{known::Workspace, record::Record};
@@ -23,7 +22,8 @@ use crate::deliver::{
 };
 
 /// How often a batch is sent again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RetryLimit {
     /// As long as memory lasts and the service would still take it.

@@ -15,7 +15,6 @@ use std::{fmt::Write, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header::CONTENT_ENCODING};
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{
@@ -44,7 +43,8 @@ const AMOUNT_MAX: f64 = 2.348_542_582_773_833_3e108;
 const AMOUNT_MIN: f64 = 8.515_920e-109;
 
 /// Settings of the `cloudwatch` output.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Default: that of the task.

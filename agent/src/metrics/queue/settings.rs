@@ -3,7 +3,6 @@
 //! Promises: what is there has the right type.
 //! Never: checks one field against another; `config` does.
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::backlog;
@@ -11,7 +10,8 @@ use crate::units::Span;
 
 /// Settings of a `queue` input: `BacklogPerTask` and the depth of the queue are published once a minute, for a policy that scales the
 /// service. The task needs `sqs:GetQueueAttributes` and `ecs:DescribeServices`.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Queue {
     /// The URL of the queue.

@@ -7,7 +7,6 @@
 use std::{borrow::Cow, fmt};
 
 use regex::{Regex, RegexBuilder};
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 mod md5;
@@ -24,7 +23,8 @@ const REGEX_BYTES_MAX: usize = 4_096;
 const COMPILED_BYTES_MAX: usize = 1 << 20;
 
 /// A rule of relabelling, as Prometheus has it.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Rule {
     /// Labels whose values are looked at, joined by `separator`. The name of the metric is the label `__name__`.
@@ -44,7 +44,8 @@ pub struct Rule {
 }
 
 /// What a rule does.
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// Writes `replacement` into `target_label` if `regex` matches; nothing written removes the label.

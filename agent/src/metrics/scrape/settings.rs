@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::target::Named;
@@ -16,7 +15,8 @@ use crate::{
 };
 
 /// Settings of a `scrape` input: what the app exposes for Prometheus is asked for.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Scrape {
     /// What is scraped: addresses (`127.0.0.1:9404/metrics`, or a URL), or `auto` for what the docker labels of the task's containers

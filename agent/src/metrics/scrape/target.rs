@@ -14,7 +14,6 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use http::Uri;
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::metrics::task::document::{Container, Task};
@@ -31,9 +30,10 @@ const JOB_LABELS: [&str; 3] = ["job", "ECS_PROMETHEUS_JOB_NAME", "PROMETHEUS_JOB
 const PATH_BYTES_MAX: usize = 1_024;
 
 /// What the settings name.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "String")]
-#[schemars(with = "String")]
+#[cfg_attr(test, schemars(with = "String"))]
 pub enum Named {
     /// What the labels of the task's containers say.
     Auto,

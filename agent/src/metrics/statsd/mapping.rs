@@ -18,7 +18,6 @@
 use std::{collections::BTreeMap, fmt};
 
 use regex::{Captures, Regex, RegexBuilder};
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::grammar::Type;
@@ -27,7 +26,8 @@ use super::grammar::Type;
 const REGEX_BYTES_MAX: usize = 1 << 20;
 
 /// A rule, as it is written.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     /// Which names it is for: with `*` for what stands between two dots, for example `shop.*.orders`. Or a regular expression.
@@ -51,7 +51,8 @@ pub struct Rule {
 }
 
 /// What a pattern is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum MatchType {
     /// Stars stand for all between two dots.
@@ -62,7 +63,8 @@ pub enum MatchType {
 }
 
 /// Types of metrics, as rules name them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum MetricType {
     /// `c`
@@ -80,7 +82,8 @@ pub enum MetricType {
 }
 
 /// What is done with a metric that matches.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// It gets the name and the labels.

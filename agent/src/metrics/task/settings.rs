@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::names::Names;
@@ -16,7 +15,8 @@ const INSIGHTS: &str = "ECS/ContainerInsights";
 
 /// Settings of a `task` input: what the task and its containers use of processor, memory, network and storage, by the task metadata
 /// endpoint.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct TaskStats {
     /// How often is looked, 5s to 5m. Default 60s.

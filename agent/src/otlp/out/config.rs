@@ -5,13 +5,13 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{ecs::Metadata, otlp::task::Task, units::Span};
 
 /// Settings of the `otlp` output.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Address of the backend, as in `OTEL_EXPORTER_OTLP_ENDPOINT`: `https://otlp.example.com` or `http://127.0.0.1:4318`; by HTTP
@@ -38,7 +38,8 @@ pub struct Config {
 }
 
 /// How requests are signed for AWS.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Aws {
     /// The service that the signature is for, for example `osis`. Default: `xray` for spans, `monitoring` for metrics.
@@ -51,7 +52,8 @@ pub struct Aws {
 }
 
 /// How a backend is spoken to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Protocol {
     /// Protobuf in HTTP/1.1.
@@ -62,7 +64,8 @@ pub enum Protocol {
 }
 
 /// How bodies are compressed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Compression {
     /// As gzip.
@@ -73,7 +76,8 @@ pub enum Compression {
 }
 
 /// A value that is never shown.
-#[derive(Clone, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Hidden(String);
 

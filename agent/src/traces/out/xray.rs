@@ -18,7 +18,6 @@ use std::{
 };
 
 use http::{HeaderName, HeaderValue};
-use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::time::Instant;
 use tracing::{debug, info};
@@ -51,7 +50,8 @@ const LINGER: Duration = Duration::from_secs(1);
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// Settings of the `xray` output.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Default: that of the task.

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use http::Uri;
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::traces::settings::Allowed;
@@ -17,7 +16,8 @@ const RULES: &str = "/GetSamplingRules";
 const USUAL: [&str; 3] = [RULES, "/SamplingTargets", "/SamplingStatisticSummaries"];
 
 /// A service that requests are signed for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Service {
     /// AWS X-Ray.

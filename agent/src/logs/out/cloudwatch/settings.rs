@@ -3,7 +3,6 @@
 //! Promises: has a place for every option of Fluent Bit's `cloudwatch_logs` and of the Go plugin `cloudwatch`.
 //! Never: holds a credential.
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{
@@ -14,7 +13,8 @@ use crate::{
 };
 
 /// Settings of the `cloudwatch` destination.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The region. Default: the task's own.
@@ -112,7 +112,8 @@ impl Config {
 }
 
 /// How `$` is read in group and stream names.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Templates {
     /// `group_template` and `stream_template` hold `$field`, `$field['sub']`, `$TAG`, `$TAG[n]`.
@@ -124,7 +125,8 @@ pub enum Templates {
 }
 
 /// Class of a log group.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum GroupClass {
     /// All of CloudWatch Logs' features.

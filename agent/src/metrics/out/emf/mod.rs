@@ -10,7 +10,6 @@ mod document;
 
 use std::sync::{Arc, OnceLock};
 
-use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{
@@ -24,7 +23,8 @@ use document::Documents;
 pub const TAG: &str = "metrics";
 
 /// Settings of the `emf` output. It needs an output of the logs, to CloudWatch Logs, whose `match` fits its `tag`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The tag of the documents, by which the logs' filters and outputs know them. Default `metrics`.
