@@ -14,7 +14,7 @@ use crate::{
     logs::job as logs,
     problem::Problem,
     tell::chain,
-    traces::job as traces,
+    traces::settings as traces,
     units::ByteSize,
 };
 

@@ -613,6 +613,41 @@ fn segments_go_where_they_are_taken() {
     assert!(!needs_task("xray: {}", &format!("{{{xray}}}, {{{otlp}}}")), "nobody makes spans");
 }
 
+/// `spans` of an output to X-Ray puts another one behind the last, which takes spans and nothing else.
+#[test]
+fn spans_can_go_to_x_ray_two_ways() {
+    let traces =
+        |inputs: &str, outputs: &str| load_yaml(format!("traces:\n  inputs: [{inputs}]\n  outputs: [{outputs}]\n"));
+    let outputs = "{to: {xray: {}}}, {to: {xray: {spans: auto, region: eu-west-3, role_arn: 'arn:aws:iam::1:role/x'}}}, \
+                   {to: {otlp: {endpoint: 'http://x'}}}, {name: own, spool_bytes_max: 1GiB, to: {xray: {spans: otlp, endpoint: 'http://y'}}}";
+    let traces_of = config(traces("xray: {}, otlp: {}", outputs)).traces;
+    let running = traces_of.running();
+    let names = crate::traces::settings::names(&running);
+    let names: Vec<_> = names.iter().map(|name| &**name).collect();
+    assert_eq!(names, ["xray.0", "xray.1", "otlp.0", "own", "xray.1.otlp", "own.otlp"]);
+    let beside: Vec<_> = running.iter().map(|output| output.beside).collect();
+    assert_eq!(beside, [None, None, None, None, Some(1), Some(3)]);
+    let takes: Vec<_> = running.iter().map(|output| output.takes_segments(&running)).collect();
+    assert_eq!(takes, [true, true, false, true, false, false]);
+    let to = |number: usize| match &running[number].to {
+        crate::traces::settings::Destination::Otlp(config) => {
+            let aws = config.aws.clone().expect("it is AWS's");
+            (config.endpoint.clone(), aws.region, aws.role_arn)
+        }
+        crate::traces::settings::Destination::Xray(_) => panic!("{number}"),
+    };
+    assert_eq!(to(4), (None, Some("eu-west-3".into()), Some("arn:aws:iam::1:role/x".into())));
+    assert_eq!(to(5), (Some("http://y".into()), None, None));
+    assert_eq!(running[5].spool_bytes_max, Some(ByteSize(1 << 30)));
+
+    assert_eq!(config(traces("xray: {}", outputs)).traces.running().len(), 4, "no spans, no way for them");
+    let told = report(&traces("xray: {}", "{to: {xray: {spans: auto}}}"));
+    assert!(told.starts_with("warning: ") && told.contains("xray.spans: no spans can come in; add an input"), "{told}");
+    let told =
+        report(&traces("otlp: {}", "{name: a, to: {xray: {spans: auto}}}, {name: a.otlp, to: {otlp: {aws: {}}}}"));
+    assert!(told.starts_with("error: ") && told.contains("is the name of"), "{told}");
+}
+
 #[test]
 fn what_is_prefetched_has_a_name_or_a_tag() {
     let api = |entries: &str| load_yaml(format!("secrets: {{api: {{prefetch: [{entries}]}}}}\n"));

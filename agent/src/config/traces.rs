@@ -17,8 +17,9 @@ use crate::{
         walk::Signal,
     },
     traces::{
-        self, proxy,
-        settings::{Destination, Input, Proxy, Traces, Xray},
+        out::xray::Spans,
+        proxy,
+        settings::{Destination, Input, Proxy, Traces, Xray, names},
     },
     units::{ByteSize, Span},
 };
@@ -55,10 +56,14 @@ pub(super) fn check(section: &Traces, has_spool: bool, check: &mut Check<'_>) {
             Input::Otlp(otlp) => check_otlp(otlp, has_spool, &path.key("otlp"), check),
         }
     }
-    let names = traces::job::names(&section.outputs);
+    let names = names(&section.outputs);
     for ((output, path), name) in section.outputs.iter().zip(check.items("traces.outputs")).zip(names) {
         let (own, spool_bytes_max) = (output.name.as_deref(), output.spool_bytes_max);
         check.output(Common { name, own, spool_bytes_max }, &path);
+        if output.spans() != Spans::Segments && section.otlp().next().is_none() && !section.inputs.is_empty() {
+            let hint = "add an input `- otlp: {}`, or leave it out";
+            check.warning(&path.key("to").key("xray").key("spans"), "no spans can come in", hint);
+        }
         match &output.to {
             Destination::Xray(config) => check_region(config.region.as_deref(), &path.key("to").key("xray"), check),
             Destination::Otlp(config) => check_backend(config, Signal::Traces, &path.key("to").key("otlp"), check),
@@ -73,6 +78,12 @@ fn check_wiring(section: &Traces, check: &mut Check<'_>) {
         check.warning(&Path::of("traces.outputs"), "nothing can come in", hint);
     }
     let outputs = section.running();
+    for (output, name) in outputs.iter().zip(names(&outputs)) {
+        if let Some(number) = output.beside {
+            let path = Path::of("traces.outputs").item(number);
+            check.output(Common { name, own: None, spool_bytes_max: None }, &path);
+        }
+    }
     let nobody = outputs.iter().all(|output| !output.takes_segments(&outputs));
     for (input, path) in section.inputs.iter().zip(check.items("traces.inputs")) {
         match input {

@@ -11,11 +11,17 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::{
-    out::{Sink, SpanSink, segments::Segments, spans_of_segments::SpansOfSegments, xray},
+    choice::{self, Choice},
+    out::{
+        Sink, SpanSink,
+        segments::Segments,
+        spans_of_segments::SpansOfSegments,
+        xray::{self, Spans as As},
+    },
     proxy::{self, Clients, Proxy},
     sampling::{Sampler, Sampling},
     segment,
-    settings::{self, Destination, Input, Output, Traces},
+    settings::{self, Destination, Input, Output, Traces, names},
     spans::Spans,
     udp::Reader,
 };
@@ -32,7 +38,15 @@ use crate::{
         datagram::Datagrams,
         listen::{BindError, Listener},
     },
-    otlp::{out, taker::Taker, task::Task, walk::Signal},
+    otlp::{
+        out::{
+            self,
+            search::{self, Open},
+        },
+        taker::Taker,
+        task::Task,
+        walk::Signal,
+    },
     tell::chain,
 };
 
@@ -51,6 +65,12 @@ pub struct Bound {
 struct Made {
     name: Arc<str>,
     takes_segments: bool,
+    /// How spans go there.
+    spans: As,
+    /// The number of the output that has this one beside it.
+    beside: Option<usize>,
+    /// For outputs that choose, and the ones beside them: whether X-Ray takes spans.
+    open: Arc<Open>,
     to: To,
 }
 
@@ -113,11 +133,14 @@ impl Job {
         let (outputs, closing) = (Outputs::default(), CancellationToken::new());
         let mut job = Self { readers: Vec::new(), listeners: Vec::new(), outputs, spans: None, closing };
         let outputs = traces.running();
-        let named = names(&outputs).into_iter().zip(&outputs);
+        let opens: Vec<Arc<Open>> = outputs.iter().map(|_| Arc::default()).collect();
+        let named = names(&outputs).into_iter().zip(&outputs).enumerate();
         let made: Vec<_> = named
-            .map(|(name, output)| {
-                let to = job.destination(&name, output, means);
-                Made { name, takes_segments: output.takes_segments(&outputs), to }
+            .map(|(number, (name, output))| {
+                let open = Arc::clone(&opens[output.beside.unwrap_or(number)]);
+                let to = job.destination(&name, output, &open, means);
+                let (takes_segments, spans, beside) = (output.takes_segments(&outputs), output.spans(), output.beside);
+                Made { name, takes_segments, spans, beside, open, to }
             })
             .collect();
         for (address, settings, listener) in bound.proxies {
@@ -133,6 +156,10 @@ impl Job {
             }
         }
         job.spans = traces.otlp().next().map(|_| spans(traces.sampling.as_ref(), &made, means));
+        for output in made.iter().filter_map(|made| made.beside).filter(|&number| made[number].spans == As::Auto) {
+            let Destination::Xray(config) = &outputs[output].to else { continue };
+            follow(&made[output], config, means);
+        }
         job
     }
 
@@ -199,21 +226,18 @@ impl Job {
         }));
     }
 
-    fn destination(&mut self, name: &Arc<str>, output: &Output, means: &Means<'_>) -> To {
+    fn destination(&mut self, name: &Arc<str>, output: &Output, open: &Arc<Open>, means: &Means<'_>) -> To {
         let made = match &output.to {
-            Destination::Xray(config) => {
-                let xray::Config { region, endpoint, role_arn, .. } = config;
-                let client = client("xray", region.as_deref(), endpoint.as_deref(), role_arn.as_deref(), means);
-                client.map(|client| {
-                    let destination = Arc::new(xray::XRay::new(client, config));
-                    let output = self.outputs.add(name, destination, xray::rules(), &means.outputs);
-                    To::Xray(output, Arc::new(config.mapping(means.task)))
-                })
-            }
+            Destination::Xray(config) => x_ray(config, means).map(|client| {
+                let destination = Arc::new(xray::XRay::new(client, config));
+                let output = self.outputs.add(name, destination, xray::rules(), &means.outputs);
+                To::Xray(output, Arc::new(config.mapping(means.task)))
+            }),
             Destination::Otlp(config) => {
                 let backend = out::backend(config, Signal::Traces, means.access, means.task.region.as_deref());
                 backend.map(|backend| {
-                    let output = self.outputs.add(name, Arc::new(backend), out::rules(), &means.outputs);
+                    let backend = Arc::new(backend.telling(Arc::clone(open)));
+                    let output = self.outputs.add(name, backend, out::rules(), &means.outputs);
                     To::Otlp(output, config.task(means.task))
                 })
             }
@@ -227,18 +251,19 @@ impl Job {
 
 /// Who takes spans for the outputs that were `made`.
 fn spans(sampling: Option<&Sampling>, made: &[Made], means: &Means<'_>) -> Arc<dyn Taker> {
-    let account = |name| account(name, SPANS, means);
-    let sinks = made.iter().map(|Made { name, to, .. }| match to {
-        To::Otlp(output, task) => {
-            let sink = out::Sink::new(Arc::clone(output), account(name), Signal::Traces);
-            SpanSink::Otlp(sink, task.clone())
+    let sinks = made.iter().filter_map(|output| {
+        let choosing = output.beside.map_or(output.spans, |number| made[number].spans);
+        match (choosing, output.beside) {
+            (As::Segments, _) | (As::Otlp, Some(_)) => Some(span_sink(output, means)),
+            (As::Otlp, None) => None,
+            // It has two ways, and goes there once.
+            (As::Auto, None) => None,
+            (As::Auto, Some(number)) => {
+                let (open, segments) = (Arc::clone(&output.open), span_sink(&made[number], means));
+                let choice = Choice { open, spans: span_sink(output, means), segments };
+                Some(SpanSink::Chosen(Box::new(choice)))
+            }
         }
-        To::Xray(output, mapping) => {
-            let shrunk = means.outputs.counters.traces.shrunk.with_label_values(&[&**name]);
-            let sink = xray::Sink::new(Arc::clone(output), account(name));
-            SpanSink::Xray(Segments::new(sink, Arc::clone(mapping), shrunk))
-        }
-        To::Nothing => SpanSink::Nowhere(account(name)),
     });
     let spans = Spans::new(sinks.collect());
     match sampling {
@@ -247,8 +272,39 @@ fn spans(sampling: Option<&Sampling>, made: &[Made], means: &Means<'_>) -> Arc<d
     }
 }
 
+/// How spans get to the output that was made as `to`.
+fn span_sink(Made { name, to, .. }: &Made, means: &Means<'_>) -> SpanSink {
+    let account = account(name, SPANS, means);
+    match to {
+        To::Otlp(output, task) => {
+            SpanSink::Otlp(out::Sink::new(Arc::clone(output), account, Signal::Traces), task.clone())
+        }
+        To::Xray(output, mapping) => {
+            let shrunk = means.outputs.counters.traces.shrunk.with_label_values(&[&**name]);
+            let sink = xray::Sink::new(Arc::clone(output), account);
+            SpanSink::Xray(Segments::new(sink, Arc::clone(mapping), shrunk))
+        }
+        To::Nothing => SpanSink::Nowhere(account),
+    }
+}
+
+/// Asks X-Ray which way spans go to the output that was `made` of `config`.
+fn follow(made: &Made, config: &xray::Config, means: &Means<'_>) {
+    // One that has no client cannot work at all, which is said already.
+    let Ok(client) = x_ray(config, means) else { return };
+    let (name, open, ended) = (Arc::clone(&made.name), Arc::clone(&made.open), means.outputs.life.stopping());
+    means.outputs.life.spawn("x-ray's destination", async move {
+        ended.run_until_cancelled(choice::follow(&name, &open, || search::is_on(&client))).await;
+    });
+}
+
 fn account(name: &Arc<str>, source: &str, means: &Means<'_>) -> Arc<Account> {
     means.outputs.ledger.books.account(&Holder { output: Arc::clone(name), source: source.into() })
+}
+
+/// X-Ray, as `config` says.
+fn x_ray(config: &xray::Config, means: &Means<'_>) -> Result<Client, String> {
+    client("xray", config.region.as_deref(), config.endpoint.as_deref(), config.role_arn.as_deref(), means)
 }
 
 fn client(
@@ -263,9 +319,4 @@ fn client(
     let identity = Identity { role_arn: role_arn.map(str::to_owned), ..Identity::default() };
     let client = means.access.client(service, region, endpoint, &identity);
     client.map_err(|error| chain(&error).to_string())
-}
-
-/// The names of outputs: their own, else the kind and its number.
-pub fn names(outputs: &[Output]) -> Vec<Arc<str>> {
-    outputs::names(outputs.iter().map(|output| (output.to.kind(), output.name.as_deref())))
 }

@@ -17,6 +17,7 @@
 //! datagram that is not is counted with its reason.
 //! Never: answers a datagram; waits for a service while datagrams come.
 
+pub mod choice;
 pub mod from_segment;
 pub mod header;
 pub mod job;

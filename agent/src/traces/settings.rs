@@ -3,13 +3,13 @@
 //! Promises: values of these types have been checked, field by field.
 //! Never: checks one field against another; `config` does.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use serde::Deserialize;
 
 use super::{out::xray, proxy::Service, sampling::Sampling};
 use crate::{
-    deliver::ack::AckLevel,
+    deliver::{ack::AckLevel, outputs},
     otlp,
     units::{ByteSize, Listen},
 };
@@ -138,6 +138,9 @@ pub struct Output {
     pub segments: Option<bool>,
     /// The destination.
     pub to: Destination,
+    /// The number of the output that says with `xray.spans` that it has this one beside it.
+    #[serde(skip)]
+    pub beside: Option<usize>,
 }
 
 /// The kinds of destinations.
@@ -152,6 +155,14 @@ pub enum Destination {
 }
 
 impl Output {
+    /// How spans go to this output, if it is one that can choose.
+    pub fn spans(&self) -> xray::Spans {
+        match &self.to {
+            Destination::Xray(config) => config.spans,
+            Destination::Otlp(_) => xray::Spans::Segments,
+        }
+    }
+
     /// True if what `xray` inputs take goes there, being one of `outputs`.
     pub fn takes_segments(&self, outputs: &[Self]) -> bool {
         let is_xray = |output: &Self| matches!(output.to, Destination::Xray(_));
@@ -195,8 +206,32 @@ impl Traces {
         })
     }
 
-    /// The outputs, if anything can come in: the default one if none is named.
+    /// The outputs, if anything can come in: the default one if none is named, and behind them those that `xray.spans` asks for.
     pub fn running(&self) -> Vec<Output> {
+        let mut outputs = self.named();
+        if self.otlp().next().is_none() {
+            return outputs;
+        }
+        let names = names(&outputs);
+        let beside = outputs.iter().zip(names).enumerate().filter_map(|(number, (output, name))| {
+            let Destination::Xray(config) = &output.to else { return None };
+            let to = Destination::Otlp(Box::new(config.by_otlp()));
+            let beside = Output {
+                name: Some(format!("{name}.otlp")),
+                spool_bytes_max: output.spool_bytes_max,
+                segments: Some(false),
+                to,
+                beside: Some(number),
+            };
+            (config.spans != xray::Spans::Segments).then_some(beside)
+        });
+        let beside: Vec<_> = beside.collect();
+        outputs.extend(beside);
+        outputs
+    }
+
+    /// The outputs that the user named, or the default one.
+    fn named(&self) -> Vec<Output> {
         if self.inputs.is_empty() {
             return Vec::new();
         }
@@ -204,12 +239,12 @@ impl Traces {
             return self.outputs.clone();
         }
         let to = Destination::Xray(xray::Config::default());
-        vec![Output { name: None, spool_bytes_max: None, segments: None, to }]
+        vec![Output { name: None, spool_bytes_max: None, segments: None, to, beside: None }]
     }
 
     /// Segments point to these `groups` of CloudWatch Logs, unless the user named others.
     pub fn link_to_logs(&mut self, groups: &[String]) {
-        self.outputs = self.running();
+        self.outputs = self.named();
         for output in &mut self.outputs {
             if let Destination::Xray(config) = &mut output.to
                 && config.log_groups.is_empty()
@@ -218,4 +253,9 @@ impl Traces {
             }
         }
     }
+}
+
+/// The names of outputs: their own, else the kind and its number.
+pub fn names(outputs: &[Output]) -> Vec<Arc<str>> {
+    outputs::names(outputs.iter().map(|output| (output.to.kind(), output.name.as_deref())))
 }

@@ -354,6 +354,11 @@ impl FakeAws {
         mine.map(|(_, body)| body.clone()).collect()
     }
 
+    /// Turns Transaction Search off again.
+    pub fn take_no_spans(&self) {
+        self.state().segments.takes_spans = false;
+    }
+
     /// Turns Transaction Search on: spans are taken by OTLP.
     pub fn take_spans(&self) {
         self.state().segments.takes_spans = true;

@@ -49,3 +49,4 @@ mod task_definitions;
 mod telemetry;
 mod traces;
 mod wire;
+mod x_ray_spans;

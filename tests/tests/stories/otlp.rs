@@ -28,8 +28,8 @@ use crate::story::SOON;
 
 const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
 
-struct Task {
-    agent: Agent,
+pub(crate) struct Task {
+    pub(crate) agent: Agent,
     grpc: SocketAddr,
     http: SocketAddr,
 }
@@ -41,8 +41,14 @@ impl Task {
     }
 
     fn with(outputs: &[String], more: &str, input: &str) -> Self {
+        let outputs: Vec<_> = outputs.iter().map(|output| format!("otlp: {{{output}}}")).collect();
+        Self::to(&outputs, more, input)
+    }
+
+    /// With outputs of any kind.
+    pub(crate) fn to(outputs: &[String], more: &str, input: &str) -> Self {
         let (grpc, http) = (free_address().unwrap(), free_address().unwrap());
-        let outputs: String = outputs.iter().map(|output| format!("    - {{to: {{otlp: {{{output}}}}}}}\n")).collect();
+        let outputs: String = outputs.iter().map(|output| format!("    - {{to: {{{output}}}}}\n")).collect();
         let agent = Agent::start(&Setup::yaml(format!(
             "logs: {{inputs: [{{forward: {{unix: '{{socket}}'}}}}], outputs: [{{to: discard}}]}}\n{more}\
              traces:\n  inputs: [{{otlp: {{grpc: '{grpc}', http: '{http}'{input}}}}}]\n  outputs:\n{outputs}"
@@ -61,7 +67,7 @@ impl Task {
     }
 
     /// Sends so many requests of 50 spans each by HTTP, numbered from `first` on.
-    fn send(&self, first: u64, requests: u64) -> Vec<Span> {
+    pub(crate) fn send(&self, first: u64, requests: u64) -> Vec<Span> {
         let mut client = self.client();
         let mut sent = Vec::new();
         for number in 0..requests {
@@ -73,7 +79,7 @@ impl Task {
         sent
     }
 
-    fn wait(&self, what: &str, is_it: impl Fn(&Account) -> bool) {
+    pub(crate) fn wait(&self, what: &str, is_it: impl Fn(&Account) -> bool) {
         self.agent.wait_for_metrics(SOON, what, |metrics| is_it(&metrics.books().total()));
     }
 
@@ -81,7 +87,7 @@ impl Task {
         self.agent.metrics().sum("pillion_otlp_refused_requests_total", &[("reason", reason)])
     }
 
-    fn end(self) -> serde_json::Value {
+    pub(crate) fn end(self) -> serde_json::Value {
         let ended = self.agent.stop(SOON);
         ended.assert_clean();
         let last = ended.final_line().unwrap();

@@ -14,6 +14,7 @@ mod backend;
 mod config;
 mod grpc;
 mod meaning;
+pub mod search;
 mod target;
 
 use std::{sync::Arc, time::Duration};
@@ -24,6 +25,8 @@ use http::{
     header::{CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT},
 };
 use tracing::error;
+
+use search::Open;
 
 pub use backend::backend;
 pub use config::{Aws, Compression, Config, Hidden, Protocol};
@@ -66,6 +69,8 @@ pub struct Otlp {
     compression: Compression,
     bounds: Bounds,
     warned: RateLimited,
+    /// Whether X-Ray takes spans, for those who can do without.
+    open: Arc<Open>,
 }
 
 /// How a request gets there.
@@ -118,7 +123,13 @@ impl Otlp {
     /// Sends requests of `signal` on this `way`, as large as `limits` say.
     pub fn new(signal: Signal, way: Way, limits: Limits, config: &Config) -> Self {
         let bounds = Bounds { time: config.timeout.0, answer_bytes: ANSWER_BYTES_MAX };
-        Self { signal, way, limits, compression: config.compression, bounds, warned: RateLimited::new(WARN_EVERY) }
+        let warned = RateLimited::new(WARN_EVERY);
+        Self { signal, way, limits, compression: config.compression, bounds, warned, open: Arc::default() }
+    }
+
+    /// Says in `open` if X-Ray turns out to take no spans.
+    pub fn telling(self, open: Arc<Open>) -> Self {
+        Self { open, ..self }
     }
 
     async fn put(&self, batch: &Batch) -> Answer {
@@ -184,6 +195,7 @@ impl Otlp {
             return Answer::from(fault);
         }
         if is_x_ray && !takes_spans(client, &fault).await {
+            self.open.set(false);
             if let Some(suppressed) = self.warned.allow(tokio::time::Instant::now()) {
                 error!(
                     spans = batch.entries.iter().map(|entry| u64::from(entry.records())).sum::<u64>(),
@@ -204,16 +216,10 @@ const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf")
 
 /// Asks X-Ray whether spans are taken. If it does not say, what it said of the request is all there is.
 async fn takes_spans(client: &Client, fault: &Fault) -> bool {
-    let body = Bytes::from_static(b"{}");
-    let hash = sha256_hex(&body).await;
-    match client.call_hashed(Operation::Path("/GetTraceSegmentDestination"), body, &hash, &[]).await {
-        Ok(reply) => serde_json::from_slice::<serde_json::Value>(&reply.body)
-            .is_ok_and(|said| said["Destination"] == "CloudWatchLogs"),
-        Err(_) => {
-            let message = fault.message.to_ascii_lowercase();
-            !["transaction search", "destination", "not enabled"].iter().any(|words| message.contains(words))
-        }
-    }
+    search::is_on(client).await.unwrap_or_else(|_| {
+        let message = fault.message.to_ascii_lowercase();
+        !["transaction search", "destination", "not enabled"].iter().any(|words| message.contains(words))
+    })
 }
 
 impl Destination for Otlp {

@@ -19,6 +19,7 @@ use crate::{
         lane::Appending,
     },
     otlp::{out::Sink as OtlpSink, task::Task},
+    traces::choice::Choice,
 };
 
 /// An output that takes segments.
@@ -53,6 +54,8 @@ pub enum SpanSink {
     Otlp(OtlpSink, Task),
     /// AWS X-Ray, as segments.
     Xray(segments::Segments),
+    /// AWS X-Ray, one way or the other.
+    Chosen(Box<Choice>),
     /// One that cannot work here: what goes there is lost, and counted.
     Nowhere(Arc<Account>),
 }
@@ -63,6 +66,7 @@ impl SpanSink {
         match self {
             Self::Otlp(sink, _) => sink.has_room(bytes),
             Self::Xray(segments) => segments.has_room(bytes),
+            Self::Chosen(choice) => choice.has_room(bytes),
             Self::Nowhere(_) => true,
         }
     }
@@ -72,6 +76,7 @@ impl SpanSink {
         match self {
             Self::Otlp(sink, task) => append_filled(sink, task, request, spans, ack),
             Self::Xray(segments) => segments.append(request, ack),
+            Self::Chosen(choice) => choice.append(request, spans, ack),
             Self::Nowhere(account) => {
                 let spans = u32::try_from(spans).unwrap_or(u32::MAX);
                 account.accept(spans).lost(spans, Lost::OutputUnusable);

@@ -32,7 +32,7 @@ use crate::{
         lane::{Appending, Lane, Output},
     },
     ecs::Metadata,
-    otlp::task::Task,
+    otlp::{self, task::Task},
     tell::RateLimited,
     traces::segment,
 };
@@ -73,12 +73,37 @@ pub struct Config {
     /// resource says goes before it (`aws.log.group.names`, `aws.log.group.arns`). Default: the groups of `logs.outputs` whose names are
     /// the same for every record.
     pub log_groups: Vec<String>,
+    /// How spans that come by OTLP go to X-Ray. Segments of the X-Ray daemon's port go as they came in any case.
+    pub spans: Spans,
     /// Whether what a span's resource does not say of its task (account, cluster, task, zone) is filled in from the task's metadata.
     /// What it says stays. Turn it off if spans of other tasks come in, too. Default: true.
     pub fill_from_task: Option<bool>,
 }
 
+/// How spans go to X-Ray.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Spans {
+    /// As segments, which every account takes.
+    #[default]
+    Segments,
+    /// As they are, to X-Ray's own OTLP endpoint, which takes them while Transaction Search is on. It needs `xray:PutSpans` and
+    /// `xray:PutSpansForIndexing`.
+    Otlp,
+    /// As they are while X-Ray says that Transaction Search is on, else as segments. It is asked at the start and once an hour
+    /// (`xray:GetTraceSegmentDestination`); until it has answered, and if it may not be asked, they are segments.
+    Auto,
+}
+
 impl Config {
+    /// The same service, where it takes spans as they are.
+    pub fn by_otlp(&self) -> otlp::out::Config {
+        let Self { region, role_arn, endpoint, fill_from_task, .. } = self.clone();
+        let aws = Some(otlp::out::Aws { service: None, region, role_arn });
+        otlp::out::Config { endpoint, aws, fill_from_task, ..otlp::out::Config::default() }
+    }
+
     /// How spans become segments.
     pub fn mapping(&self, task: &Metadata) -> segment::Settings {
         segment::Settings {
