@@ -9,7 +9,7 @@ It reads one JSON line a command, does it, and answers with one line: {"ok": tru
     {"do": "rest", "seconds": SECONDS}
 
 A rotation begins `every` seconds after the last one of its secret began, or eight times as long after it as one of the last few
-took: on a machine that is slow everything is. The secret holds what those of RDS hold. It waits for nobody but the service and the database.
+took, of whichever secret: on a machine that is slow everything is. The secret holds what those of RDS hold. It waits for nobody but the service and the database.
 """
 
 import argparse
@@ -49,8 +49,8 @@ class Rotator:
             config=Config(retries={"max_attempts": 1}, connect_timeout=5, read_timeout=10),
         )
         self.admin = psycopg.connect(admin, autocommit=True)
-        # When the next rotation of a secret may begin, and how long the last few took.
-        self.due, self.took = {}, collections.deque(maxlen=6)
+        # When the last rotation of a secret began, after how many seconds the next may, and how long the last few took.
+        self.begun, self.every, self.took = {}, {}, collections.deque(maxlen=6)
 
     def password(self):
         return CANARY + "".join(random.choices(ALPHABET, k=25))
@@ -64,7 +64,9 @@ class Rotator:
 
     def rotate(self, command):
         secret, token = command["secret"], str(uuid.uuid4())
-        time.sleep(max(0, self.due.get(secret, 0) - time.monotonic()))
+        # What another secret's rotation took since then counts, too: the agent is told when all of them are done.
+        pause = max(self.every.get(secret, 0), min(PARTS * max(self.took, default=0), PAUSE_MAX))
+        time.sleep(max(0, self.begun.get(secret, 0) + pause - time.monotonic()))
         begun = time.monotonic()
         current = self.secrets.get_secret_value(SecretId=secret, VersionStage="AWSCURRENT")
         self.create_secret(secret, token, json.loads(current["SecretString"]), command["strategy"])
@@ -74,8 +76,8 @@ class Rotator:
         self.test_secret(pending)
         self.finish_secret(secret, token, current["VersionId"])
         self.took.append(time.monotonic() - begun)
-        self.due[secret] = begun + max(command["every"], min(PARTS * max(self.took), PAUSE_MAX))
-        return {"version": token}
+        self.begun[secret], self.every[secret] = begun, command["every"]
+        return {"version": token, "took": max(self.took)}
 
     def rest(self, command):
         time.sleep(command["seconds"])

@@ -95,7 +95,10 @@ fn throttle(world: &World, count: usize) {
 /// Where a story stands.
 fn stands(world: &World, what: &str) {
     let (rotations, refused, generation) = (world.rotations(), world.postgres.refused(), world.generation().0);
-    say(&format!("{what}: {rotations} rotations so far, generation {generation}, {refused} logins refused"));
+    let longest = world.longest();
+    say(&format!(
+        "{what}: {rotations} rotations so far, the longest took {longest:.2} s, generation {generation}, {refused} logins refused"
+    ));
 }
 
 /// Nothing that an app read was torn or mixed, older than what it had read before, or of no use; no query failed.

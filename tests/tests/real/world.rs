@@ -42,6 +42,8 @@ pub(crate) struct World {
     api: SocketAddr,
     agent: Mutex<Option<Agent>>,
     rotations: AtomicUsize,
+    /// How long the longest rotation took so far, in seconds.
+    longest: Mutex<f64>,
     /// The current version of each secret, as the rotator said.
     current: Mutex<serde_json::Map<String, Value>>,
 }
@@ -73,6 +75,7 @@ impl World {
             api: free_address().unwrap(),
             agent: Mutex::new(None),
             rotations: AtomicUsize::new(0),
+            longest: Mutex::new(0.0),
             current: Mutex::default(),
         };
         world.start_agent();
@@ -105,6 +108,11 @@ impl World {
         self.rotations.load(Ordering::Relaxed)
     }
 
+    /// How long the longest rotation took so far, in seconds.
+    pub(crate) fn longest(&self) -> f64 {
+        *self.longest.lock().unwrap()
+    }
+
     /// The number of the generation on the volume, and the versions in it.
     pub(crate) fn generation(&self) -> (u64, Value) {
         let text = fs::read_to_string(self.folder().join("..data/.generation")).unwrap();
@@ -123,6 +131,8 @@ impl World {
             assert_eq!(answer["ok"], true, "{answer}");
             self.current.lock().unwrap().insert((*name).to_owned(), answer["version"].clone());
             self.rotations.fetch_add(1, Ordering::Relaxed);
+            let mut longest = self.longest.lock().unwrap();
+            *longest = longest.max(answer["took"].as_f64().unwrap());
         }
         self.hint();
     }
