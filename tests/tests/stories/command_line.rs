@@ -4,8 +4,9 @@
 //! Never: needs the paths of the image; symbolic links stand for them.
 
 use std::{
+    io::Read,
     os::unix::fs::symlink,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 use tests::{
@@ -111,4 +112,29 @@ fn the_health_check_fails_while_nothing_is_delivered_and_passes_again_after() {
     story.end();
     let (code, said) = pillion(&["healthcheck", "--address", &free_address().unwrap().to_string()]);
     assert!(code == Some(1) && said.contains("nobody answers at"), "{said}");
+}
+
+/// The demo needs nothing, draws a trace of two containers, and ends with books in which everything was delivered.
+#[test]
+fn the_demo_shows_records_a_trace_and_the_books() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("demo");
+    let mut demo = Command::new(binary().unwrap());
+    demo.args(["demo", "--rate", "50", "--folder"]).arg(&place).env_clear();
+    let mut demo = demo.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let drawn = || std::fs::read_to_string(place.join("trace.txt")).unwrap_or_default();
+    wait::until(SOON, drawn, || drawn().lines().count() == 5);
+    // The process may have ended, which its exit code says.
+    let _ = Command::new("kill").args(["-INT", &demo.id().to_string()]).status();
+    let mut said = String::new();
+    demo.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    let ended = demo.wait_with_output().unwrap();
+    assert!(ended.status.success(), "{ended:?}");
+    assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
+    let drawn = drawn();
+    let names = ["web     web ", "web       orders@db.example.com ", "web       worker ", "worker      charge-card "];
+    for (line, name) in drawn.lines().skip(1).zip(names) {
+        assert!(line.trim_start().starts_with(name), "{drawn}");
+    }
+    assert!(said.contains("Every record and every span that was sent was delivered."), "{said}");
 }

@@ -5,15 +5,21 @@
 //! Never: takes a shortcut past the sockets. The workload speaks to the agent as Docker's log driver does, and what is
 //! shown was read from the agent's own `/metrics`.
 
+mod backend;
+mod orders;
+mod progress;
 mod scene;
 mod workload;
 
 use std::{
     fmt::Write as _,
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     path::Path,
     process::ExitCode,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -27,8 +33,8 @@ use crate::{
     life::Life,
     tell::{self, chain, logs::Format},
 };
+use progress::Progress;
 use scene::Scene;
-use workload::Progress;
 
 /// How often a line is shown.
 const SHOWN_EVERY: Duration = Duration::from_secs(5);
@@ -61,19 +67,23 @@ pub(super) fn demo(folder: &Path, records_per_second: u64) -> ExitCode {
     let log = tell::logs::install("warn", Format::of_stderr());
     let life = Life::default();
     let progress = Arc::new(Progress::default());
-    let threads = match start_threads(&scene, records_per_second, &life, &progress) {
-        Ok(threads) => threads,
-        Err(error) => return failed(format_args!("{}", chain(&error))),
-    };
+    let has_ended = Arc::new(AtomicBool::new(false));
+    let backend = start_backend(&scene, &progress, &has_ended);
+    let threads =
+        match backend.and_then(|backend| Ok((backend, start_threads(&scene, records_per_second, &life, &progress)?))) {
+            Ok((backend, threads)) => threads.into_iter().chain([backend]),
+            Err(error) => return failed(format_args!("{}", chain(&error))),
+        };
     print(scene.explanation(records_per_second));
     let outcome = host.drive(config, bound, agent::Spool::default(), &life);
     life.stop(Duration::ZERO);
+    has_ended.store(true, Ordering::Relaxed);
     for thread in threads {
         // A thread that panicked has said so; the books are shown all the same.
         let _ = thread.join();
     }
     drop(log);
-    print(ending(&outcome.books, progress.sent(), &scene))
+    print(ending(&outcome.books, &progress, &scene))
 }
 
 fn failed(why: std::fmt::Arguments<'_>) -> ExitCode {
@@ -87,11 +97,16 @@ fn start_threads(
     records_per_second: u64,
     life: &Life,
     progress: &Arc<Progress>,
-) -> std::io::Result<[thread::JoinHandle<()>; 2]> {
+) -> std::io::Result<[thread::JoinHandle<()>; 3]> {
     let stopping = life.stopping();
     let (unix, tcp, counted) = (scene.unix.clone(), scene.tcp, Arc::clone(progress));
     let work = thread::Builder::new().name("demo workload".into()).spawn(move || {
         workload::run(&unix, tcp, records_per_second, &counted, &|| stopping.is_cancelled());
+    })?;
+    let stopping = life.stopping();
+    let (segments, spans, counted) = (scene.segments, scene.spans, Arc::clone(progress));
+    let order = thread::Builder::new().name("demo orders".into()).spawn(move || {
+        orders::run(segments, spans, &counted, &|| stopping.is_cancelled());
     })?;
     let stopping = life.stopping();
     let (admin, counted) = (scene.admin, Arc::clone(progress));
@@ -107,7 +122,20 @@ fn start_threads(
             }
         }
     })?;
-    Ok([work, show])
+    Ok([work, order, show])
+}
+
+/// The backend that draws traces. It is there until the agent `has_ended`.
+fn start_backend(
+    scene: &Scene,
+    progress: &Arc<Progress>,
+    has_ended: &Arc<AtomicBool>,
+) -> std::io::Result<thread::JoinHandle<()>> {
+    let listener = TcpListener::bind(scene.backend)?;
+    let (file, counted, has_ended) = (scene.trace.clone(), Arc::clone(progress), Arc::clone(has_ended));
+    thread::Builder::new().name("demo backend".into()).spawn(move || {
+        backend::run(&listener, &file, &counted, &|| has_ended.load(Ordering::Relaxed));
+    })
 }
 
 /// Records that the agent says it received.
@@ -131,16 +159,19 @@ fn sum_of(page: &str, name: &str) -> u64 {
 fn live(elapsed: Duration, rate: f64, progress: &Progress, received: Option<u64>) -> String {
     let received = received.map_or_else(|| "unknown".to_owned(), |n| n.to_string());
     format!(
-        "{:>5} s  {rate:>8.0} records/s   sent {}   received {received}   batches acknowledged {}\n",
+        "{:>5} s  {rate:>8.0} records/s   sent {}   received {received}   batches acknowledged {}   spans {}, with the backend {}\n",
         elapsed.as_secs(),
         progress.sent(),
         progress.acknowledged(),
+        progress.spans(),
+        progress.drawn(),
     )
 }
 
 /// The books as a table, and whether they balance.
-fn ending(books: &[(Holder, Totals)], sent: u64, scene: &Scene) -> String {
-    let mut text = format!("\nstopped. The containers sent {sent} records. The books:\n\n");
+fn ending(books: &[(Holder, Totals)], progress: &Progress, scene: &Scene) -> String {
+    let (records, spans) = (progress.sent(), progress.spans());
+    let mut text = format!("\nstopped. The containers sent {records} records and {spans} spans. The books:\n\n");
     let mut sum = Totals::default();
     // Writing to a String cannot fail.
     let _ = writeln!(
@@ -164,11 +195,12 @@ fn ending(books: &[(Holder, Totals)], sent: u64, scene: &Scene) -> String {
         sum.add(totals);
     }
     row("all", "", &sum);
-    let verdict = match sum.balanced() && sum.accepted == sent && sum.delivered == sent {
-        true => "Every record that was sent was delivered",
-        false => "Not every record was delivered; the table says where they are",
+    let sent = records + spans;
+    let verdict = match sum.balanced() && sum.accepted == sent && sum.delivered == sent && progress.drawn() == spans {
+        true => "Every record and every span that was sent was delivered",
+        false => "Not everything was delivered; the table says where it is",
     };
-    let _ = writeln!(text, "\n{verdict}. See {}", scene.records.display());
+    let _ = writeln!(text, "\n{verdict}. See {} and {}", scene.records.display(), scene.trace.display());
     text
 }
 
@@ -189,18 +221,30 @@ mod tests {
         let holder = |source: &str| Holder { output: "file.0".into(), source: source.into() };
         let totals = Totals { accepted: 1500, delivered: 1500, ..Totals::default() };
         let scene = Scene::for_test("pillion-demo");
-        let books = [(holder("web"), totals), (holder("worker"), totals)];
-        insta::assert_snapshot!(ending(&books, 3000, &scene), @"
+        let spans = Totals { accepted: 8, delivered: 8, ..Totals::default() };
+        let books = [
+            (holder("web"), totals),
+            (holder("worker"), totals),
+            (Holder { output: "otlp.0".into(), source: "xray".into() }, spans),
+        ];
+        let progress = Progress::default();
+        (0..3000).for_each(|_| progress.count(true));
+        progress.count_spans(8);
+        assert!(ending(&books, &progress, &scene).contains("Not everything was delivered"), "the backend has none");
+        progress.count_drawn(8);
+        insta::assert_snapshot!(ending(&books, &progress, &scene), @"
 
-        stopped. The containers sent 3000 records. The books:
+        stopped. The containers sent 3000 records and 8 spans. The books:
 
           output           container    accepted  delivered  refused   lost  in flight
           file.0           web              1500       1500        0      0          0
           file.0           worker           1500       1500        0      0          0
-          all                               3000       3000        0      0          0
+          otlp.0           xray                8          8        0      0          0
+          all                               3008       3008        0      0          0
 
-        Every record that was sent was delivered. See pillion-demo/records
+        Every record and every span that was sent was delivered. See pillion-demo/records and pillion-demo/trace.txt
         ");
-        assert!(ending(&books, 3001, &scene).contains("Not every record was delivered"));
+        progress.count(true);
+        assert!(ending(&books, &progress, &scene).contains("Not everything was delivered"));
     }
 }

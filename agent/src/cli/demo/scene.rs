@@ -5,7 +5,7 @@
 
 use std::{
     fs, io,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
     path::{Path, PathBuf},
 };
 
@@ -32,16 +32,33 @@ pub(super) struct Scene {
     pub(super) unix: PathBuf,
     /// The port that an SDK would write to.
     pub(super) tcp: SocketAddr,
+    /// The port that the X-Ray SDK would write to.
+    pub(super) segments: SocketAddr,
+    /// The port that an OpenTelemetry SDK would write to, and the one for gRPC, which nobody uses here.
+    pub(super) spans: SocketAddr,
+    pub(super) grpc: SocketAddr,
+    /// The backend of the demo, which draws traces.
+    pub(super) backend: SocketAddr,
     /// The agent's own address.
     pub(super) admin: SocketAddr,
     /// Where delivered records are.
     pub(super) records: PathBuf,
+    /// Where the last trace is.
+    pub(super) trace: PathBuf,
 }
 
 impl Scene {
     /// Makes the folder and writes the configuration.
     pub(super) fn set(folder: &Path) -> Result<Self, SceneError> {
-        let scene = Self::in_folder(folder, port_near(24224)?, port_near(9464)?);
+        let ports = [
+            port_near(24224)?,
+            datagrams_near(2000)?,
+            port_near(4318)?,
+            port_near(4317)?,
+            port_near(4319)?,
+            port_near(9464)?,
+        ];
+        let scene = Self::in_folder(folder, ports);
         if scene.unix.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
             return Err(SceneError::TooLong { folder: folder.into() });
         }
@@ -53,21 +70,27 @@ impl Scene {
 
     #[cfg(test)]
     pub(super) fn for_test(folder: &str) -> Self {
-        Self::in_folder(Path::new(folder), ([127, 0, 0, 1], 24224).into(), ([127, 0, 0, 1], 9464).into())
+        let ports = [24224, 2000, 4318, 4317, 4319, 9464].map(|port| ([127, 0, 0, 1], port).into());
+        Self::in_folder(Path::new(folder), ports)
     }
 
-    fn in_folder(folder: &Path, tcp: SocketAddr, admin: SocketAddr) -> Self {
+    fn in_folder(folder: &Path, [tcp, segments, spans, grpc, backend, admin]: [SocketAddr; 6]) -> Self {
         Self {
             config: folder.join("pillion.yaml"),
             unix: folder.join("fluent.sock"),
             tcp,
+            segments,
+            spans,
+            grpc,
+            backend,
             admin,
             records: folder.join("records"),
+            trace: folder.join("trace.txt"),
         }
     }
 
     fn yaml(&self) -> String {
-        let Self { config, unix, tcp, admin, records } = self;
+        let Self { config, unix, tcp, segments, spans, grpc, backend, admin, records, .. } = self;
         let config = config.display();
         // Debug writes a path as a quoted string, which YAML reads.
         format!(
@@ -83,6 +106,19 @@ logs:
       to:
         file:
           folder: {records:?}
+traces:
+  inputs:
+    - xray:
+        udp: \"{segments}\"
+        tcp: \"off\"
+    - otlp:
+        http: \"{spans}\"
+        grpc: \"{grpc}\"
+  outputs:
+    - to:
+        otlp:
+          endpoint: \"http://{backend}\"
+          compression: none
 admin:
   listen: \"{admin}\"
 "
@@ -91,10 +127,11 @@ admin:
 
     /// What is happening, where to look, how to stop.
     pub(super) fn explanation(&self, records_per_second: u64) -> String {
-        let Self { config, unix, tcp, admin, records } = self;
-        let (config, unix, records) = (config.display(), unix.display(), records.display());
+        let Self { config, unix, tcp, segments, spans, admin, records, trace, .. } = self;
+        let (config, unix, records, trace) = (config.display(), unix.display(), records.display(), trace.display());
         let look = [
             (format!("tail -F {records}/*"), "the records as they are delivered"),
+            (format!("cat {trace}"), "the last trace, drawn from what a backend of OTLP got"),
             (format!("curl http://{admin}/metrics"), "its counters, and the books of every container"),
             (format!("curl http://{admin}/status"), "what runs, what was delivered, what was lost"),
             (format!("cat {config}"), "the configuration of this demo, to start from"),
@@ -109,7 +146,12 @@ pillion demo: the agent runs here, with three made-up containers that print {rec
   worker  plain lines  -> the same socket
   cron    gzip batches -> TCP {tcp}, with an acknowledgement for each
 
-The agent delivers them to files instead of CloudWatch Logs. Look at:
+Every two seconds web has an order that worker charges, and both tell of it, as one trace:
+
+  web     a segment    -> UDP {segments}, as the X-Ray SDK sends it
+  worker  a span       -> http://{spans}, as OpenTelemetry's SDKs send it
+
+The agent delivers records to files instead of CloudWatch Logs, and spans to a backend here instead of yours. Look at:
 
 {look}
 Stop with Ctrl-C: the agent delivers what it has and shows the books.
@@ -117,6 +159,12 @@ Stop with Ctrl-C: the agent delivers what it has and shows the books.
 "
         )
     }
+}
+
+/// The same for datagrams.
+fn datagrams_near(port: u16) -> Result<SocketAddr, SceneError> {
+    let free = |port| UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).and_then(|socket| socket.local_addr());
+    free(port).or_else(|_| free(0)).map_err(SceneError::Port)
 }
 
 /// `port` of 127.0.0.1 if nobody has it, else one that is free.
@@ -138,9 +186,15 @@ mod tests {
           worker  plain lines  -> the same socket
           cron    gzip batches -> TCP 127.0.0.1:24224, with an acknowledgement for each
 
-        The agent delivers them to files instead of CloudWatch Logs. Look at:
+        Every two seconds web has an order that worker charges, and both tell of it, as one trace:
+
+          web     a segment    -> UDP 127.0.0.1:2000, as the X-Ray SDK sends it
+          worker  a span       -> http://127.0.0.1:4318, as OpenTelemetry's SDKs send it
+
+        The agent delivers records to files instead of CloudWatch Logs, and spans to a backend here instead of yours. Look at:
 
           tail -F pillion-demo/records/*       the records as they are delivered
+          cat pillion-demo/trace.txt           the last trace, drawn from what a backend of OTLP got
           curl http://127.0.0.1:9464/metrics   its counters, and the books of every container
           curl http://127.0.0.1:9464/status    what runs, what was delivered, what was lost
           cat pillion-demo/pillion.yaml        the configuration of this demo, to start from
@@ -163,6 +217,19 @@ mod tests {
               to:
                 file:
                   folder: "pillion-demo/records"
+        traces:
+          inputs:
+            - xray:
+                udp: "127.0.0.1:2000"
+                tcp: "off"
+            - otlp:
+                http: "127.0.0.1:4318"
+                grpc: "127.0.0.1:4317"
+          outputs:
+            - to:
+                otlp:
+                  endpoint: "http://127.0.0.1:4319"
+                  compression: none
         admin:
           listen: "127.0.0.1:9464"
         "#);

@@ -10,13 +10,14 @@ use std::{
     net::{SocketAddr, TcpStream},
     os::unix::net::UnixStream,
     path::Path,
-    sync::atomic::{AtomicU64, Ordering},
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use flate2::{Compression, write::GzEncoder};
 use rmp::encode::{write_array_len, write_bin, write_ext_meta, write_map_len, write_str, write_u64, write_uint};
+
+use super::progress::Progress;
 
 /// How often the containers print.
 const TICK: Duration = Duration::from_millis(20);
@@ -30,32 +31,6 @@ const KEPT_RECORDS_MAX: u64 = 20_000;
 const IO_TIMEOUT: Duration = Duration::from_secs(1);
 /// The task's id in the tags, made up in the form of ECS.
 const TASK: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f0";
-
-/// What has been sent so far; shared with the display.
-#[derive(Debug, Default)]
-pub(super) struct Progress {
-    sent: AtomicU64,
-    looked: AtomicU64,
-    acknowledged: AtomicU64,
-}
-
-impl Progress {
-    /// Records that the sockets took.
-    pub(super) fn sent(&self) -> u64 {
-        self.sent.load(Ordering::Relaxed)
-    }
-
-    /// Records since the last call of this.
-    pub(super) fn sent_since_last_look(&self) -> u64 {
-        let sent = self.sent();
-        sent - self.looked.swap(sent, Ordering::Relaxed)
-    }
-
-    /// Batches that the agent acknowledged.
-    pub(super) fn acknowledged(&self) -> u64 {
-        self.acknowledged.load(Ordering::Relaxed)
-    }
-}
 
 /// Prints and sends until `stopped` says so.
 pub(super) fn run(
@@ -93,12 +68,6 @@ pub(super) fn run(
         thread::sleep(TICK);
     }
     cron.send(&mut script, progress);
-}
-
-impl Progress {
-    fn count(&self, taken: bool) {
-        self.sent.fetch_add(u64::from(taken), Ordering::Relaxed);
-    }
 }
 
 /// Docker's log driver for one container: a connection of its own, one write per line, dialled again when lost.
@@ -164,8 +133,7 @@ impl Sdk {
         self.failed = exchanged.is_err();
         match exchanged {
             Ok(()) => {
-                progress.sent.fetch_add(batch.records, Ordering::Relaxed);
-                progress.acknowledged.fetch_add(1, Ordering::Relaxed);
+                progress.count_batch(batch.records);
             }
             Err(_) => {
                 self.stream = None;
@@ -378,7 +346,11 @@ impl Script {
 
 #[cfg(test)]
 mod tests {
-    use std::{net::TcpListener, os::unix::net::UnixListener, sync::atomic::AtomicBool};
+    use std::{
+        net::TcpListener,
+        os::unix::net::UnixListener,
+        sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    };
 
     use flate2::read::GzDecoder;
     use rmpv::{Value, decode::read_value};
