@@ -1,4 +1,4 @@
-//! Any bytes as a document with task definitions.
+//! Any bytes as a document with task definitions, in JSON or YAML.
 //!
 //! Promises: finds panics and hangs of reading, linting, injecting and taking out; a document that does not come back to the byte;
 //! an inject that is not the same a second time.

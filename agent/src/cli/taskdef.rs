@@ -21,15 +21,15 @@ use crate::{
         find::Place,
         iam::{self, Account},
         inject::{self, Changed, Logs, Options, Records, SecretsAs, Wait},
-        json::BYTES_MAX,
         lint::{self, Finding, RULES},
+        tree::BYTES_MAX,
     },
 };
 
 /// A document with task definitions, and what becomes of it.
 #[derive(Args, Debug, PartialEq, Eq)]
 pub(super) struct Document {
-    /// A task definition, a list of container definitions, or a template of CloudFormation or CDK, as JSON. Default: standard input
+    /// A task definition, a list of container definitions, or a template of CloudFormation or CDK, as JSON or YAML. Default: standard input
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     /// Write the result here instead of to standard output
@@ -95,7 +95,7 @@ enum Move {
 
 #[derive(Args, Debug, PartialEq, Eq)]
 pub(super) struct Lint {
-    /// Task definitions or templates, as JSON. Default: standard input
+    /// Task definitions or templates, as JSON or YAML. Default: standard input
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     /// End with 1 for warnings too
@@ -114,7 +114,7 @@ pub(super) struct Lint {
 
 #[derive(Args, Debug, PartialEq, Eq)]
 pub(super) struct Iam {
-    /// A task definition or a template, as JSON. Default: standard input
+    /// A task definition or a template, as JSON or YAML. Default: standard input
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     /// Print what the execution role needs to start the task, instead of what the task role needs for pillion

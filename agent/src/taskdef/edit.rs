@@ -13,15 +13,13 @@ use flate2::{Compression, write::ZlibEncoder};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    json::{Array, Node, Style, Taken},
+    tree::{Array, Node, Style, Syntax, Taken},
     view::{Case, Scope},
 };
 use crate::{net::inflate, otlp::base64};
 
 /// Bytes of what is remembered, before it is compressed: a task definition has 64 KiB at most.
 const MEMORY_BYTES_MAX: usize = 1 << 20;
-/// What a remembered history begins with: the way in which it is written.
-const VERSION: &str = "1.";
 
 /// One change, as what it takes to undo it. The first text is the container's name; none for the task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +89,7 @@ impl<'a> Editor<'a> {
         let (key, style, owner) = (self.case.key(key), self.style.clone(), container.map(str::to_owned));
         let within = self.indentation(container);
         let Some(object) = self.holder(container).and_then(Node::object_mut) else { return };
+        let was = object.written(&key).unwrap_or_default();
         let Some(there) = object.get(&key) else {
             object.push(&key, value, &style, &within);
             self.changes.push(Change::Added(owner, key));
@@ -99,7 +98,7 @@ impl<'a> Editor<'a> {
         if there.compact() == value.compact() {
             return;
         }
-        let (was, sum) = (there.printed(), checksum(&value));
+        let sum = checksum(&value);
         let line = object.indentation(&key);
         style.lay_out_anew(object.get_mut(&key), value, line.as_deref());
         self.changes.push(Change::Set(owner, key, was, sum));
@@ -116,6 +115,13 @@ impl<'a> Editor<'a> {
         let names: Vec<String> = values.iter().map(|value| name_of(value, case).unwrap_or_default()).collect();
         let Some(object) = self.holder(container).and_then(Node::object_mut) else { return };
         let mut changes = Vec::new();
+        if object.get(&key).is_none() && object.is_block() {
+            // A list in lines of its own is never empty.
+            object.push(&key, Node::list(values), &style, &within);
+            self.changes.push(Change::Added(owner.clone(), key.clone()));
+            self.changes.push(Change::Pushed(owner, key, names, String::new()));
+            return;
+        }
         if object.get(&key).is_none() {
             object.push(&key, Node::Array(Array::default()), &style, &within);
             changes.push(Change::Added(owner.clone(), key.clone()));
@@ -172,17 +178,17 @@ impl<'a> Editor<'a> {
 }
 
 /// Undoes changes, the last one first. Gives a line for everything that was not as it had been left.
-pub fn undo(root: &mut Node, case: Case, changes: Vec<Change>) -> Vec<String> {
+pub fn undo(root: &mut Node, case: Case, syntax: Syntax, changes: Vec<Change>) -> Vec<String> {
     let mut said = Vec::new();
     for change in changes.into_iter().rev() {
-        if let Err(what) = undo_one(root, case, change) {
+        if let Err(what) = undo_one(root, case, syntax, change) {
             said.push(what);
         }
     }
     said
 }
 
-fn undo_one(root: &mut Node, case: Case, change: Change) -> Result<(), String> {
+fn undo_one(root: &mut Node, case: Case, syntax: Syntax, change: Change) -> Result<(), String> {
     let gone = |container: &Option<String>, what: &str| {
         format!("{}{what} is not there any more: nothing to undo", owner(container.as_deref()))
     };
@@ -198,11 +204,12 @@ fn undo_one(root: &mut Node, case: Case, change: Change) -> Result<(), String> {
         }
         Change::Set(container, key, was, sum) => {
             let object = holder(root, case, container.as_deref()).and_then(Node::object_mut);
-            let there = object.and_then(|object| object.get_mut(&key)).ok_or_else(|| gone(&container, &key))?;
-            let changed = checksum(there) != sum;
-            let lost = there.compact();
-            *there = super::json::value(&was)
-                .map_err(|_| format!("{}{key}: what it was is broken", owner(container.as_deref())))?;
+            let object = object.ok_or_else(|| gone(&container, &key))?;
+            let there = object.get(&key).ok_or_else(|| gone(&container, &key))?;
+            let (changed, lost) = (checksum(there) != sum, there.compact());
+            if !object.restore(&key, &was, syntax) {
+                return Err(format!("{}{key}: what it was is broken", owner(container.as_deref())));
+            }
             if !changed {
                 return Ok(());
             }
@@ -226,7 +233,7 @@ fn undo_one(root: &mut Node, case: Case, change: Change) -> Result<(), String> {
                 }
             }
             if array.is_empty() {
-                array.set_inside(&inside);
+                array.set_inside(&inside, syntax);
             }
             Ok(())
         }
@@ -234,12 +241,12 @@ fn undo_one(root: &mut Node, case: Case, change: Change) -> Result<(), String> {
             let object = holder(root, case, container.as_deref()).and_then(Node::object_mut);
             let object = object.ok_or_else(|| gone(&container, "the container"))?;
             let name = head[1].clone();
-            let put = object.put_back(Taken { index, head, value, after, left_after });
+            let put = object.put_back(Taken { index, head, value, after, left_after }, syntax);
             put.then_some(()).ok_or_else(|| format!("{}{name} is there again; it stays", owner(container.as_deref())))
         }
         Change::Container(index, head, value, after, left_after) => {
             let containers = containers(root, case).ok_or("there are no containers any more")?;
-            let put = containers.put_back(Taken { index, head, value, after, left_after });
+            let put = containers.put_back(Taken { index, head, value, after, left_after }, syntax);
             put.then_some(()).ok_or_else(|| "a container that was taken out is broken".to_owned())
         }
     }
@@ -287,17 +294,25 @@ fn checksum(value: &Node) -> u32 {
     crc32c::crc32c(value.compact().as_bytes())
 }
 
+/// What a remembered history begins with: the way in which it is written. What was taken out of YAML is YAML.
+fn version(syntax: Syntax) -> &'static str {
+    match syntax {
+        Syntax::Json => "1.",
+        Syntax::Yaml => "1y.",
+    }
+}
+
 /// The history as a text that fits into a label.
-pub fn remembered(changes: &[Change]) -> String {
+pub fn remembered(changes: &[Change], syntax: Syntax) -> String {
     let text = serde_json::to_vec(changes).expect("texts and numbers are JSON");
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(&text).expect("a Vec takes all that fits in memory");
     let bytes = encoder.finish().expect("a Vec takes all that fits in memory");
-    format!("{VERSION}{}", base64::encoded(&bytes, false))
+    format!("{}{}", version(syntax), base64::encoded(&bytes, false))
 }
 
-/// The history that [`remembered`] wrote. `None` if it is none.
-pub fn recalled(text: &str) -> Option<Vec<Change>> {
-    let bytes = base64::decoded(text.strip_prefix(VERSION)?.as_bytes())?;
+/// The history that [`remembered`] wrote. `None` if it is none, or was written for a document of the other kind.
+pub fn recalled(text: &str, syntax: Syntax) -> Option<Vec<Change>> {
+    let bytes = base64::decoded(text.strip_prefix(version(syntax))?.as_bytes())?;
     serde_json::from_slice(&inflate::unzlib(&bytes, MEMORY_BYTES_MAX).ok()?).ok()
 }

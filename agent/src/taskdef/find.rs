@@ -5,7 +5,7 @@
 //! Never: guesses: what looks like none of these has no task definition.
 
 use super::{
-    json::Node,
+    tree::Node,
     view::{Case, Scope, Task},
 };
 

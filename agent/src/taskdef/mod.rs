@@ -5,8 +5,8 @@
 //! Never: asks AWS; shows the value of a variable that looks like a secret.
 //!
 //! ```text
-//! bytes --json--> tree --find--> task definitions --view--> lint, iam
-//!                                       '--edit--> inject, remove --json--> bytes
+//! JSON or YAML --tree--> nodes --find--> task definitions --view--> lint, iam
+//!                                               '--edit--> inject, remove --tree--> JSON or YAML
 //! ```
 
 pub mod diff;
@@ -16,18 +16,20 @@ pub mod find;
 pub mod firelens;
 pub mod iam;
 pub mod inject;
-pub mod json;
 pub mod lint;
+pub mod tree;
 pub mod view;
 
 use crate::problem::Problem;
+use tree::{Document, Syntax};
 
 /// Reads a document and finds its task definitions. Where it has none, says what would be one.
-pub fn read(bytes: &[u8]) -> Result<(json::Document, Vec<find::Place>), Problem> {
-    let document = json::parse(bytes).map_err(|mistake| {
-        let hint = match bytes.trim_ascii_start().first() {
-            Some(b'{' | b'[') => "",
-            _ => "this reads JSON; of YAML make JSON first, for example with `cdk synth --json` or cfn-flip",
+pub fn read(bytes: &[u8]) -> Result<(Document, Vec<find::Place>), Problem> {
+    let syntax = Syntax::of(bytes);
+    let document = syntax.parse(bytes).map_err(|mistake| {
+        let hint = match syntax {
+            Syntax::Json => "",
+            Syntax::Yaml => "or make JSON of it, for example with `cdk synth --json` or cfn-flip",
         };
         Problem::error(format!("line {}", mistake.line), format!("column {}: {}", mistake.column, mistake.what), hint)
     })?;

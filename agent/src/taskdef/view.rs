@@ -3,7 +3,7 @@
 //! Promises: a value that a template computes (`Ref`, `Fn::Sub`, ..) is there, but has no text and no number.
 //! Never: changes anything; fails for a member of another type than the API wants.
 
-use super::json::Node;
+use super::tree::{Node, truth};
 
 /// How members are called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl<'a> Scope<'a> {
     /// True or false.
     pub fn truth(self) -> Option<bool> {
         match self.node {
-            Node::Bare(raw) => raw.parse().ok(),
+            Node::Bare(raw) => truth(raw),
             Node::Text(_) => self.text()?.parse().ok(),
             Node::Object(_) | Node::Array(_) => None,
         }

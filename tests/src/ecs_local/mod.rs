@@ -34,7 +34,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use pillion::{
     problem::Severity,
-    taskdef::{self, find::Place, firelens, json::Document, lint, view::Task as Definition},
+    taskdef::{self, find::Place, firelens, lint, tree::Document, view::Task as Definition},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;

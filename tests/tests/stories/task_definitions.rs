@@ -82,7 +82,8 @@ fn lint_ends_with_1_for_what_ecs_refuses_and_78_for_what_it_cannot_read() {
     assert_eq!(pillion(&["lint", "--allow", "fargate-size"], refused.as_bytes()).0, Some(0));
 
     for (input, said) in [
-        ("family: web\n", "line 1: column 1: a value is expected, and this word is none"),
+        ("family: web\n", "the document: has no task definition"),
+        ("Resources:\n  Task: &x\n    Type: a\n", "line 2: column 9: anchors and aliases are not followed"),
         ("{\"family\": \"web\",\n}", "line 2: column 1: a comma before the end is one too many"),
         ("{}", "the document: has no task definition"),
     ] {
@@ -93,6 +94,28 @@ fn lint_ends_with_1_for_what_ecs_refuses_and_78_for_what_it_cannot_read() {
     assert_eq!(pillion(&["lint", "/no/such/file"], b"").0, Some(78));
     assert_eq!(pillion(&["lint", "--allow", "nonsense"], b"").0, Some(64));
     assert_eq!(pillion(&["inject"], b"").0, Some(64));
+}
+
+/// A template in YAML through all four commands, and back to the byte.
+#[test]
+fn a_template_in_yaml_goes_through_all_commands() {
+    let given = fs::read(document("template.yaml")).unwrap();
+    let (code, with, told) = pillion(&["inject", "--image", "pillion:0.1.0"], &given);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("took out `xray`, the X-Ray daemon: 32 CPU units, 256 MiB"), "{told}");
+    // Comments and short tags around it are as they were.
+    for line in [
+        "          Image: !Sub ${AWS::AccountId}.dkr.ecr.${AWS::Region}.amazonaws.com/orders:${ImageTag}\n",
+        "            # where orders come from\n",
+    ] {
+        assert!(with.contains(line), "{with}");
+    }
+    assert_eq!(pillion(&["inject", "--image", "pillion:0.1.0", "--check"], with.as_bytes()).0, Some(0));
+    assert_eq!(pillion(&["lint"], with.as_bytes()).0, Some(0));
+    let (code, policy, _) = pillion(&["iam", "--region", "eu-west-1"], with.as_bytes());
+    assert!(code == Some(0) && policy.contains("xray:PutTraceSegments"), "{policy}");
+    let (code, back, _) = pillion(&["uninject"], with.as_bytes());
+    assert_eq!((code, back.as_bytes()), (Some(0), given.as_slice()));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use policy::Policy;
 
 use super::{
     firelens::{self, Identity},
-    json::{self, Node},
+    tree::{self, Node},
     view::{Container, Task},
 };
 use crate::{
@@ -217,7 +217,7 @@ pub fn document(statements: &[Statement]) -> String {
         }
         Node::map(members)
     });
-    json::pretty(Node::map([("Version", Node::of("2012-10-17")), ("Statement", Node::list(listed))]))
+    tree::pretty(Node::map([("Version", Node::of("2012-10-17")), ("Statement", Node::list(listed))]))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::{
     plan::Plan,
     secrets::{FOLDER, VOLUME},
 };
-use crate::taskdef::{json::Node, view::Task};
+use crate::taskdef::{tree::Node, view::Task};
 
 /// All changes but our own container.
 pub(super) fn change(editor: &mut Editor<'_>, plan: &Plan, options: &Options) {

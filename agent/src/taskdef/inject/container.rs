@@ -9,7 +9,7 @@ use super::{
     plan::{Input, Plan},
     secrets::{FOLDER, VOLUME},
 };
-use crate::taskdef::json::Node;
+use crate::taskdef::tree::Node;
 
 /// The container definition.
 pub(super) fn ours(plan: &Plan, options: &Options, case: Case) -> Node {

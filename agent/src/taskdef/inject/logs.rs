@@ -8,7 +8,7 @@ use super::{Options, Records};
 use crate::{
     problem::Problem,
     taskdef::{
-        json::Node,
+        tree::Node,
         view::{Container, Scope},
     },
 };

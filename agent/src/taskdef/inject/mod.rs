@@ -15,6 +15,8 @@ pub mod secrets;
 mod sidecars;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod yaml_tests;
 
 pub use report::Report;
 pub use sidecars::Kind;
@@ -22,7 +24,7 @@ pub use sidecars::Kind;
 use super::{
     edit::{self, Editor},
     find::Place,
-    json::{Document, Style},
+    tree::{Document, Style, Syntax},
     view::{Case, Container, Scope, Task},
 };
 use crate::problem::Problem;
@@ -139,7 +141,7 @@ pub fn inject(bytes: &[u8], options: &Options) -> Result<Changed, Problem> {
         put_in(&mut document, place, options, &mut report);
         reports.push(report);
     }
-    Ok(Changed { text: document.printed(), reports })
+    finished(&document, reports)
 }
 
 /// Takes pillion out of each task definition of a document.
@@ -153,7 +155,19 @@ pub fn remove(bytes: &[u8]) -> Result<Changed, Problem> {
         }
         reports.push(report);
     }
-    Ok(Changed { text: document.printed(), reports })
+    finished(&document, reports)
+}
+
+/// The document as text. YAML can be written in more ways than anybody thinks of, so that the result is read once more: what does
+/// not say what was meant is not given to anybody.
+fn finished(document: &Document, reports: Vec<Report>) -> Result<Changed, Problem> {
+    let text = document.printed();
+    let is_meant = |read: Document| read.root.compact() == document.root.compact();
+    if document.syntax() == Syntax::Yaml && !document.syntax().parse(text.as_bytes()).is_ok_and(is_meant) {
+        let hint = "make JSON of it, for example with `cdk synth --json` or cfn-flip; and please tell us";
+        return Err(Problem::error("the document", "is written in a way that cannot be changed here", hint));
+    }
+    Ok(Changed { text, reports })
 }
 
 /// True if there was something to take out.
@@ -161,15 +175,25 @@ fn take_out(document: &mut Document, place: &Place, report: &mut Report) -> bool
     let Some(task) = place.task(&document.root) else { return false };
     let ours = task.containers().into_iter().find_map(|container| Some((container.name()?, container.label(LABEL)?)));
     let Some((name, memory)) = ours else { return false };
-    let Some(changes) = edit::recalled(&memory) else {
-        let what = "does not say how to undo what inject did: somebody changed it";
-        let hint = "take the container out by hand, or start from the file as it was";
+    let syntax = document.syntax();
+    let Some(changes) = edit::recalled(&memory, syntax) else {
+        let other = if syntax == Syntax::Json { Syntax::Yaml } else { Syntax::Json };
+        let (what, hint) = match edit::recalled(&memory, other) {
+            Some(_) if other == Syntax::Yaml => {
+                ("was written when the file was YAML", "make YAML of it, and try again")
+            }
+            Some(_) => ("was written when the file was JSON", "make JSON of it, and try again"),
+            None => (
+                "does not say how to undo what inject did: somebody changed it",
+                "take the container out by hand, or start from the file as it was",
+            ),
+        };
         report.care.push(Problem::warning(format!("{}{name}.dockerLabels.{LABEL}", place.title), what, hint));
         return false;
     };
     let case = place.case;
     let Some(root) = place.node_mut(&mut document.root) else { return false };
-    for what in edit::undo(root, case, changes) {
+    for what in edit::undo(root, case, syntax, changes) {
         report.care.push(Problem::warning(place.title.trim_end_matches('.'), what, ""));
     }
     edit::drop_container(root, case, &name);
@@ -178,7 +202,7 @@ fn take_out(document: &mut Document, place: &Place, report: &mut Report) -> bool
 }
 
 fn put_in(document: &mut Document, place: &Place, options: &Options, report: &mut Report) {
-    let style = Style::of(&document.root);
+    let (style, syntax) = (Style::of(document), document.syntax());
     let Some(task) = place.task(&document.root) else { return };
     if let Some(why) = left_alone(task) {
         report.done.push(format!("left alone: {why}"));
@@ -192,7 +216,7 @@ fn put_in(document: &mut Document, place: &Place, options: &Options, report: &mu
     let mut editor = Editor::new(root, case, style);
     editor.push_container(container::ours(&plan, options, case));
     apps::change(&mut editor, &plan, options);
-    let memory = edit::remembered(editor.changes());
+    let memory = edit::remembered(editor.changes(), syntax);
     editor.set_label(NAME, LABEL, &memory);
 }
 

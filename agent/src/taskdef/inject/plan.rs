@@ -9,7 +9,7 @@ use super::{
     secrets::{Moved, moved},
     sidecars::{self, Kind, Sidecar},
 };
-use crate::{problem::Problem, taskdef::json::Node};
+use crate::{problem::Problem, taskdef::tree::Node};
 
 /// What is to be done.
 pub(super) struct Plan {

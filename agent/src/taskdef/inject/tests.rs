@@ -9,7 +9,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::taskdef::{
     iam::{self, Account},
-    json, lint, read,
+    lint, read,
+    tree::{self, json},
 };
 
 const DOCUMENTS: [(&str, &str); 7] = [
@@ -22,7 +23,7 @@ const DOCUMENTS: [(&str, &str); 7] = [
     ("described", include_str!("../../../testdata/taskdef/described.json")),
 ];
 
-fn options() -> Options {
+pub(super) fn options() -> Options {
     Options { image: "123456789012.dkr.ecr.eu-west-1.amazonaws.com/pillion:0.1.0".to_owned(), ..Options::default() }
 }
 
@@ -34,7 +35,7 @@ fn injected(text: &str, options: &Options) -> String {
     inject(text.as_bytes(), options).expect("a task definition").text
 }
 
-fn removed(text: &str) -> String {
+pub(super) fn removed(text: &str) -> String {
     remove(text.as_bytes()).expect("a task definition").text
 }
 
@@ -44,11 +45,11 @@ fn at(text: &str, path: &str) -> String {
     let mut node = &document.root;
     for step in path.split('/') {
         node = match node {
-            json::Node::Array(array) => array
+            tree::Node::Array(array) => array
                 .values()
                 .find(|value| {
                     ["name", "Name"].iter().any(|key| {
-                        value.object().and_then(|it| it.get(key)).and_then(json::Node::text).as_deref() == Some(step)
+                        value.object().and_then(|it| it.get(key)).and_then(tree::Node::text).as_deref() == Some(step)
                     })
                 })
                 .unwrap_or_else(|| panic!("no {step} in {path}")),
@@ -349,7 +350,7 @@ fn what_pillion_cannot_be_put_into_is_left_alone() {
         assert!(changed.reports[0].done[0].contains(why), "{:?}", changed.reports[0].done);
     }
     for (text, what) in
-        [("{}", "has no task definition"), ("[1]", "has no task definition"), ("family: x", "a value is expected")]
+        [("{}", "has no task definition"), ("[1]", "has no task definition"), ("[x]", "a value is expected")]
     {
         let problem = inject(text.as_bytes(), &options()).expect_err(text);
         assert!(problem.what.contains(what), "{problem}");
@@ -431,8 +432,8 @@ proptest! {
             3 => edit::Change::Taken(Some("app".to_owned()), index, [String::new(), format!("{name:?}"), ":".to_owned()], text.clone(), String::new(), None),
             _ => edit::Change::Container(index, [String::new(), String::new(), String::new()], text.clone(), String::new(), Some(String::new())),
         }).collect();
-        let label = edit::remembered(&changes);
-        prop_assert_eq!(edit::recalled(&label), Some(changes));
+        let label = edit::remembered(&changes, Syntax::Json);
+        prop_assert_eq!(edit::recalled(&label, Syntax::Json), Some(changes));
         let text = format!(r#"{{"containerDefinitions": [{{"name": "app", "image": "i"}}, {{"name": "pillion", "image": "p", "dockerLabels": {{"pillion.undo": "{label}"}}}}]}}"#);
         let back = remove(text.as_bytes()).expect("a task definition");
         prop_assert!(json::parse(back.text.as_bytes()).is_ok(), "{}", back.text);

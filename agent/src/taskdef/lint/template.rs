@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::{Findings, Scope, Task};
 use crate::taskdef::{
-    json::{self, Node},
+    tree::{Node, json},
     view::Case,
 };
 

@@ -3,7 +3,7 @@
 //! Promises: a document without line breaks gets none; indentation is that of the neighbours.
 //! Never: touches the white space of what was there, but that a new last one takes over what stood behind the old last one.
 
-use super::{Array, Element, Member, Node, Object};
+use super::{Array, Document, Element, Form, Member, Node, Object, Syntax};
 
 /// How a document is laid out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,9 @@ pub struct Style {
     unit: String,
     /// What stands between a name and its value.
     between: String,
+    syntax: Syntax,
+    /// How far a list's dashes stand behind the name of the list, in blocks of YAML.
+    pub(super) dash: usize,
 }
 
 /// Where a new member or element comes to stand.
@@ -32,14 +35,22 @@ pub(super) fn indentation(before: &str) -> Option<&str> {
 
 /// A new value as a document, moved in by two for each level.
 pub fn pretty(mut value: Node) -> String {
-    let style = Style { line_end: Some("\n"), unit: "  ".to_owned(), between: ": ".to_owned() };
+    let (unit, between) = ("  ".to_owned(), ": ".to_owned());
+    let style = Style { line_end: Some("\n"), unit, between, syntax: Syntax::Json, dash: 0 };
     style.lay_out(&mut value, Some(""));
     value.printed() + "\n"
 }
 
 impl Style {
     /// That of a document, as its outermost object or array shows it.
-    pub fn of(root: &Node) -> Self {
+    pub fn of(document: &Document) -> Self {
+        match document.syntax {
+            Syntax::Json => Self::of_json(&document.root),
+            Syntax::Yaml => Self::of_blocks(document),
+        }
+    }
+
+    fn of_json(root: &Node) -> Self {
         let (before, between) = match root {
             Node::Object(Object { members, .. }) => (
                 members.first().map_or("\n  ", |member| &*member.before),
@@ -57,7 +68,36 @@ impl Style {
         let line_end = before.contains('\n').then(|| if before.contains("\r\n") { "\r\n" } else { "\n" });
         let unit = indentation(before).unwrap_or_default().to_owned();
         let between = if between.contains('\n') { ": " } else { between }.to_owned();
-        Self { line_end, unit: if line_end.is_some() && unit.is_empty() { "  ".to_owned() } else { unit }, between }
+        let unit = if line_end.is_some() && unit.is_empty() { "  ".to_owned() } else { unit };
+        Self { line_end, unit, between, syntax: Syntax::Json, dash: 0 }
+    }
+
+    /// Blocks differ in how far they are moved in, and in whether dashes are.
+    fn of_blocks(document: &Document) -> Self {
+        let is_windows = document.printed().contains("\r\n");
+        let (mut unit, mut dash) = (None, None);
+        offsets(&document.root, None, &mut unit, &mut dash);
+        let line_end = Some(if is_windows { "\r\n" } else { "\n" });
+        let unit = " ".repeat(unit.unwrap_or(2));
+        Self { line_end, unit, between: ": ".to_owned(), syntax: Syntax::Yaml, dash: dash.unwrap_or(2) }
+    }
+
+    /// How far a block is moved in within another.
+    pub(super) fn step(&self) -> usize {
+        self.unit.len()
+    }
+
+    /// The beginning of a new line.
+    pub(super) fn line(&self, column: usize) -> String {
+        format!("{}{}", self.line_end.unwrap_or("\n"), " ".repeat(column))
+    }
+
+    /// The same for what stands in brackets: in YAML that is one line.
+    pub(super) fn in_brackets(&self) -> Self {
+        match self.syntax {
+            Syntax::Json => self.clone(),
+            Syntax::Yaml => self.in_one_line(),
+        }
     }
 
     /// The same without line breaks, for what stands in a line of its own.
@@ -104,6 +144,9 @@ impl Style {
 
     /// The same, with an object in one line if the neighbour is one.
     pub(super) fn lay_out_like(&self, value: &mut Node, within: Option<&str>, neighbour: Option<&Node>) {
+        if self.syntax == Syntax::Yaml {
+            value.put_in_brackets();
+        }
         let inline = neighbour.and_then(Node::object).and_then(|object| object.members.first());
         match (inline, within, self.line_end) {
             (Some(first), _, _) if !first.before.contains('\n') => self.in_a_line(value, &first.before),
@@ -115,14 +158,24 @@ impl Style {
     /// Puts a new value in the place of an old one, in one line if the old one stood in one.
     pub fn lay_out_anew(&self, place: Option<&mut Node>, mut value: Node, within: Option<&str>) {
         let Some(place) = place else { return };
+        if let Form::Block(column) = place.form() {
+            self.lay_out_block(&mut value, column);
+            *place = value;
+            return;
+        }
         let neighbour = place.object().is_some_and(|object| !object.members.is_empty()).then(|| place.clone());
-        self.lay_out_like(&mut value, within, neighbour.as_ref());
+        self.in_brackets().lay_out_like(&mut value, within, neighbour.as_ref());
         *place = value;
     }
 
     /// `pad` stands inside of the braces of an object.
     fn in_a_line(&self, value: &mut Node, pad: &str) {
         match value {
+            Node::Object(Object { members, form: Form::Tag, .. }) => {
+                for member in members {
+                    self.in_a_line(&mut member.value, pad);
+                }
+            }
             Node::Object(Object { members, .. }) => {
                 let last = members.len().saturating_sub(1);
                 for (number, member) in members.iter_mut().enumerate() {
@@ -170,6 +223,24 @@ impl Style {
             }
             Node::Text(_) | Node::Bare(_) => {}
         }
+    }
+}
+
+/// How far blocks are moved in within the members that hold them.
+fn offsets(node: &Node, owner: Option<usize>, unit: &mut Option<usize>, dash: &mut Option<usize>) {
+    let offset = |column: usize| owner.map(|owner| column - owner);
+    match node {
+        Node::Object(Object { members, form, .. }) => {
+            let own = if let Form::Block(column) = form { Some(*column) } else { None };
+            *unit = unit.or(own.and_then(offset));
+            members.iter().for_each(|member| offsets(&member.value, own, unit, dash));
+        }
+        Node::Array(Array { elements, form, .. }) => {
+            let own = if let Form::Block(column) = form { Some(*column) } else { None };
+            *dash = dash.or(own.and_then(offset));
+            elements.iter().for_each(|element| offsets(&element.value, None, unit, dash));
+        }
+        Node::Text(_) | Node::Bare(_) => {}
     }
 }
 

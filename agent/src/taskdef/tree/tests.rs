@@ -5,7 +5,7 @@
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{json::parse, *};
 
 #[test]
 fn what_is_no_json_is_refused_with_its_place() {
@@ -55,7 +55,7 @@ fn hostile_sizes_are_refused() {
 
 fn member(text: &str, name: &str, value: Node) -> String {
     let mut document = parse(text.as_bytes()).expect("JSON");
-    let style = Style::of(&document.root);
+    let style = Style::of(&document);
     document.root.object_mut().expect("an object").push(name, value, &style, "");
     document.printed()
 }
@@ -85,7 +85,7 @@ fn what_is_added_looks_like_its_neighbours() {
 fn an_element_stands_in_a_line_if_its_neighbour_does() {
     let add = |text: &str| {
         let mut document = parse(text.as_bytes()).expect("JSON");
-        let style = Style::of(&document.root);
+        let style = Style::of(&document);
         let new = Node::map([("name", Node::of("b")), ("value", Node::of("2"))]);
         let list = document.root.object_mut().and_then(|root| root.get_mut("e")).and_then(Node::array_mut);
         list.expect("a list").push(new, &style, "  ");
@@ -174,12 +174,12 @@ proptest! {
                 let names: Vec<String> = object.members().map(|(name, _)| name.to_owned()).collect();
                 if let Some(name) = names.get(at) {
                     let taken = object.take(name).expect("it is there");
-                    prop_assert!(object.put_back(taken));
+                    prop_assert!(object.put_back(taken, Syntax::Json));
                 }
             }
             Node::Array(array) => {
                 if let Some(taken) = array.take(at) {
-                    prop_assert!(array.put_back(taken));
+                    prop_assert!(array.put_back(taken, Syntax::Json));
                 }
             }
             Node::Text(_) | Node::Bare(_) => {}

@@ -1,4 +1,4 @@
-//! From bytes to the tree.
+//! From JSON to the tree.
 //!
 //! Promises: takes what RFC 8259 takes and nothing else; a mistake has its line and column; no input makes the stack
 //! overflow or time run away.
@@ -6,14 +6,14 @@
 
 use std::collections::BTreeSet;
 
-use super::{Array, Document, Element, Member, Node, Object};
+use super::{Array, Document, Element, Form, Member, Node, Object, Syntax};
 
 /// Bytes of a document. CloudFormation takes templates of 1 MB.
 pub const BYTES_MAX: usize = 8 << 20;
 /// Nesting of objects and arrays. A task definition has six, a template with functions of CloudFormation twenty.
 pub const DEPTH_MAX: usize = 64;
 
-/// Why it is no JSON.
+/// Why it cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}, column {column}: {what}")]
 pub struct Mistake {
@@ -27,14 +27,7 @@ pub struct Mistake {
 
 /// Reads a whole document.
 pub fn parse(bytes: &[u8]) -> Result<Document, Mistake> {
-    let start = |what| Mistake { line: 1, column: 1, what };
-    if bytes.len() > BYTES_MAX {
-        return Err(start("is larger than 8 MiB"));
-    }
-    let text = std::str::from_utf8(bytes).map_err(|error| at(bytes, error.valid_up_to(), "is not UTF-8"))?;
-    if text.starts_with('\u{feff}') {
-        return Err(start("begins with a byte order mark; save the file without it"));
-    }
+    let text = text_of(bytes)?;
     let mut reader = Reader { text, place: 0 };
     let read = (|| {
         let before = reader.space();
@@ -43,18 +36,27 @@ pub fn parse(bytes: &[u8]) -> Result<Document, Mistake> {
         if reader.place < text.len() {
             Err("something follows the value")
         } else {
-            Ok(Document { before, root, after })
+            Ok(Document { before, root, after, syntax: Syntax::Json })
         }
     })();
-    read.map_err(|what| at(bytes, reader.place, what))
+    read.map_err(|what| mistake(bytes, reader.place, what))
 }
 
-/// Reads a value; white space around it is dropped.
-pub fn value(text: &str) -> Result<Node, Mistake> {
-    parse(text.as_bytes()).map(|document| document.root)
+/// A document as text.
+pub(super) fn text_of(bytes: &[u8]) -> Result<&str, Mistake> {
+    let start = |what| Mistake { line: 1, column: 1, what };
+    if bytes.len() > BYTES_MAX {
+        return Err(start("is larger than 8 MiB"));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|error| mistake(bytes, error.valid_up_to(), "is not UTF-8"))?;
+    if text.starts_with('\u{feff}') {
+        return Err(start("begins with a byte order mark; save the file without it"));
+    }
+    Ok(text)
 }
 
-fn at(bytes: &[u8], place: usize, what: &'static str) -> Mistake {
+/// What is wrong at a place of a document.
+pub(super) fn mistake(bytes: &[u8], place: usize, what: &'static str) -> Mistake {
     let before = &bytes[..place.min(bytes.len())];
     let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
     let start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
@@ -121,7 +123,7 @@ impl Reader<'_> {
         self.place += 1;
         let mut before = self.space();
         if self.next_is(b'}') {
-            return Ok(Object { members: Vec::new(), inside: before });
+            return Ok(Object { members: Vec::new(), inside: before, form: Form::Flow });
         }
         let (mut members, mut names) = (Vec::new(), BTreeSet::new());
         loop {
@@ -145,7 +147,7 @@ impl Reader<'_> {
             let after = self.space();
             members.push(Member { before, key, name, between, value, after });
             if self.next_is(b'}') {
-                return Ok(Object { members, inside: String::new() });
+                return Ok(Object { members, inside: String::new(), form: Form::Flow });
             }
             if !self.next_is(b',') {
                 return Err("a comma or `}` is expected");
@@ -158,7 +160,7 @@ impl Reader<'_> {
         self.place += 1;
         let mut before = self.space();
         if self.next_is(b']') {
-            return Ok(Array { elements: Vec::new(), inside: before });
+            return Ok(Array { elements: Vec::new(), inside: before, form: Form::Flow });
         }
         let mut elements = Vec::new();
         loop {
@@ -169,7 +171,7 @@ impl Reader<'_> {
             let after = self.space();
             elements.push(Element { before, value, after });
             if self.next_is(b']') {
-                return Ok(Array { elements, inside: String::new() });
+                return Ok(Array { elements, inside: String::new(), form: Form::Flow });
             }
             if !self.next_is(b',') {
                 return Err("a comma or `]` is expected");
@@ -225,7 +227,7 @@ impl Reader<'_> {
 }
 
 /// `-? (0 | [1-9][0-9]*) (. [0-9]+)? ([eE] [+-]? [0-9]+)?`
-fn is_number(raw: &str) -> bool {
+pub(super) fn is_number(raw: &str) -> bool {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let raw = raw.strip_prefix('-').unwrap_or(raw);
     let (mantissa, exponent) = match raw.split_once(['e', 'E']) {
