@@ -85,6 +85,15 @@ impl Check<'_> {
         }
         self.not_empty(emf.tag(), &path.key("tag"));
         self.not_empty(emf.log_group.as_deref().unwrap_or("-"), &path.key("log_group"));
+        self.no_template(emf.log_group.as_deref(), &path.key("log_group"));
+    }
+
+    /// Names of documents are taken as they are; the output's own can be filled in.
+    fn no_template(&mut self, name: Option<&str>, path: &Path) {
+        if name.is_some_and(|name| name.contains("$(")) {
+            let hint = "leave it out, and write it in the logs' output, with `templates: go_plugin`";
+            self.warning(path, "is taken as it is written: `$(...)` is not filled in here", hint);
+        }
     }
 
     /// Metrics out of documents need documents, and metrics as documents an output of the logs.
@@ -110,6 +119,8 @@ impl Check<'_> {
                     );
                 }
             }
+            self.no_template(emf.group.as_deref(), &path.key("group"));
+            self.no_template(emf.stream.as_deref(), &path.key("stream"));
             if output.spool_bytes_max.is_some() {
                 self.warning(&path, "has no spool of its own", "give the logs' output one");
             }
@@ -306,6 +317,9 @@ impl Check<'_> {
             let Some(text) = text.as_deref().filter(|text| !is_template(text)) else { continue };
             if text.is_empty() || text.len() > 512 || text.contains([':', '*']) {
                 self.error(&path.key(key), "not a name of a log stream", "use 1 to 512 letters other than `:` and `*`");
+            } else if text.contains("$(") {
+                let hint = "set `templates: go_plugin` to fill in `$(...)`";
+                self.warning(&path.key(key), "is taken as it is written", hint);
             }
         }
         let needs_fluent_bit =

@@ -1,6 +1,6 @@
 //! `PILLION__LOGS__OUTPUTS__0__TO__CLOUDWATCH__GROUP=...`: single values from the environment, over the file's.
 //!
-//! Promises: every such variable changes the tree or is reported.
+//! Promises: every such variable changes the tree or is reported; `{}` is a section in which nothing is set.
 //! Never: changes a list or a section as a whole.
 
 use std::sync::Arc;
@@ -42,7 +42,10 @@ pub(super) fn of(environment: &Environment) -> Vec<(&str, Vec<String>, &str)> {
 
 /// Puts one value into the tree.
 pub(super) fn put(root: &mut Node, variable: &str, steps: &[String], value: &str) -> Result<(), Misplaced> {
-    put_kind(root, variable, steps, Kind::Loose(value.to_owned()))
+    match value.trim() {
+        "{}" => put_section(root, variable, steps),
+        _ => put_kind(root, variable, steps, Kind::Loose(value.to_owned())),
+    }
 }
 
 /// Puts a section without settings into the tree, where there is none.
@@ -82,6 +85,9 @@ fn put_kind(root: &mut Node, variable: &str, steps: &[String], value: Kind) -> R
             (Kind::List(_), None) => return refuse("leads into a list", "give the number of an item, from 0"),
             _ => return refuse("leads through a value", "only sections and lists have something in them"),
         };
+    }
+    if matches!((&node.kind, &value), (Kind::Map(_), Kind::Map(_))) {
+        return Ok(());
     }
     if matches!(node.kind, Kind::Map(_) | Kind::List(_)) {
         return refuse("is a section or a list", "set the single values in it");

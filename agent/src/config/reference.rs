@@ -40,7 +40,8 @@ described here, one ending in `.conf` as Fluent Bit's classic configuration. `PI
 place with a YAML text of its own.
 
 A single value can be set by a variable named `PILLION__` and its path, with `__` between the steps and items of lists
-counted from 0: `PILLION__LOGS__OUTPUTS__0__TO__CLOUDWATCH__GROUP=/ecs/web`. It goes before the file.
+counted from 0: `PILLION__LOGS__OUTPUTS__0__TO__CLOUDWATCH__GROUP=/ecs/web`. It goes before the file. `{}` is a section in which nothing is
+set: `PILLION__METRICS__OUTPUTS__0__TO__CLOUDWATCH={}`.
 
 | variable | meaning |
 |---|---|

@@ -782,3 +782,39 @@ metrics:
     let good = "metrics: {inputs: [scrape: {}, task: {}, queue: {sqs: 'https://sqs.eu-west-1.amazonaws.com/1/q'}]}\n";
     assert!(!report(&load_yaml(good)).contains("metrics"), "{}", report(&load_yaml(good)));
 }
+
+/// A name with `$(ecs_task_id)` in it, in a place where nobody fills it in, is what the stream is called then.
+#[test]
+fn names_that_nobody_fills_in_are_told() {
+    let yaml = "
+logs:
+  inputs: [{emf: {log_group: $(ecs_cluster)}}]
+  outputs:
+    - to: {cloudwatch: {group: g, stream: app/$(ecs_task_id)}}
+    - to: {cloudwatch: {group: g, stream_prefix: $(ecs_task_id)-}}
+    - to: {cloudwatch: {group: g, stream: app/$(ecs_task_id), templates: go_plugin}}
+metrics:
+  inputs: [statsd: {}]
+  outputs: [to: {emf: {group: /m/$(ecs_cluster), stream: $(ecs_task_id)}}]
+";
+    insta::assert_snapshot!(report(&load_yaml(yaml)), @r"
+    warning: p.yaml:3 logs.inputs[0].emf.log_group: is taken as it is written: `$(...)` is not filled in here; leave it out, and write it in the logs' output, with `templates: go_plugin`
+    warning: p.yaml:5 logs.outputs[0].to.cloudwatch.stream: is taken as it is written; set `templates: go_plugin` to fill in `$(...)`
+    warning: p.yaml:6 logs.outputs[1].to.cloudwatch.stream_prefix: is taken as it is written; set `templates: go_plugin` to fill in `$(...)`
+    warning: p.yaml:10 metrics.outputs[0].to.emf.group: is taken as it is written: `$(...)` is not filled in here; leave it out, and write it in the logs' output, with `templates: go_plugin`
+    warning: p.yaml:10 metrics.outputs[0].to.emf.stream: is taken as it is written: `$(...)` is not filled in here; leave it out, and write it in the logs' output, with `templates: go_plugin`
+    ");
+}
+
+/// An output that has nothing to be set can be added by a variable.
+#[test]
+fn a_section_without_settings_is_written_as_two_braces() {
+    let empty = ("PILLION__METRICS__OUTPUTS__0__TO__CLOUDWATCH", "{}");
+    let files = InMemory::one("/elsewhere", "");
+    let statsd = ("PILLION__METRICS__INPUTS__0__STATSD__UDP", "127.0.0.1:8125");
+    assert_eq!(config(load_with(&[statsd, empty], None, &files)).metrics.outputs.len(), 1);
+    // It changes nothing in one that has settings.
+    let more = ("PILLION__METRICS__OUTPUTS__0__TO__CLOUDWATCH__REGION", "eu-west-1");
+    let outputs = config(load_with(&[statsd, more, empty], None, &files)).metrics.outputs;
+    assert!(format!("{outputs:?}").contains("eu-west-1"));
+}

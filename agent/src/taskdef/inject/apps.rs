@@ -44,7 +44,7 @@ fn with<T>(editor: &Editor<'_>, name: &str, look: impl FnOnce(Container<'_>) -> 
 
 fn variables(editor: &mut Editor<'_>, plan: &Plan, name: &str) {
     let case = editor.scope().case();
-    let all = plan.inputs.iter().flat_map(|input| input.variables(plan.host));
+    let all = plan.inputs.iter().flat_map(|input| input.variables(plan));
     let files = plan.secrets.files.get(name).into_iter().flatten();
     let files = files.map(|(variable, path)| (format!("{variable}_FILE"), format!("{FOLDER}/{path}")));
     let wanted: Vec<(String, String)> = all.map(|(name, value)| (name.to_owned(), value)).chain(files).collect();

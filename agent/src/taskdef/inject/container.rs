@@ -5,7 +5,7 @@
 //! Never: publishes a port.
 
 use super::{
-    Case, LABEL, NAME, Options,
+    Case, LABEL, NAME, Options, carried,
     plan::{Input, Plan},
     secrets::{FOLDER, VOLUME},
 };
@@ -67,14 +67,14 @@ fn settings(plan: &Plan, options: &Options) -> Vec<(String, String)> {
         // Without this it would listen where the router that stays does.
         set("PILLION_CONFIG_CONTENT".to_owned(), "logs: {inputs: []}".to_owned());
     }
-    let (mut traces, mut metrics) = (0, 0);
-    for input in &plan.inputs {
-        let (job, number) = match input {
-            Input::Xray | Input::Otlp => ("TRACES", &mut traces),
-            Input::Statsd => ("METRICS", &mut metrics),
-        };
-        for (setting, port) in input.settings() {
-            set(format!("PILLION__{job}__INPUTS__{number}__{setting}"), format!("{}:{port}", plan.listen));
+    carried::variables(plan).into_iter().for_each(|(name, value)| set(name, value));
+    let mut numbers = ["traces", "metrics"].map(|job| carried::length(&plan.carried, job, "inputs"));
+    for input in plan.inputs.iter().filter(|input| !carried::listens(&plan.carried, **input)) {
+        let (job, kind, keys) = input.place();
+        let number = &mut numbers[usize::from(job == "metrics")];
+        for key in keys {
+            let setting = format!("{job}__INPUTS__{number}__{kind}__{key}").to_ascii_uppercase();
+            set(format!("PILLION__{setting}"), format!("{}:{}", plan.listen, input.usual(key)));
         }
         *number += 1;
     }
@@ -101,22 +101,40 @@ fn mounts(plan: &Plan, case: Case) -> Vec<Node> {
 }
 
 impl Input {
-    /// Settings that say where it listens, and the port that each is for.
-    fn settings(self) -> &'static [(&'static str, u16)] {
+    /// Where its settings are: the job, the kind of input, and what says where it listens.
+    pub(super) fn place(self) -> (&'static str, &'static str, &'static [&'static str]) {
         match self {
-            Self::Xray => &[("XRAY__UDP", 2000), ("XRAY__TCP", 2000)],
-            Self::Otlp => &[("OTLP__GRPC", 4317), ("OTLP__HTTP", 4318)],
-            Self::Statsd => &[("STATSD__UDP", 8125)],
+            Self::Xray => ("traces", "xray", &["udp", "tcp"]),
+            Self::Otlp => ("traces", "otlp", &["grpc", "http"]),
+            Self::Statsd => ("metrics", "statsd", &["udp"]),
+            Self::Emf => ("logs", "emf", &["tcp", "udp"]),
+        }
+    }
+
+    /// The port that clients take if they are told nothing.
+    fn usual(self, key: &str) -> u16 {
+        match self {
+            Self::Xray => 2000,
+            Self::Otlp if key == "grpc" => 4317,
+            Self::Otlp => 4318,
+            Self::Statsd => 8125,
+            Self::Emf => 25888,
         }
     }
 
     /// The variables by which clients find it.
-    pub(super) fn variables(self, host: &str) -> Vec<(&'static str, String)> {
+    pub(super) fn variables(self, plan: &Plan) -> Vec<(&'static str, String)> {
+        let host = plan.host;
+        let port = |key| carried::port(&plan.carried, self, key).unwrap_or_else(|| self.usual(key));
         match self {
-            Self::Xray => vec![("AWS_XRAY_DAEMON_ADDRESS", format!("{host}:2000"))],
+            Self::Xray => vec![("AWS_XRAY_DAEMON_ADDRESS", format!("{host}:{}", port("udp")))],
             // Both ports take gRPC and HTTP: SDKs differ in which is their default.
-            Self::Otlp => vec![("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{host}:4318"))],
+            Self::Otlp => vec![("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{host}:{}", port("http")))],
             Self::Statsd => vec![("DD_AGENT_HOST", host.to_owned()), ("STATSD_HOST", host.to_owned())],
+            Self::Emf => {
+                let kind = if carried::port(&plan.carried, self, "tcp").is_some() { "tcp" } else { "udp" };
+                vec![("AWS_EMF_AGENT_ENDPOINT", format!("{kind}://{host}:{}", port(kind)))]
+            }
         }
     }
 }

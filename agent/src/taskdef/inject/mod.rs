@@ -7,6 +7,9 @@
 //! document that has no task definition.
 
 mod apps;
+mod carried;
+#[cfg(test)]
+mod carried_tests;
 mod container;
 mod logs;
 mod plan;
@@ -34,9 +37,6 @@ use plan::Plan;
 pub const LABEL: &str = "pillion.undo";
 /// What our container is called.
 pub const NAME: &str = "pillion";
-
-/// Whether the metrics job takes all that AWS's collector and the CloudWatch agent take: StatsD alone is not enough to put them out.
-const HAS_ALL_METRICS: bool = false;
 
 /// What the user wants.
 #[derive(Clone, Debug)]

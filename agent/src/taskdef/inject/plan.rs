@@ -4,12 +4,12 @@
 //! Never: changes the definition.
 
 use super::{
-    Container, Logs, NAME, Options, SecretsAs, Task,
+    Container, Logs, NAME, Options, SecretsAs, Task, carried,
     logs::{own, translated},
     secrets::{Moved, moved},
     sidecars::{self, Kind, Sidecar},
 };
-use crate::{problem::Problem, taskdef::tree::Node};
+use crate::{config::Setting, problem::Problem, taskdef::tree::Node};
 
 /// What is to be done.
 pub(super) struct Plan {
@@ -27,6 +27,8 @@ pub(super) struct Plan {
     pub(super) listen: &'static str,
     /// What comes in beside logs.
     pub(super) inputs: Vec<Input>,
+    /// What sidecars that go were told to do.
+    pub(super) carried: Vec<Setting>,
     /// Secrets that become files.
     pub(super) secrets: Moved,
     /// The file of the token of AWS's agent for secrets, and the mount that it is on.
@@ -46,6 +48,8 @@ pub(super) enum Input {
     Otlp,
     /// StatsD and DogStatsD.
     Statsd,
+    /// Documents of the embedded metric format.
+    Emf,
 }
 
 impl Plan {
@@ -76,13 +80,18 @@ impl Plan {
                 .iter()
                 .map(|problem| Problem { place: format!("{title}{}", problem.place), ..problem.clone() }),
         );
+        let mut carried = carried::together(sidecars.iter().map(|sidecar| &*sidecar.settings));
+        if staying(Kind::XrayDaemon) {
+            carried = carried::without(carried, Input::Xray);
+        }
         let (host, listen) = if task.shares_loopback() { ("127.0.0.1", "127.0.0.1") } else { (NAME, "0.0.0.0") };
         Self {
             routes,
             logs,
             host,
             listen,
-            inputs: inputs(&staying),
+            inputs: inputs(&staying, &carried),
+            carried,
             token: token(task, &sidecars),
             // The old router's own way of logging serves as well.
             own_log: own(&all),
@@ -151,7 +160,7 @@ fn routed(
 }
 
 /// What may come in: nothing that a sidecar which stays listens for.
-fn inputs(staying: &impl Fn(Kind) -> bool) -> Vec<Input> {
+fn inputs(staying: &impl Fn(Kind) -> bool, carried: &[Setting]) -> Vec<Input> {
     let mut inputs = Vec::new();
     let collector = staying(Kind::Collector);
     let agent = staying(Kind::CloudWatchAgent);
@@ -161,6 +170,12 @@ fn inputs(staying: &impl Fn(Kind) -> bool) -> Vec<Input> {
     if !collector && !agent {
         inputs.push(Input::Otlp);
         inputs.push(Input::Statsd);
+    }
+    // What sidecars that go listened for is listened for, whoever stays.
+    for input in [Input::Xray, Input::Otlp, Input::Statsd, Input::Emf] {
+        if carried::listens(carried, input) && !inputs.contains(&input) {
+            inputs.push(input);
+        }
     }
     inputs
 }

@@ -6,7 +6,7 @@
 
 use std::fmt::{self, Display};
 
-use super::{Options, SecretsAs, Task, plan::Plan};
+use super::{Options, SecretsAs, Task, carried, plan::Plan};
 use crate::{
     problem::Problem,
     taskdef::fargate::{cpu_units, mebibytes, monthly, smallest},
@@ -36,7 +36,7 @@ impl Report {
             done.push(format!("logs go through pillion{from}"));
         }
         let clients: Vec<&str> =
-            plan.inputs.iter().flat_map(|input| input.variables(plan.host)).map(|(variable, _)| variable).collect();
+            plan.inputs.iter().flat_map(|input| input.variables(plan)).map(|(variable, _)| variable).collect();
         if !clients.is_empty() {
             done.push(format!("where not set already: {}", clients.join(", ")));
         }
@@ -49,6 +49,7 @@ impl Report {
             done.push("the task role must be allowed to read these secrets: see `pillion iam`".to_owned());
         }
         done.extend(replaced(task, plan, options));
+        done.extend(carried::told(&plan.carried));
         self.done.append(&mut done);
         self.care.extend(too_small(task, plan, options, &self.title));
     }

@@ -4,8 +4,11 @@
 //! otherwise.
 //! Never: goes by a container's name: that is the user's. The image tells, or FireLens.
 
-use super::{HAS_ALL_METRICS, Options};
-use crate::taskdef::view::{Container, Task};
+use super::{Options, carried};
+use crate::{
+    config::Setting,
+    taskdef::view::{Container, Task},
+};
 
 /// What a sidecar is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,17 +34,10 @@ pub(super) struct Sidecar {
     pub(super) kind: Kind,
     /// Why it stays; none if it goes.
     pub(super) stays: Option<String>,
+    /// What it was told to do, if it goes.
+    pub(super) settings: Vec<Setting>,
 }
 
-/// The configuration of AWS's collector that only has traces.
-const TRACES_ONLY: &str = "/etc/ecs/ecs-xray.yaml";
-/// The ones that it brings along, all of whose receivers and exporters pillion has once it has metrics.
-const BROUGHT_ALONG: [&str; 4] = [
-    "/etc/ecs/ecs-default-config.yaml",
-    "/etc/ecs/ecs-cloudwatch-xray.yaml",
-    "/etc/ecs/ecs-cloudwatch.yaml",
-    TRACES_ONLY,
-];
 /// Outputs of Fluent Bit that pillion has.
 const OUTPUTS: [&str; 3] = ["cloudwatch_logs", "cloudwatch", "null"];
 /// Flags of the X-Ray daemon that say where it listens, how much it says and that it runs outside of EC2.
@@ -92,25 +88,28 @@ pub(super) fn of(task: Task<'_>, options: &Options) -> Vec<Sidecar> {
     let mut found = Vec::new();
     for container in task.containers() {
         let (Some(kind), Some(name)) = (Kind::of(container), container.name()) else { continue };
+        let understood = understood(task, container, kind);
         let stays = match (options.keep.contains(&name), options.replace.contains(&name)) {
             (true, _) => Some("as asked".to_owned()),
             (false, true) => None,
-            (false, false) => obstacle(task, container, kind).or_else(|| lends_volumes(task, &name)),
+            (false, false) => understood.as_ref().err().cloned().or_else(|| lends_volumes(task, &name)),
         };
-        found.push(Sidecar { name, kind, stays });
+        let settings = if stays.is_none() { understood.unwrap_or_default() } else { Vec::new() };
+        found.push(Sidecar { name, kind, stays, settings });
     }
     found
 }
 
-/// Why pillion could not do what it does.
-fn obstacle(task: Task<'_>, container: Container<'_>, kind: Kind) -> Option<String> {
-    match kind {
+/// What it was told to do, as settings of ours, or why pillion could not do what it does.
+fn understood(task: Task<'_>, container: Container<'_>, kind: Kind) -> Result<Vec<Setting>, String> {
+    let obstacle = match kind {
+        Kind::Collector => return carried::of_collector(container),
+        Kind::CloudWatchAgent => return carried::of_cloudwatch_agent(container),
         Kind::Router => of_router(task, container),
         Kind::XrayDaemon => of_daemon(container),
-        Kind::Collector => of_collector(container),
-        Kind::CloudWatchAgent => of_cloudwatch_agent(container),
         Kind::SecretsAgent => of_secrets_agent(container),
-    }
+    };
+    obstacle.map_or(Ok(Vec::new()), Err)
 }
 
 fn of_router(task: Task<'_>, router: Container<'_>) -> Option<String> {
@@ -142,51 +141,6 @@ fn of_daemon(daemon: Container<'_>) -> Option<String> {
         word.starts_with('-') && !DAEMON_FLAGS.contains(&flag)
     })?;
     Some(format!("its flag `{unknown}` is not carried over"))
-}
-
-fn of_collector(collector: Container<'_>) -> Option<String> {
-    if collector.has_variable("AOT_CONFIG_CONTENT") {
-        return Some("what its own configuration AOT_CONFIG_CONTENT asks for is not carried over".to_owned());
-    }
-    let file = collector.0.items_of("command").filter_map(|word| word.text()).find_map(|word| {
-        word.strip_prefix("--config=").or_else(|| word.starts_with('/').then_some(&*word)).map(str::to_owned)
-    });
-    match file.as_deref() {
-        Some(TRACES_ONLY) => None,
-        Some(file) if !BROUGHT_ALONG.contains(&file) => Some(format!("its configuration `{file}` is not carried over")),
-        Some(_) | None if HAS_ALL_METRICS => None,
-        Some(_) | None => Some("it takes metrics that this version of pillion does not take".to_owned()),
-    }
-}
-
-fn of_cloudwatch_agent(agent: Container<'_>) -> Option<String> {
-    if !HAS_ALL_METRICS {
-        return Some("it takes metrics that this version of pillion does not take".to_owned());
-    }
-    let Some(content) = agent.variable("CW_CONFIG_CONTENT") else {
-        return Some("what its configuration asks for is not seen here".to_owned());
-    };
-    let Ok(content) = serde_json::from_str::<serde_json::Value>(&content) else {
-        return Some("its configuration CW_CONFIG_CONTENT is no JSON".to_owned());
-    };
-    // `metrics.metrics_collected.statsd`, `logs.metrics_collected.emf`, `traces.traces_collected.xray` and `.otlp`.
-    for (section, list, known) in [
-        ("metrics", "metrics_collected", &["statsd"][..]),
-        ("logs", "metrics_collected", &["emf"]),
-        ("traces", "traces_collected", &["xray", "otlp"]),
-    ] {
-        let Some(section_of) = content.get(section) else { continue };
-        let inputs = section_of.get(list).and_then(serde_json::Value::as_object);
-        let unknown = inputs.into_iter().flatten().map(|(name, _)| name).find(|name| !known.contains(&name.as_str()));
-        if let Some(unknown) = unknown {
-            return Some(format!("its input `{unknown}` is not carried over"));
-        }
-        let more = section_of.as_object().into_iter().flatten().map(|(name, _)| name).find(|name| *name != list);
-        if let Some(more) = more {
-            return Some(format!("its setting `{section}.{more}` is not carried over"));
-        }
-    }
-    None
 }
 
 fn of_secrets_agent(agent: Container<'_>) -> Option<String> {

@@ -27,11 +27,11 @@ pub(super) fn options() -> Options {
     Options { image: "123456789012.dkr.ecr.eu-west-1.amazonaws.com/pillion:0.1.0".to_owned(), ..Options::default() }
 }
 
-fn document(name: &str) -> &'static str {
+pub(super) fn document(name: &str) -> &'static str {
     DOCUMENTS.iter().find(|(known, _)| *known == name).expect("a document of the table").1
 }
 
-fn injected(text: &str, options: &Options) -> String {
+pub(super) fn injected(text: &str, options: &Options) -> String {
     inject(text.as_bytes(), options).expect("a task definition").text
 }
 
@@ -40,7 +40,7 @@ pub(super) fn removed(text: &str) -> String {
 }
 
 /// A value at a path such as `containerDefinitions/web/logConfiguration/options`; containers by their names.
-fn at(text: &str, path: &str) -> String {
+pub(super) fn at(text: &str, path: &str) -> String {
     let document = json::parse(text.as_bytes()).expect("JSON");
     let mut node = &document.root;
     for step in path.split('/') {
@@ -271,7 +271,7 @@ fn a_sidecar_that_does_more_stays_and_nobody_takes_its_port() {
         let task = places[0].task(&document.root).expect("a task");
         assert!(task.container(stays).is_some());
         let ours = task.container("pillion").expect("our container");
-        let set = |part: &str| ours.environment().any(|(name, _)| name.contains(part));
+        let set = |part: &str| ours.environment().any(|(name, _)| name.contains("__INPUTS__") && name.contains(part));
         match stays {
             "log_router" => assert!(
                 !ours.is_router() && ours.variable("PILLION_CONFIG_CONTENT").as_deref() == Some("logs: {inputs: []}")
