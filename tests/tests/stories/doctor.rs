@@ -115,6 +115,52 @@ fn what_is_denied_is_shown_as_the_policy_that_is_missing() {
     assert_eq!(sids, ["DeliverLogs", "ReadSecrets"]);
 }
 
+/// The backlog of a queue needs a right at SQS and one at ECS; AWS's own OTLP endpoint has one of its own.
+#[test]
+fn rights_at_queues_services_and_otlp_of_aws_are_tried_and_nothing_comes_of_it() {
+    let aws = FakeAws::start();
+    aws.take_spans();
+    let url = aws.url();
+    let text = format!(
+        "traces:\n  inputs: [{{otlp: {{grpc: '{}', http: '{}'}}}}]\n  outputs: [{{to: {{otlp: {{endpoint: '{url}', aws: {{}}}}}}}}]\nmetrics:\n  \
+         inputs: [{{queue: {{sqs: '{url}/123456789012/jobs', ecs_endpoint: '{url}', region: us-east-1, cluster: shop, service: cart}}}}]\n",
+        free_address().unwrap(),
+        free_address().unwrap()
+    );
+    let (code, said) = doctor(&aws, &text, &["--json"], &[]);
+    assert_eq!(code, 0, "{said}");
+    let report: Value = serde_json::from_str(&said).unwrap();
+    let said_of =
+        |area| states(&report, area).into_iter().filter(|(_, said)| said.ends_with(": allowed")).collect::<Vec<_>>();
+    assert_eq!(said_of("traces"), [("ok", "xray:PutSpans by OTLP (/v1/traces): allowed")]);
+    assert_eq!(said_of("queue").len(), 2, "{said}");
+    assert!(said_of("queue").contains(&("ok", "ecs:DescribeServices of cart: allowed")), "{said}");
+    assert_eq!((aws.asked(Operation::PutSpans), aws.asked(Operation::DescribeServices)), (1, 1));
+    assert!(aws.spans().is_empty(), "{said}");
+    aws.assert_no_violations();
+
+    // An account may have Transaction Search off: then the service itself says what is missing.
+    aws.take_no_spans();
+    let (_, said) = doctor(&aws, &text, &[], &[]);
+    assert!(
+        said.contains("look    traces")
+            && said.contains("supported with CloudWatch Logs as a Trace Segment Destination"),
+        "{said}"
+    );
+
+    for operation in [Operation::PutSpans, Operation::DescribeServices] {
+        aws.always(operation, Action::Denied);
+    }
+    let (code, said) = doctor(&aws, &text, &[], &[]);
+    assert_eq!(code, 1, "{said}");
+    let policy = said.split_once("Add to the policy of the task role:").unwrap_or_else(|| panic!("{said}")).1;
+    let policy: Value = serde_json::from_str(policy.rsplit_once("\n\n").unwrap().0).unwrap();
+    let sids = policy["Statement"].as_array().unwrap().iter().map(|statement| statement["Sid"].as_str().unwrap());
+    let mut sids: Vec<&str> = sids.collect();
+    sids.sort_unstable();
+    assert_eq!(sids, ["CountTasks", "DeliverSpans"]);
+}
+
 #[test]
 fn a_group_that_is_missing_and_a_port_that_is_taken_are_wrong() {
     let aws = FakeAws::start();

@@ -31,7 +31,7 @@ pub(super) async fn look(config: &Config, write: bool, report: &mut Report) {
     };
     report.well("region", &region);
     who(config, &access, &region, report).await;
-    let tries = rights::wanted(config, &access, &region, report);
+    let tries = rights::wanted(config, &access, &task, &region, report);
     let mut reached = HashSet::new();
     let mut looked: HashSet<String> = HashSet::new();
     let (mut knows_time, others) = (false, way::of_backends(config));

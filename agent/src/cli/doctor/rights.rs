@@ -3,7 +3,9 @@
 //! ```text
 //! PutLogEvents      to a stream that is not there: denied, or "no such stream", and nothing is written
 //! PutTraceSegments  a document that is no segment: denied, or left unprocessed
-//! GetSecretValue, GetParameters, GetSamplingRules, GetQueueAttributes: asked for, and the answer dropped
+//! GetSecretValue, GetParameters, GetSamplingRules, GetQueueAttributes, DescribeServices: asked for, and the answer dropped
+//! PutSpans, OTLP    a request without a span or a point
+//! ReceiveMessage    not at all: a message that was received counts as tried once more
 //! PutMetricData     only with --write: it cannot be asked for without making a metric
 //! ```
 //!
@@ -13,14 +15,17 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use http::{HeaderValue, header::CONTENT_TYPE};
 use serde_json::{Value, json};
 
 use super::{Report, State, way::PATIENCE};
 use crate::{
-    aws::{Access, Client, EndpointError, Fault, FaultKind, Identity, Operation, queue, sha256_hex},
+    aws::{Access, Client, EndpointError, Fault, FaultKind, Identity, Operation, error::classify, queue, sha256_hex},
     config::Config,
+    ecs::Metadata,
     logs::{out::cloudwatch, settings::Destination as Logs},
     metrics::settings::{Destination as Metrics, Input as MetricsFrom, NAMESPACE},
+    otlp::{out, walk::Signal},
     secrets::{
         settings::{From, Item},
         source::{AnySource, Followed, Source, SourceFault, SourceFaultKind, Wanted},
@@ -45,12 +50,14 @@ enum How {
     Segment,
     Sampling,
     Backlog { url: String },
+    Tasks { cluster: String, service: String },
+    Otlp { signal: Signal, path: String },
     Metric { namespace: String },
     Secret { name: String, action: &'static str, source: Box<AnySource> },
 }
 
 /// All of it. What cannot be tried at all is told at once.
-pub(super) fn wanted(config: &Config, access: &Access, region: &str, report: &mut Report) -> Vec<Try> {
+pub(super) fn wanted(config: &Config, access: &Access, task: &Metadata, region: &str, report: &mut Report) -> Vec<Try> {
     let mut tries = Vec::new();
     let mut add = |area, role: &Option<String>, client: Result<Client, String>, how| match client {
         Ok(client) => tries.push(Try { area, client: Some(client.with_timeout(PATIENCE)), role: role.clone(), how }),
@@ -66,9 +73,17 @@ pub(super) fn wanted(config: &Config, access: &Access, region: &str, report: &mu
     }
     let as_role = |role: &Option<String>| Identity { role_arn: role.clone(), ..Identity::default() };
     for output in config.traces.running() {
-        let Traces::Xray(to) = &output.to else { continue };
-        let at = (&to.region, &to.endpoint);
-        add("traces", &to.role_arn, client("xray", at, &as_role(&to.role_arn)), How::Segment);
+        match &output.to {
+            Traces::Xray(to) => {
+                let at = (&to.region, &to.endpoint);
+                add("traces", &to.role_arn, client("xray", at, &as_role(&to.role_arn)), How::Segment);
+            }
+            Traces::Otlp(to) => {
+                if let Some((role, client, how)) = otlp(to, Signal::Traces, access, region) {
+                    add("traces", &role, client, how);
+                }
+            }
+        }
     }
     let outputs = config.traces.running();
     for input in &config.traces.inputs {
@@ -80,6 +95,11 @@ pub(super) fn wanted(config: &Config, access: &Access, region: &str, report: &mu
         }
     }
     for output in config.metrics.running() {
+        if let Metrics::Otlp(to) = &output.to
+            && let Some((role, client, how)) = otlp(to, Signal::Metrics, access, region)
+        {
+            add("metrics", &role, client, how);
+        }
         let Metrics::Cloudwatch(to) = &output.to else { continue };
         let namespace = config.metrics.inputs.iter().find_map(MetricsFrom::namespace).unwrap_or(NAMESPACE).to_owned();
         let client = client("monitoring", (&to.region, &to.endpoint), &as_role(&to.role_arn));
@@ -87,12 +107,31 @@ pub(super) fn wanted(config: &Config, access: &Access, region: &str, report: &mu
     }
     for input in &config.metrics.inputs {
         let MetricsFrom::Queue(of) = input else { continue };
-        let client = queue::client(&of.sqs, (of.region.as_deref().or(Some(region)), of.role_arn.as_deref()), access);
-        let client = client.map_err(|error| chain(&error).to_string());
-        add("queue", &of.role_arn, client, How::Backlog { url: of.sqs.clone() });
+        let asked = queue::client(&of.sqs, (of.region.as_deref().or(Some(region)), of.role_arn.as_deref()), access);
+        let asked = asked.map_err(|error| chain(&error).to_string());
+        add("queue", &of.role_arn, asked, How::Backlog { url: of.sqs.clone() });
+        let named = |own: &Option<String>, of_task: &Option<String>| own.clone().or_else(|| of_task.clone());
+        if let (Some(cluster), Some(service)) = (named(&of.cluster, &task.cluster), named(&of.service, &task.service)) {
+            let client = client("ecs", (&of.region, &of.ecs_endpoint), &as_role(&of.role_arn));
+            add("queue", &of.role_arn, client, How::Tasks { cluster, service });
+        }
     }
     tries.extend(config.secrets.items.iter().filter_map(|item| secret(item, access, report)));
     tries
+}
+
+/// A backend of AWS's own, its role, and what is tried there.
+fn otlp(
+    to: &out::Config,
+    signal: Signal,
+    access: &Access,
+    region: &str,
+) -> Option<(Option<String>, Result<Client, String>, How)> {
+    let role = to.aws.as_ref()?.role_arn.clone();
+    Some(match out::of_aws(to, signal, access, region)? {
+        Ok((client, path)) => (role, Ok(client), How::Otlp { signal, path }),
+        Err(error) => (role, Err(error), How::Otlp { signal, path: String::new() }),
+    })
 }
 
 /// A line for a stream that nobody has.
@@ -138,6 +177,10 @@ impl Try {
             How::Segment => "xray:PutTraceSegments",
             How::Sampling => "xray:GetSamplingRules",
             How::Backlog { .. } => "sqs:GetQueueAttributes",
+            How::Tasks { .. } => "ecs:DescribeServices",
+            How::Otlp { signal: Signal::Traces, .. } => "xray:PutSpans",
+            How::Otlp { signal: Signal::Logs, .. } => "logs:PutLogEvents",
+            How::Otlp { signal: Signal::Metrics, .. } => "cloudwatch:PutMetricData",
             How::Metric { .. } => "cloudwatch:PutMetricData",
             How::Secret { action, .. } => action,
         }
@@ -150,6 +193,8 @@ impl Try {
             How::Line { group, .. } => format!("{action} into {group}"),
             How::Segment | How::Sampling => action.to_owned(),
             How::Backlog { url } => format!("{action} of {url}"),
+            How::Tasks { service, .. } => format!("{action} of {service}"),
+            How::Otlp { path, .. } => format!("{action} by OTLP ({path})"),
             How::Metric { namespace } => format!("{action} into {namespace}"),
             How::Secret { name, .. } if action.is_empty() => format!("secret {name}"),
             How::Secret { name, .. } => format!("{action} of {name}"),
@@ -246,6 +291,11 @@ async fn ask(how: &How, client: &Client, write: bool) -> Result<&'static str, Fa
             let body = json!({"QueueUrl": url, "AttributeNames": ["ApproximateNumberOfMessages"]});
             call(client, "AmazonSQS.GetQueueAttributes", &body).await.map(|()| "allowed")
         }
+        How::Tasks { cluster, service } => {
+            let body = json!({"cluster": cluster, "services": [service]});
+            call(client, "AmazonEC2ContainerServiceV20141113.DescribeServices", &body).await.map(|()| "allowed")
+        }
+        How::Otlp { path, .. } => nothing_by_otlp(client, path).await.map(|()| "allowed"),
         How::Metric { namespace } => {
             let datum =
                 json!({"MetricName": "PillionDoctor", "Dimensions": [], "Timestamp": now().as_secs(), "Value": 1});
@@ -286,6 +336,16 @@ async fn put_line(
         Ok(()) => Ok("a stream was made and a line put"),
         Err(fault) if fault.kind == FaultKind::NotFound && fault.message.contains("stream") => Ok("allowed"),
         Err(fault) => of_group(fault),
+    }
+}
+
+/// A request without anything in it, which is what no bytes are in protobuf.
+async fn nothing_by_otlp(client: &Client, path: &str) -> Result<(), Fault> {
+    let kind = [(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"))];
+    let answer = client.pass(path, Bytes::new(), &kind).await?;
+    match answer.status().is_success() {
+        true => Ok(()),
+        false => Err(classify(answer.status(), answer.headers(), answer.body())),
     }
 }
 

@@ -7,7 +7,7 @@ use http::HeaderMap;
 
 use super::{Aws, Config, Otlp, Protocol, Target, Way, headers};
 use crate::{
-    aws::{Access, Identity},
+    aws::{Access, Client, Identity},
     deliver::Limits,
     limits::{OTLP_BATCH_BYTES_MAX, OTLP_BATCH_ITEMS_MAX},
     otlp::walk::Signal,
@@ -57,18 +57,42 @@ fn signed(
     access: &Access,
     region: Option<&str>,
 ) -> Result<Way, String> {
+    let is_x_ray = aws.service.as_deref().unwrap_or(service(signal)) == X_RAY;
+    let (client, path) = client(aws, signal, target.as_ref(), access, region)?;
+    Ok(Way::Signed { client: Box::new(client), path, headers, is_x_ray })
+}
+
+/// The client for AWS's backend, and the path there.
+fn client(
+    aws: &Aws,
+    signal: Signal,
+    target: Option<&Target>,
+    access: &Access,
+    region: Option<&str>,
+) -> Result<(Client, String), String> {
     let region = aws.region.as_deref().or(access.region()).or(region);
     let region = region.ok_or("no region is known; set `region`, or AWS_REGION in the environment")?;
     let own = service(signal);
     let service = aws.service.clone().unwrap_or_else(|| own.to_owned());
-    let (is_own, is_x_ray) = (service == own, service == X_RAY);
-    let (origin, path) = match &target {
+    let is_own = service == own;
+    let (origin, path) = match target {
         Some(target) => (Some(target.origin()), target.uri().path().to_owned()),
         None => (None, signal.http_path().to_owned()),
     };
     let identity = Identity { role_arn: aws.role_arn.clone(), ..Identity::default() };
     let client = access.client(service, region, origin.as_deref(), &identity);
     let client = client.map_err(|error| chain(&error).to_string())?;
-    let client = Box::new(if is_own { client } else { client.of_anybody() });
-    Ok(Way::Signed { client, path, headers, is_x_ray })
+    Ok((if is_own { client } else { client.of_anybody() }, path))
+}
+
+/// The client for AWS's backend and the path there, if `config` names one: for who wants to know whether it may be used.
+pub fn of_aws(
+    config: &Config,
+    signal: Signal,
+    access: &Access,
+    region: &str,
+) -> Option<Result<(Client, String), String>> {
+    let aws = config.aws.as_ref()?;
+    let target = Target::of(config, signal).map_err(|error| chain(&error).to_string());
+    Some(target.and_then(|target| client(aws, signal, target.as_ref(), access, Some(region))))
 }

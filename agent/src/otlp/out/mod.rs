@@ -28,7 +28,7 @@ use tracing::error;
 
 use search::Open;
 
-pub use backend::backend;
+pub use backend::{backend, of_aws};
 pub use config::{Aws, Compression, Config, Hidden, Protocol};
 pub use target::{Target, TargetError, headers};
 
