@@ -103,7 +103,9 @@ impl Place<'_> {
         let mut all: Vec<(String, String)> = self.environment.clone();
         let name = container.name().unwrap_or_default();
         all.push(("ECS_CONTAINER_METADATA_URI_V4".to_owned(), format!("http://169.254.170.2/v4/{name}")));
-        if container.log_driver().as_deref() == Some("awsfirelens") && self.shares {
+        // In host mode the file of ECS makes the router listen on no port.
+        let is_on_host = task.network_mode().as_deref() == Some("host");
+        if container.log_driver().as_deref() == Some("awsfirelens") && self.shares && !is_on_host {
             all.push(("FLUENT_HOST".to_owned(), "127.0.0.1".to_owned()));
             all.push(("FLUENT_PORT".to_owned(), "24224".to_owned()));
         }

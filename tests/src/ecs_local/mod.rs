@@ -1,14 +1,14 @@
 //! Runs a task definition on this machine's Docker engine as ECS would run it.
 //!
 //! What is as in ECS: order of start and stop (`dependsOn`, also the one that FireLens adds by itself), `essential`, `stopTimeout`,
-//! `restartPolicy`, health checks (the engine runs them), one network namespace for all containers in `awsvpc`, links in `bridge`,
-//! volumes and mount points, environment, `secrets`, `user`, `readonlyRootFilesystem`, memory, `pidMode`; the file that ECS generates
+//! `restartPolicy`, health checks (the engine runs them), one network namespace for all containers in `awsvpc`, links in `bridge`, this
+//! machine's own network in `host`, volumes and mount points, environment, `secrets`, `user`, `readonlyRootFilesystem`, memory, `pidMode`; the file that ECS generates
 //! for a FireLens router, its socket, and Docker's own `fluentd` driver in front of it; task metadata version 4 with the engine's
 //! statistics, and credentials, at 169.254.170.2. A definition that ECS would refuse is refused (`pillion lint` knows how).
 //!
 //! What is not: images come from the engine, by a table from the names in the definition; there is no limit of CPU for the task; with
-//! `awslogs` lines are written to the stand-in when a container has ended; network mode `host` is refused; services, load balancers
-//! and IAM are elsewhere.
+//! `awslogs` lines are written to the stand-in when a container has ended; of tasks in network mode `host` one runs at a time, because
+//! 169.254.170.2 is the whole machine's there; services, load balancers and IAM are elsewhere.
 //!
 //! Promises: what it made is gone when it ends, however it ends; it says why a task stopped, in the words of ECS.
 //! Never: asks AWS. Something on this machine stands in for it, for example moto.
@@ -45,6 +45,8 @@ use engine::Engine;
 use order::{Order, State};
 pub use supervise::Ended;
 
+/// Where containers ask for credentials and metadata.
+const ENDPOINTS: &str = "169.254.170.2";
 /// Seconds that a container has to stop if it does not say.
 const STOP_SECONDS: u64 = 30;
 
@@ -104,7 +106,6 @@ impl Task {
         let wanted = |place: &&Place| which.is_none_or(|which| place.title.trim_end_matches('.') == which);
         let place = places.iter().find(wanted).context("no such task definition in the document")?.clone();
         let task = place.task(&document.root).context("no task definition")?;
-        ensure!(task.network_mode().as_deref() != Some("host"), "network mode host is not run here");
         let identity = identity(task);
         let (network, gateway) = setup.engine.network(&format!("ecs-{}", &identity.task[..12]))?;
         let order = Order::of(task);
@@ -143,7 +144,7 @@ impl Task {
         if shares || task.0.text_of("pidMode").as_deref() == Some("task") {
             let pause = json!({
                 "Image": self.setup.pause_image, "Entrypoint": ["sleep", "infinity"], "Cmd": [], "StopSignal": "SIGKILL",
-                "HostConfig": {"NetworkMode": self.network},
+                "HostConfig": {"NetworkMode": if self.is_on_host() { "host" } else { &self.network }},
             });
             let id = self.setup.engine.create(&format!("ecs-pause-{}", &self.identity.task[..12]), &pause)?;
             self.pause = Some(id.clone());
@@ -174,7 +175,8 @@ impl Task {
             task.0.items_of("volumes").filter_map(|it| it.text_of("name")).map(|it| place.volume(&it)).collect();
         let engine = self.setup.engine.clone();
         let address = endpoints::serve(gateway, engine, self.identity.clone(), members)?;
-        self.rule = Some(redirect(&self.network, &address.to_string())?);
+        let who = if self.is_on_host() { Who::Machine } else { Who::Network(&self.network) };
+        self.rule = Some(redirect(who, &address.to_string())?);
         Ok(())
     }
 
@@ -302,20 +304,44 @@ fn relay(url: &str, gateway: &str) -> Result<String> {
     Ok(format!("http://{address}"))
 }
 
-/// 169.254.170.2 leads to our endpoints, for who is in this network: as on an instance of ECS.
-fn redirect(network: &str, to: &str) -> Result<Vec<String>> {
-    let interface = format!("br-{}", &network[..12]);
-    let words = ["PREROUTING", "-i", &interface, "-d", "169.254.170.2", "-p", "tcp", "--dport", "80", "-j", "DNAT"];
-    let mut rule: Vec<String> = words.map(str::to_owned).to_vec();
-    rule.extend(["--to-destination".to_owned(), to.to_owned()]);
+/// Who is led to our endpoints.
+enum Who<'a> {
+    /// Containers of a network.
+    Network(&'a str),
+    /// This machine, where containers of the network mode `host` are.
+    Machine,
+}
+
+/// 169.254.170.2 leads to our endpoints: as on an instance of ECS.
+fn redirect(who: Who<'_>, to: &str) -> Result<Vec<String>> {
+    let mut rule: Vec<String> = match who {
+        Who::Network(network) => {
+            let interface = format!("br-{}", &network[..12]);
+            vec!["PREROUTING".to_owned(), "-i".to_owned(), interface]
+        }
+        Who::Machine => {
+            let rules = iptables("-S", &["OUTPUT".to_owned()])?;
+            let other = rules.lines().find(|rule| rule.contains(ENDPOINTS));
+            ensure!(
+                other.is_none(),
+                "one task of network mode host runs at a time; if none does, `iptables -t nat` has this rule of one that was killed: {}",
+                other.unwrap_or_default()
+            );
+            vec!["OUTPUT".to_owned()]
+        }
+    };
+    rule.extend(
+        ["-d", ENDPOINTS, "-p", "tcp", "--dport", "80", "-j", "DNAT", "--to-destination", to].map(str::to_owned),
+    );
     iptables("-I", &rule)?;
     Ok(rule)
 }
 
-fn iptables(what: &str, rule: &[String]) -> Result<()> {
+/// Gives what it says.
+fn iptables(what: &str, rule: &[String]) -> Result<String> {
     let output = Command::new("iptables").args(["-w", "-t", "nat", what]).args(rule).output().context("iptables")?;
     ensure!(output.status.success(), "iptables {what} {}: {}", rule.join(" "), String::from_utf8_lossy(&output.stderr));
-    Ok(())
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Reads a definition, and leaves out what is not JSON's: for the program.

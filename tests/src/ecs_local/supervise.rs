@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -143,6 +143,9 @@ impl Task {
 
     /// The address of a container in the task's network.
     pub fn address(&self, name: &str) -> Result<IpAddr> {
+        if self.is_on_host() {
+            return Ok(Ipv4Addr::LOCALHOST.into());
+        }
         let holder = match &self.pause {
             Some(pause) if self.shares() => pause,
             _ => self.id(name)?,
@@ -156,6 +159,11 @@ impl Task {
     /// True if all containers have one address.
     pub(super) fn shares(&self) -> bool {
         self.place.task(&self.document.root).and_then(|task| task.network_mode()).as_deref() != Some("bridge")
+    }
+
+    /// True in the network mode `host`.
+    pub(super) fn is_on_host(&self) -> bool {
+        self.place.task(&self.document.root).and_then(|task| task.network_mode()).as_deref() == Some("host")
     }
 
     fn id(&self, name: &str) -> Result<&str> {

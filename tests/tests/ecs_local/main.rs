@@ -14,7 +14,10 @@ mod world;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use tests::ecs_local::{Task, order::State};
+use tests::{
+    agent::free_address,
+    ecs_local::{Setup, Task, order::State},
+};
 
 use world::{World, definition};
 
@@ -107,6 +110,36 @@ fn a_worker_that_is_stopped_has_all_its_items_in_the_log() -> Result<()> {
         let found = items("worker-service", lines);
         ensure!(found.iter().copied().eq(1..=found.len() as u64), "an item is missing: {found:?}");
         ensure!(lines.last().is_some_and(|line| line == "worker-service stopped"), "{lines:?}");
+        Ok(())
+    })
+}
+
+/// In the network mode `host` containers share the machine's addresses, and the file of ECS names no port of the router.
+#[test]
+fn a_worker_on_ec2_in_host_mode_runs_and_loses_nothing() -> Result<()> {
+    let world = World::new()?;
+    let mut text = definition("worker-service")?.text;
+    for (from, to) in [("\"awsvpc\"", "\"host\""), ("\"FARGATE\"", "\"EC2\"")] {
+        ensure!(text.contains(from), "{from} is not there");
+        text = text.replace(from, to);
+    }
+    // Ports of the machine, which others may have.
+    for port in [2000, 4317, 4318, 8125] {
+        text = text.replace(&format!("127.0.0.1:{port}"), &free_address()?.to_string());
+    }
+    let admin = free_address()?;
+    let environment = vec![("PILLION__ADMIN__LISTEN".to_owned(), admin.to_string())];
+    let mut task = Task::start(&world.with_real_secrets(text)?, None, Setup { environment, ..world.setup() })?;
+    task.until("all is well", Task::is_well)?;
+    let answer = world::get(admin.ip(), admin.port(), "/healthz")?;
+    ensure!(answer.starts_with("HTTP/1.0 200") || answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let (_, environment) = task.exec("worker-service", &["/usr/bin/env"])?;
+    ensure!(!environment.contains("FLUENT_HOST"), "{environment}");
+    world.until("30 items", &task, "worker-service", |lines| items("worker-service", lines).len() >= 30)?;
+    check_secrets(&task, "worker-service", &["DB_PASSWORD"])?;
+    world.ends(&mut task, "worker-service", |lines| {
+        let found = items("worker-service", lines);
+        ensure!(found.iter().copied().eq(1..=found.len() as u64), "an item is missing: {found:?}");
         Ok(())
     })
 }
