@@ -30,6 +30,7 @@ mod otlp;
 mod overload;
 mod parameters;
 mod prefetch;
+mod readme;
 mod roles;
 mod sampling;
 mod secrets;
