@@ -7,16 +7,18 @@ use pillion::metrics::{
     scrape::target::discovered,
     task::{
         document::{Stats, Task},
+        events::events,
         measure::Meter,
         names::Names,
     },
 };
+use serde_json::Value;
 
 /// Targets that are taken.
 const TARGETS_MAX: usize = 8;
 
 /// Checks that documents, which stand behind each other between empty lines, first the task, then stats, give figures that are none
-/// below zero, and targets that can be asked.
+/// below zero, events that are JSON, and targets that can be asked.
 pub(crate) fn check(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let mut documents = text.split("\n\n");
@@ -32,6 +34,9 @@ pub(crate) fn check(bytes: &[u8]) {
     let mut meter = Meter::default();
     for stats in documents.filter_map(|stats| Stats::read(stats.as_bytes())) {
         let measured = meter.measure(&task, &stats);
+        for made in events((&task, &stats), &measured, 0, Some("N")) {
+            assert!(matches!(serde_json::from_str(&made.text), Ok(Value::Object(_))), "{}", made.text);
+        }
         let containers = measured.containers.iter().map(|(_, figures)| (figures, true));
         for (figures, is_container) in containers.chain([(&measured.task, false)]) {
             for names in [Names::Own, Names::Insights] {

@@ -26,7 +26,7 @@ use crate::{
         pattern::Pattern,
         settings::{Destination, Emf, Filter, Forward, Input, Output},
     },
-    metrics::settings as from_metrics,
+    metrics::{settings as from_metrics, task::settings::TaskStats},
     otlp::own,
     problem::Problems,
     units::ByteSize,
@@ -101,29 +101,15 @@ impl Check<'_> {
         for (output, path) in document.metrics.outputs.iter().zip(self.items("metrics.outputs")) {
             let from_metrics::Destination::Emf(emf) = &output.to else { continue };
             let path = path.key("to").key("emf");
-            self.not_empty(emf.tag(), &path.key("tag"));
-            let takes =
-                |output: &Output| matches!(output.to, Destination::Cloudwatch(_)) && output.pattern.fits(emf.tag());
-            // Of a Fluent Bit file the outputs are not known here.
-            if !document.logs.outputs.is_empty() && !document.logs.outputs.iter().any(takes) {
-                let hint = format!("add `- {{match: {}, to: {{cloudwatch: {{...}}}}}}` to `logs.outputs`", emf.tag());
-                self.error(&path, "no output of the logs takes its documents to CloudWatch", &hint);
-            }
-            for (key, name) in [("group", &emf.group), ("stream", &emf.stream)] {
-                if name.as_deref().is_some_and(|name| name.is_empty() || name.len() > 512 || name.contains([':', '*']))
-                {
-                    self.error(
-                        &path.key(key),
-                        "not a name that CloudWatch Logs takes",
-                        "use 1 to 512 letters, no `:`, no `*`",
-                    );
-                }
-            }
-            self.no_template(emf.group.as_deref(), &path.key("group"));
-            self.no_template(emf.stream.as_deref(), &path.key("stream"));
+            self.goes_by_the_logs(document, (emf.tag(), &emf.group, &emf.stream), &path);
             if output.spool_bytes_max.is_some() {
                 self.warning(&path, "has no spool of its own", "give the logs' output one");
             }
+        }
+        for (input, path) in document.metrics.inputs.iter().zip(self.items("metrics.inputs")) {
+            let from_metrics::Input::Task(TaskStats { performance_events: Some(events), .. }) = input else { continue };
+            let path = path.key("task").key("performance_events");
+            self.goes_by_the_logs(document, (events.tag(), &events.group, &events.stream), &path);
         }
         let is_taken = document.logs.inputs.iter().any(|input| matches!(input, Input::Emf(_)));
         for (input, path) in document.metrics.inputs.iter().zip(self.items("metrics.inputs")) {
@@ -134,6 +120,29 @@ impl Check<'_> {
                 let hint = "add `- emf: {}` to `logs.inputs`, or set `in_records`";
                 self.warning(&path.key("emf"), "no document can come", hint);
             }
+        }
+    }
+
+    /// What metrics send as documents of this tag, to this group and stream.
+    fn goes_by_the_logs(
+        &mut self,
+        document: &Document,
+        (tag, group, stream): (&str, &Option<String>, &Option<String>),
+        path: &Path,
+    ) {
+        self.not_empty(tag, &path.key("tag"));
+        let takes = |output: &Output| matches!(output.to, Destination::Cloudwatch(_)) && output.pattern.fits(tag);
+        // Of a Fluent Bit file the outputs are not known here.
+        if !document.logs.outputs.is_empty() && !document.logs.outputs.iter().any(takes) {
+            let hint = format!("add `- {{match: {tag}, to: {{cloudwatch: {{...}}}}}}` to `logs.outputs`");
+            self.error(path, "no output of the logs takes its documents to CloudWatch", &hint);
+        }
+        for (key, name) in [("group", group), ("stream", stream)] {
+            if name.as_deref().is_some_and(|name| name.is_empty() || name.len() > 512 || name.contains([':', '*'])) {
+                let hint = "use 1 to 512 letters, no `:`, no `*`";
+                self.error(&path.key(key), "not a name that CloudWatch Logs takes", hint);
+            }
+            self.no_template(name.as_deref(), &path.key(key));
         }
     }
 

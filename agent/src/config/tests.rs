@@ -779,6 +779,18 @@ metrics:
     ] {
         assert!(problems.contains(expected), "{expected}\n{problems}");
     }
+    let events = report(&load_yaml(
+        "logs: {outputs: [{match: 'app*', to: {cloudwatch: {group: g, stream: s}}}]}\n\
+         metrics: {inputs: [{task: {performance_events: {tag: '', group: 'a:b', stream: ''}}}, {task: {performance_events: {}}}]}\n",
+    ));
+    for expected in [
+        "metrics.inputs[0].task.performance_events.tag: is empty",
+        "metrics.inputs[0].task.performance_events.group: not a name that CloudWatch Logs takes",
+        "metrics.inputs[0].task.performance_events.stream: not a name that CloudWatch Logs takes",
+        "metrics.inputs[1].task.performance_events: no output of the logs takes its documents to CloudWatch; add `- {match: performance,",
+    ] {
+        assert!(events.contains(expected), "{expected}\n{events}");
+    }
     let good = "metrics: {inputs: [scrape: {}, task: {}, queue: {sqs: 'https://sqs.eu-west-1.amazonaws.com/1/q'}]}\n";
     assert!(!report(&load_yaml(good)).contains("metrics"), "{}", report(&load_yaml(good)));
 }

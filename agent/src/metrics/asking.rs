@@ -11,6 +11,7 @@ use tracing::warn;
 
 use super::{
     Seconds,
+    out::emf::Way,
     queue::{self, Watcher},
     scrape::run::{self as scrape, Scraper},
     settings::Input,
@@ -38,6 +39,8 @@ pub struct Means<'a> {
     pub access: &'a Access,
     /// Who we are.
     pub task: &'a Metadata,
+    /// How the input's documents go by the logs, if it makes some.
+    pub way: &'a Way,
     /// Where the task's metadata are told.
     pub metadata_uri: Option<&'a str>,
 }
@@ -59,7 +62,7 @@ pub fn start(input: &Input, name: &str, means: &Means<'_>) -> Option<JoinHandle<
                 warn!(input = name, "there is no task metadata endpoint; nothing is known of the task");
                 return None;
             };
-            let means_of_it = task::Means { store, seconds, http: access.http(), counters };
+            let means_of_it = task::Means { store, seconds, http: access.http(), counters, way: means.way };
             let looker = Arc::new(Looker::new(settings, name, uri, means.has_outputs, &means_of_it));
             let (stopping, closing) = (life.stopping(), closing.clone());
             Some(life.keep("task stats", move || {

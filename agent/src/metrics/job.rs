@@ -27,6 +27,7 @@ use super::{
         take::Taker,
     },
     store::Store,
+    task::settings::TaskStats,
 };
 use crate::{
     aws::{Access, Client, Identity},
@@ -86,7 +87,7 @@ pub struct Job {
     documents: Option<Arc<dyn emf::Taker>>,
     points: Option<Arc<dyn taker::Taker>>,
     tally: Option<Arc<Tally>>,
-    /// Outputs that go by the logs.
+    /// Outputs and inputs whose documents go by the logs.
     ways: Vec<(sinks::emf::Config, sinks::emf::Way)>,
     closing: CancellationToken,
 }
@@ -206,7 +207,7 @@ impl Job {
         self.closing.cancel();
     }
 
-    /// Has outputs that go by the logs send what `outlet` takes for them.
+    /// Has documents that go by the logs sent by what `outlet` makes for them.
     pub fn go_by(&self, outlet: impl Fn(&sinks::emf::Config) -> Arc<dyn emf::Outlet>) {
         for (config, way) in &self.ways {
             // It is told once.
@@ -234,6 +235,10 @@ impl Job {
 
     /// Starts an input that asks.
     fn ask(&mut self, input: &Input, name: &str, (has_outputs, seconds): (bool, Seconds), means: &Means<'_>) {
+        let way = sinks::emf::Way::default();
+        if let Input::Task(TaskStats { performance_events: Some(events), .. }) = input {
+            self.ways.push((events.way(means.task), Arc::clone(&way)));
+        }
         let asking = asking::Means {
             store: &self.store,
             seconds,
@@ -243,6 +248,7 @@ impl Job {
             counters: means.outputs.counters,
             access: means.access,
             task: means.task,
+            way: &way,
             metadata_uri: means.metadata_uri,
         };
         self.readers.extend(asking::start(input, name, &asking));

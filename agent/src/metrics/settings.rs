@@ -214,7 +214,7 @@ impl Destination {
 }
 
 impl Input {
-    /// The namespace that its metrics go to; `None` where documents name theirs.
+    /// The namespace that its metrics go to; `None` where documents name theirs, or go by the logs.
     pub fn namespace(&self) -> Option<&str> {
         let named = match self {
             Self::Statsd(statsd) => &statsd.publish.namespace,
@@ -222,7 +222,7 @@ impl Input {
             Self::Scrape(scrape) => &scrape.publish.namespace,
             Self::Logs(records) => &records.publish.namespace,
             Self::Queue(queue) => &queue.namespace,
-            Self::Task(task) => return Some(task.namespace()),
+            Self::Task(task) => return task.namespace_of_events().is_none().then(|| task.namespace()),
             Self::Emf(_) => return None,
         };
         Some(named.as_deref().unwrap_or(NAMESPACE))
@@ -257,8 +257,12 @@ impl Metrics {
     pub fn needs_task(&self) -> bool {
         let is_incomplete = |queue: &Queue| queue.cluster.is_none() || queue.service.is_none();
         let fills = |output: &Output| matches!(&output.to, Destination::Otlp(config) if config.fills());
-        self.inputs.iter().any(|input| matches!(input, Input::Queue(queue) if is_incomplete(queue)))
-            || self.running().iter().any(fills)
+        let asks = |input: &Input| match input {
+            Input::Queue(queue) => is_incomplete(queue),
+            Input::Task(task) => task.performance_events.is_some(),
+            _ => false,
+        };
+        self.inputs.iter().any(asks) || self.running().iter().any(fills)
     }
 
     /// How often outputs get what was gathered.

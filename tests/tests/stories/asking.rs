@@ -1,7 +1,7 @@
 //! What the agent asks for: an app's exposition, the stats of the task, the backlog of a queue.
 //!
 //! Promises: what CloudWatch has is compared with what was exposed, to the last unit; every story ends by balancing the books.
-//! Never: waits for an interval to pass: what is asked is asked at the start, and once more at the stop.
+//! Never: waits for an interval to pass, but for what is done in the next one: what is asked is asked at the start, and once more at the stop.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -172,6 +172,36 @@ fn what_the_task_uses_arrives() {
 #[test]
 fn the_backlog_of_a_queue_arrives() {
     let aws = FakeAws::start();
+/// Container Insights' events lie where it has them, with the metrics of the task in them, and the output for metrics gets none of it twice.
+#[test]
+fn performance_events_arrive_where_container_insights_has_them() {
+    let aws = FakeAws::start();
+    let url = aws.url();
+    let setup = Setup::yaml(format!(
+        "logs:\n  inputs: [{{forward: {{unix: '{{socket}}'}}}}]\n  outputs:\n    - match: perf*\n      \
+         to: {{cloudwatch: {{group: ours, stream: s, auto_create_group: true, region: us-east-1, endpoint: '{url}'}}}}\n\
+         metrics:\n  inputs: [{{task: {{performance_events: {{}}}}}}]\n  \
+         outputs: [{{to: {{cloudwatch: {{region: us-east-1, endpoint: '{url}'}}}}}}]\n"
+    ));
+    let agent = Agent::start(&setup.with("ECS_CONTAINER_METADATA_URI_V4", aws.metadata_uri())).unwrap();
+    agent.wait_for_metrics(SOON, "the first look", |metrics| asked(metrics, "task/stats", "success") >= 1.0);
+    assert_eq!(agent.metrics().sum("ecs_container_cpu_utilized_units", &[("container_name", "app")]), 128.0);
+    // Between two looks is time in which something was used.
+    end(agent, &aws);
+    assert_eq!(told(&aws), [""; 0], "CloudWatch makes them of the events");
+    let messages = aws.messages("/aws/ecs/containerinsights/mycluster/performance", "0123456789abcdef0123456789abcdef");
+    let events: Vec<serde_json::Value> = messages.iter().map(|text| serde_json::from_str(text).unwrap()).collect();
+    let of = |kind: &str| events.iter().rfind(|event| event["Type"] == kind).unwrap_or_else(|| panic!("{events:?}"));
+    let (task, app) = (of("Task"), of("Container"));
+    assert_eq!((&task["ClusterName"], &task["TaskDefinitionRevision"]), (&"mycluster".into(), &"7".into()));
+    assert_eq!((&app["ContainerName"], app["CpuUtilized"].as_f64().unwrap().round()), (&"app".into(), 128.0));
+    // The sidecar tells nothing of itself yet, so there is no sum of the task's memory; of the network, which they share, there is.
+    let metrics = task["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap();
+    let names: Vec<_> = metrics.iter().map(|metric| metric["Name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["CpuReserved", "MemoryReserved", "NetworkRxBytes", "NetworkTxBytes"]);
+    assert_eq!(task["NetworkRxBytes"].as_f64().unwrap().round(), 1_000.0, "a byte a millisecond");
+}
+
     aws.set_scale(100, 7, 4);
     let queue = |aws: &FakeAws| {
         let url = aws.url();

@@ -194,7 +194,7 @@ pub(super) fn is_in_range(value: f64) -> bool {
 }
 
 /// A number as JSON has it, in as few characters as give it back.
-pub(super) struct Json(pub(super) f64);
+pub(in crate::metrics) struct Json(pub(in crate::metrics) f64);
 
 impl std::fmt::Display for Json {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -29,6 +29,24 @@ pub struct Task {
     /// The family of the task definition.
     #[serde(deserialize_with = "or_nothing")]
     pub family: String,
+    /// Its revision.
+    #[serde(deserialize_with = "text_or_number")]
+    pub revision: String,
+    /// `arn:aws:ecs:eu-central-1:123456789012:task/shop/0123456789abcdef0123456789abcdef`.
+    #[serde(rename = "TaskARN", deserialize_with = "or_nothing")]
+    pub arn: String,
+    /// Where it runs.
+    #[serde(deserialize_with = "or_nothing")]
+    pub availability_zone: String,
+    /// `RUNNING`, `STOPPED`, ...
+    #[serde(deserialize_with = "or_nothing")]
+    pub known_status: String,
+    /// When its first image was begun to be pulled, in RFC 3339.
+    #[serde(deserialize_with = "or_nothing")]
+    pub pull_started_at: String,
+    /// When all were there.
+    #[serde(deserialize_with = "or_nothing")]
+    pub pull_stopped_at: String,
     /// `EC2`, `FARGATE`, `EXTERNAL`.
     #[serde(deserialize_with = "or_nothing")]
     pub launch_type: String,
@@ -77,6 +95,9 @@ pub struct Container {
     /// Its name in the task definition.
     #[serde(deserialize_with = "or_nothing")]
     pub name: String,
+    /// Its image, as in the task definition.
+    #[serde(deserialize_with = "or_nothing")]
+    pub image: String,
     /// `NORMAL`, or what ECS adds for itself.
     #[serde(rename = "Type", deserialize_with = "or_nothing")]
     pub kind: String,
@@ -124,12 +145,27 @@ impl Task {
         if let Some((_, name)) = task.cluster.rsplit_once('/') {
             task.cluster = name.to_owned();
         }
-        for name in [&mut task.cluster, &mut task.service_name, &mut task.family] {
-            if !can_be_name(name) {
-                name.clear();
-            }
-        }
+        let Self {
+            cluster,
+            service_name,
+            family,
+            revision,
+            arn,
+            availability_zone,
+            known_status,
+            launch_type,
+            containers,
+            ..
+        } = &mut task;
+        let of_task = [cluster, service_name, family, revision, arn, availability_zone, known_status, launch_type];
+        let of_containers = containers.iter_mut().flat_map(|one| [&mut one.image, &mut one.known_status]);
+        of_task.into_iter().chain(of_containers).filter(|name| !can_be_name(name)).for_each(String::clear);
         Some(task)
+    }
+
+    /// The last part of its ARN, and nothing of what is none.
+    pub fn id(&self) -> &str {
+        self.arn.rsplit_once('/').map_or("", |(_, id)| id)
     }
 
     /// True if all containers have the task's interface, so that each has its numbers.
@@ -239,9 +275,27 @@ pub struct NetworkStats {
     /// Bytes that came.
     #[serde(deserialize_with = "or_nothing")]
     pub rx_bytes: u64,
+    /// Packets that came,
+    #[serde(deserialize_with = "or_nothing")]
+    pub rx_packets: u64,
+    /// that were broken,
+    #[serde(deserialize_with = "or_nothing")]
+    pub rx_errors: u64,
+    /// and for which there was no room.
+    #[serde(deserialize_with = "or_nothing")]
+    pub rx_dropped: u64,
     /// Bytes that went.
     #[serde(deserialize_with = "or_nothing")]
     pub tx_bytes: u64,
+    /// Packets that went,
+    #[serde(deserialize_with = "or_nothing")]
+    pub tx_packets: u64,
+    /// that could not,
+    #[serde(deserialize_with = "or_nothing")]
+    pub tx_errors: u64,
+    /// and for which there was no room.
+    #[serde(deserialize_with = "or_nothing")]
+    pub tx_dropped: u64,
 }
 
 /// Storage of a container.
@@ -251,6 +305,14 @@ pub struct BlkioStats {
     /// Bytes by device and operation.
     #[serde(deserialize_with = "those_that_are")]
     pub io_service_bytes_recursive: Vec<BlkioEntry>,
+}
+
+impl BlkioStats {
+    /// Bytes of one operation, which cgroup v1 writes with a capital, on all devices.
+    pub fn done(&self, operation: &str) -> u64 {
+        let entries = self.io_service_bytes_recursive.iter().filter(|entry| entry.op.eq_ignore_ascii_case(operation));
+        entries.map(|entry| entry.value).fold(0, u64::saturating_add)
+    }
 }
 
 /// Bytes of one operation on one device.
@@ -289,6 +351,13 @@ impl Stats {
 fn or_nothing<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
     let value = <&RawValue>::deserialize(from)?;
     Ok(serde_json::from_str(value.get()).unwrap_or_default())
+}
+
+/// A revision is a text here and a number there.
+fn text_or_number<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let value = <&RawValue>::deserialize(from)?.get();
+    let number = || serde_json::from_str(value).map(|number: u64| number.to_string());
+    Ok(serde_json::from_str(value).or_else(|_| number()).unwrap_or_default())
 }
 
 /// Of a list, what is as it should be.

@@ -20,7 +20,7 @@ use super::document::{Container, ContainerStats, NetworkStats, Stats, Task};
 /// Units of processor in a vCPU.
 const UNITS: f64 = 1024.0;
 /// Bytes in a MiB, in which limits are.
-const MIB: f64 = 1_048_576.0;
+pub(super) const MIB: f64 = 1_048_576.0;
 /// A limit from here on is none: the kernel's largest number, rounded down to a page.
 const LIMIT_MAX: u64 = 1 << 60;
 
@@ -137,24 +137,19 @@ impl Sample {
         let at = instant(&stats.read)?;
         let interfaces = stats.networks.values();
         let sum = |of: fn(&NetworkStats) -> u64| interfaces.clone().map(of).fold(0_u64, u64::saturating_add);
-        let operations = stats.blkio_stats.io_service_bytes_recursive.iter();
-        let done = |name: &str| {
-            let entries = operations.clone().filter(|entry| entry.op.eq_ignore_ascii_case(name));
-            entries.map(|entry| entry.value).fold(0_u64, u64::saturating_add)
-        };
         Some(Self {
             at,
             processor_ns: stats.cpu_stats.cpu_usage.total_usage,
             received: sum(|network| network.rx_bytes),
             sent: sum(|network| network.tx_bytes),
-            read: done("read"),
-            written: done("write"),
+            read: stats.blkio_stats.done("read"),
+            written: stats.blkio_stats.done("write"),
         })
     }
 }
 
 /// Nanoseconds since 1970; `None` for the year 1, which Docker writes for never.
-fn instant(text: &str) -> Option<i128> {
+pub(super) fn instant(text: &str) -> Option<i128> {
     let at: Timestamp = text.parse().ok()?;
     Some(at.as_nanosecond()).filter(|at| *at > 0)
 }
@@ -234,14 +229,14 @@ fn positive(number: f64) -> Option<f64> {
     (number > 0.0 && number.is_finite()).then_some(number)
 }
 
-fn added(sum: Option<f64>, more: Option<f64>) -> Option<f64> {
+pub(super) fn added(sum: Option<f64>, more: Option<f64>) -> Option<f64> {
     match (sum, more) {
         (Some(sum), Some(more)) => Some(sum + more),
         (one, other) => one.or(other),
     }
 }
 
-fn larger(one: Option<f64>, other: Option<f64>) -> Option<f64> {
+pub(super) fn larger(one: Option<f64>, other: Option<f64>) -> Option<f64> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.max(other)),
         (one, other) => one.or(other),

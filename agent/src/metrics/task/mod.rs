@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! GET /task       ─ document::Task ───┐
-//! GET /task/stats ─ document::Stats ──┴▶ measure::Meter, which knows the sample before ─▶ figures ─▶ names ─▶ the store
+//! GET /task/stats ─ document::Stats ──┴▶ measure::Meter, which knows the sample before ─▶ figures ─┬▶ names ─▶ the store
+//!                                                                                                   └▶ events ─▶ the logs
 //! ```
 //!
 //! The stats are Docker's, and lie in many ways; each has its line in `measure`:
@@ -22,6 +23,9 @@
 //! Never: guesses a figure; does I/O in what computes.
 
 pub mod document;
+pub mod events;
+#[cfg(test)]
+mod events_tests;
 pub mod measure;
 pub mod names;
 pub mod run;

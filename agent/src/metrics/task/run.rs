@@ -4,7 +4,7 @@
 //! Never: asks through a proxy, or anybody but the endpoint that ECS names.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -16,6 +16,7 @@ use tracing::warn;
 
 use super::{
     document::{Stats, Task},
+    events::events,
     measure::{Figures, Measured, Meter},
     names::dimensions,
     settings::TaskStats,
@@ -24,6 +25,7 @@ use crate::{
     limits::{METADATA_BYTES_MAX, METADATA_TIMEOUT},
     metrics::{
         Seconds,
+        out::emf::Way,
         rhythm::until_next,
         settings::Publish,
         store::{
@@ -51,6 +53,8 @@ pub struct Means<'a> {
     pub http: &'a HttpClient,
     /// To count.
     pub counters: &'a Counters,
+    /// How performance events go, if they are wanted.
+    pub way: &'a Way,
 }
 
 /// Looks at one endpoint.
@@ -65,12 +69,15 @@ pub struct Looker {
     http: HttpClient,
     counters: Counters,
     warned: RateLimited,
+    way: Way,
 }
 
 impl Looker {
     /// Looks at the endpoint at `uri` (the value of `ECS_CONTAINER_METADATA_URI_V4`).
     pub fn new(settings: &TaskStats, input: &str, uri: &str, is_sent: bool, means: &Means<'_>) -> Self {
         let publish = Publish { namespace: Some(settings.namespace().to_owned()), ..Publish::default() };
+        // CloudWatch would have them twice.
+        let is_sent = is_sent && settings.namespace_of_events().is_none();
         Self {
             input: input.to_owned(),
             uri: uri.trim_end_matches('/').to_owned(),
@@ -82,6 +89,7 @@ impl Looker {
             http: means.http.clone(),
             counters: means.counters.clone(),
             warned: RateLimited::new(WARN_EVERY),
+            way: Arc::clone(means.way),
         }
     }
 
@@ -117,6 +125,19 @@ impl Looker {
         count("unreadable", stats.unreadable);
         count("silent", measured.silent);
         self.write(&task, &measured);
+        if self.settings.performance_events.is_some() {
+            self.tell(&task, &stats, &measured);
+        }
+    }
+
+    fn tell(&self, task: &Task, stats: &Stats, measured: &Measured) {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX);
+        let events = events((task, stats), measured, now, self.settings.namespace_of_events());
+        // The first look, which makes no event, is all that may end before the logs run.
+        if let Some(way) = self.way.get().filter(|_| !events.is_empty()) {
+            way.send(&events);
+        }
     }
 
     async fn document<T>(&self, path: &'static str, read: fn(&[u8]) -> Option<T>) -> Option<T> {
@@ -220,7 +241,8 @@ mod tests {
         let stub = endpoint([stats(10, 1_000), stats(40, 1_600)]);
         let (store, counters) = (Store::default(), Counters::new());
         let http = HttpClient::new(&Tls::new(None), &counters);
-        let means = Means { store: &store, seconds: Seconds::new(), http: &http, counters: &counters };
+        let means =
+            Means { store: &store, seconds: Seconds::new(), http: &http, counters: &counters, way: &Way::default() };
         let looker = Looker::new(&TaskStats::default(), "task.0", &format!("{}/v4/x/", stub.url()), true, &means);
         looker.look().await;
         looker.look().await;

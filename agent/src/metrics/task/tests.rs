@@ -15,7 +15,7 @@ use super::{
 const MIB: u64 = 1 << 20;
 
 /// A container in `/task`.
-fn container(name: &str, units: f64, mib: f64) -> Value {
+pub(super) fn container(name: &str, units: f64, mib: f64) -> Value {
     json!({
         "DockerId": format!("{name}-1234567890"), "Name": name, "DockerName": name, "Image": "example/app:1",
         "Labels": {"com.amazonaws.ecs.container-name": name}, "DesiredStatus": "RUNNING", "KnownStatus": "RUNNING",
@@ -24,7 +24,7 @@ fn container(name: &str, units: f64, mib: f64) -> Value {
     })
 }
 
-fn task(launch_type: &str, containers: Vec<Value>) -> Value {
+pub(super) fn task(launch_type: &str, containers: Vec<Value>) -> Value {
     json!({
         "Cluster": "arn:aws:ecs:us-west-2:111122223333:cluster/shop", "ServiceName": "cart", "Family": "cart", "Revision": "3",
         "TaskARN": "arn:aws:ecs:us-west-2:111122223333:task/shop/1", "Limits": {"CPU": 0.5, "Memory": 1024},
@@ -34,20 +34,21 @@ fn task(launch_type: &str, containers: Vec<Value>) -> Value {
 
 /// What a container had used by the second `at`.
 #[derive(Clone, Copy)]
-struct Used {
-    at: u32,
+pub(super) struct Used {
+    pub(super) at: u32,
     /// Milliseconds of processor time.
-    processor: u64,
-    memory: u64,
-    files: u64,
-    network: u64,
-    storage: u64,
+    pub(super) processor: u64,
+    pub(super) memory: u64,
+    pub(super) files: u64,
+    pub(super) network: u64,
+    pub(super) storage: u64,
 }
 
-const USED: Used = Used { at: 10, processor: 4_000, memory: 300 * MIB, files: 100 * MIB, network: 5_000, storage: 700 };
+pub(super) const USED: Used =
+    Used { at: 10, processor: 4_000, memory: 300 * MIB, files: 100 * MIB, network: 5_000, storage: 700 };
 
 /// Docker's stats on Fargate, with cgroup v1.
-fn fargate(used: Used) -> Value {
+pub(super) fn fargate(used: Used) -> Value {
     let Used { at, processor, memory, files, network, storage } = used;
     let second = 1_000_000_000_u64;
     json!({
@@ -78,12 +79,12 @@ fn fargate(used: Used) -> Value {
             "stats": {"cache": files, "inactive_file": 7, "rss": memory - files, "total_cache": files},
         },
         "name": "ecs-cart-3", "id": "x",
-        "networks": {"eth1": {"rx_bytes": network, "rx_packets": 1, "tx_bytes": 2 * network}},
+        "networks": {"eth1": {"rx_bytes": network, "rx_packets": 14, "rx_dropped": 2, "tx_errors": 3, "tx_bytes": 2 * network}},
     })
 }
 
 /// The same on EC2, with cgroup v2.
-fn ec2(used: Used) -> Value {
+pub(super) fn ec2(used: Used) -> Value {
     let Used { memory, files, storage, .. } = used;
     let mut stats = fargate(used);
     stats["memory_stats"] =
@@ -95,14 +96,14 @@ fn ec2(used: Used) -> Value {
     stats
 }
 
-fn look(meter: &mut Meter, task: &Value, stats: &[(&str, Value)]) -> Measured {
+pub(super) fn look(meter: &mut Meter, task: &Value, stats: &[(&str, Value)]) -> Measured {
     let stats: serde_json::Map<_, _> =
         stats.iter().map(|(name, stats)| (format!("{name}-1234567890"), stats.clone())).collect();
     let task = Task::read(task.to_string().as_bytes()).expect("a document");
     meter.measure(&task, &Stats::read(Value::from(stats).to_string().as_bytes()).expect("a document"))
 }
 
-fn later(used: Used, seconds: u32, processor: u64) -> Used {
+pub(super) fn later(used: Used, seconds: u32, processor: u64) -> Used {
     Used {
         at: used.at + seconds,
         processor: used.processor + processor,

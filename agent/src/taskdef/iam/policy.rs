@@ -14,6 +14,24 @@ use crate::{
     traces::settings::{Destination as TracesTo, Input},
 };
 
+/// The groups that the settings of the metrics name for documents that go by the logs, with the tags of those.
+fn groups_of_metrics(config: &Config) -> Vec<(&str, String)> {
+    let of_outputs = config.metrics.running().iter().filter_map(|output| match &output.to {
+        MetricsTo::Emf(emf) => Some((emf.tag(), emf.group.clone()?)),
+        _ => None,
+    });
+    let of_inputs = config.metrics.inputs.iter().filter_map(|input| match input {
+        // The cluster is the one that the task is started in.
+        MetricsFrom::Task(task) => {
+            let events = task.performance_events.as_ref()?;
+            let of_insights = || "/aws/ecs/containerinsights/*/performance".to_owned();
+            Some((events.tag(), events.group.clone().unwrap_or_else(of_insights)))
+        }
+        _ => None,
+    });
+    of_outputs.chain(of_inputs).collect()
+}
+
 /// Statements in the making.
 pub(super) struct Policy<'a> {
     account: &'a Account,
@@ -56,13 +74,15 @@ impl<'a> Policy<'a> {
             _ => None,
         });
         let of_documents: Vec<String> = of_documents.collect();
+        let of_metrics = groups_of_metrics(config);
         for output in &config.logs.outputs {
             let LogsTo::Cloudwatch(cloudwatch) = &output.to else { continue };
             if self.assumed(cloudwatch.role_arn.as_ref()) {
                 continue;
             }
             let named = [&cloudwatch.group_template, &cloudwatch.group, &cloudwatch.default_group];
-            for group in named.into_iter().flatten().chain(&of_documents) {
+            let of_metrics = of_metrics.iter().filter(|(tag, _)| output.pattern.fits(tag)).map(|(_, group)| group);
+            for group in named.into_iter().flatten().chain(&of_documents).chain(of_metrics) {
                 let resource = format!("log-group:{}:*", without_fields(group));
                 let arn = self.account.arn("logs", cloudwatch.region.as_deref(), &resource);
                 self.allow("DeliverLogs", &["logs:CreateLogStream", "logs:PutLogEvents"], arn.clone());
