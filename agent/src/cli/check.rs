@@ -214,7 +214,9 @@ fn described_metrics(text: &mut String, input: &metrics::Input) {
         metrics::Input::Scrape(scrape) => line(text, "metrics", &scrape.described()),
         metrics::Input::Task(task) => line(text, "metrics", &task.described()),
         metrics::Input::Queue(queue) => {
-            line(text, "metrics", &format!("queue {}: BacklogPerTask, each minute", queue.name()));
+            let who =
+                queue.publishers.map_or_else(String::new, |most| format!(", by {} of the service's tasks", most.get()));
+            line(text, "metrics", &format!("queue {}: BacklogPerTask, each minute{who}", queue.name()));
             if let Some(target) = queue.target() {
                 line(text, "", &format!("target of a policy that tracks its Average: {target}"));
             }

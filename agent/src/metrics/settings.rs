@@ -255,7 +255,8 @@ impl Metrics {
 
     /// True if an input must know who we are.
     pub fn needs_task(&self) -> bool {
-        let is_incomplete = |queue: &Queue| queue.cluster.is_none() || queue.service.is_none();
+        let is_incomplete =
+            |queue: &Queue| queue.cluster.is_none() || queue.service.is_none() || queue.publishers.is_some();
         let fills = |output: &Output| matches!(&output.to, Destination::Otlp(config) if config.fills());
         let asks = |input: &Input| match input {
             Input::Queue(queue) => is_incomplete(queue),
@@ -285,7 +286,7 @@ impl Metrics {
             Input::Scrape(scrape) => scrape.publish.series_max().saturating_mul(scrape.targets_counted()),
             // A few of each container, and of each queue.
             Input::Task(_) => 1_000,
-            Input::Queue(_) => 4,
+            Input::Queue(_) => 5,
         };
         self.inputs.iter().map(of).sum()
     }

@@ -209,6 +209,11 @@ impl FakeAws {
         format!("{}/v4/0123456789abcdef", self.url())
     }
 
+    /// The same for another task, and the task's ARN. `id` has no slash.
+    pub fn metadata_of(&self, id: &str) -> (String, String) {
+        (format!("{}/v4/task-{id}", self.url()), task::arn_of(id))
+    }
+
     /// Queues actions: one for each of the next requests of this kind.
     pub fn script(&self, operation: Operation, actions: impl IntoIterator<Item = Action>) {
         self.state().script.queue(operation, actions);
@@ -339,7 +344,13 @@ impl FakeAws {
 
     /// Messages that wait in the queue `jobs` and that are being worked on, and how many tasks run of any service.
     pub fn set_scale(&self, visible: u64, in_flight: u64, running: u64) {
-        self.state().scale = scale::Scale { visible, in_flight, running };
+        let tasks = std::mem::take(&mut self.state().scale.tasks);
+        self.state().scale = scale::Scale { visible, in_flight, running, tasks };
+    }
+
+    /// The running tasks of any service.
+    pub fn set_tasks(&self, arns: &[String]) {
+        self.state().scale.tasks = arns.to_vec();
     }
 
     /// The segment documents that were processed, in the order of acceptance.

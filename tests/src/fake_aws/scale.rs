@@ -14,6 +14,8 @@ pub(super) struct Scale {
     pub(super) visible: u64,
     pub(super) in_flight: u64,
     pub(super) running: u64,
+    /// The running tasks of any service, if it is asked which they are.
+    pub(super) tasks: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -30,10 +32,34 @@ struct Services {
     services: Vec<String>,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Tasks {
+    cluster: String,
+    service_name: String,
+    desired_status: String,
+    next_token: Option<String>,
+}
+
 impl Scale {
     /// What SQS or ECS answers.
     pub(super) fn answer(&self, operation: Operation, body: &[u8]) -> Result<Value, Refusal> {
-        if operation == Operation::GetQueueAttributes { self.attributes(body) } else { self.services(body) }
+        match operation {
+            Operation::GetQueueAttributes => self.attributes(body),
+            Operation::ListTasks => self.list(body),
+            _ => self.services(body),
+        }
+    }
+
+    /// `ListTasks`: one task a page, so that whoever reads the first page alone is found out.
+    fn list(&self, body: &[u8]) -> Result<Value, Refusal> {
+        let asked: Tasks = serde_json::from_slice(body).map_err(|error| wrong(&error.to_string()))?;
+        if asked.cluster.is_empty() || asked.service_name.is_empty() || asked.desired_status != "RUNNING" {
+            return Err(wrong("the running tasks of a service of a cluster"));
+        }
+        let page = asked.next_token.map_or(Ok(0), |token| token.parse::<usize>()).map_err(|_| wrong("nextToken"))?;
+        let next = (page + 1 < self.tasks.len()).then(|| (page + 1).to_string());
+        Ok(json!({"taskArns": self.tasks.get(page..=page).unwrap_or_default(), "nextToken": next}))
     }
 
     /// `GetQueueAttributes`: what is not asked for is not told.

@@ -53,6 +53,8 @@ pub enum Operation {
     GetQueueAttributes,
     /// ECS.
     DescribeServices,
+    /// ECS.
+    ListTasks,
     /// The ECS agent's credentials endpoint.
     Credentials,
     /// The ECS task metadata endpoint.
@@ -71,6 +73,7 @@ impl Operation {
             "GraniteServiceVersion20100801.PutMetricData" => Self::PutMetricData,
             "AmazonSQS.GetQueueAttributes" => Self::GetQueueAttributes,
             "AmazonEC2ContainerServiceV20141113.DescribeServices" => Self::DescribeServices,
+            "AmazonEC2ContainerServiceV20141113.ListTasks" => Self::ListTasks,
             "secretsmanager.DescribeSecret" => Self::DescribeSecret,
             "secretsmanager.GetSecretValue" => Self::GetSecretValue,
             "secretsmanager.ListSecrets" => Self::ListSecrets,
@@ -109,7 +112,7 @@ impl Operation {
             Self::AssumeRole => "sts",
             Self::PutMetricData => "monitoring",
             Self::GetQueueAttributes => "sqs",
-            Self::DescribeServices => "ecs",
+            Self::DescribeServices | Self::ListTasks => "ecs",
             _ => "logs",
         }
     }

@@ -271,6 +271,16 @@ fn authorise(
     Err(Answer::error(status, code, &message))
 }
 
+/// What the body of a request is.
+fn content_type_of(operation: Operation, is_rest: bool) -> &'static str {
+    match operation {
+        Operation::PutSpans => "application/x-protobuf",
+        Operation::PutMetricData | Operation::GetQueueAttributes => "application/x-amz-json-1.0",
+        _ if is_rest => "application/json",
+        _ => "application/x-amz-json-1.1",
+    }
+}
+
 fn call(
     state: &mut State,
     operation: Operation,
@@ -284,13 +294,7 @@ fn call(
         state.violations.push(format!("request {number}: {} {}", request.method, request.path));
     }
     let content_type = request.header("content-type");
-    let expected = match operation {
-        Operation::PutSpans => "application/x-protobuf",
-        Operation::PutMetricData | Operation::GetQueueAttributes => "application/x-amz-json-1.0",
-        _ if is_rest => "application/json",
-        _ => "application/x-amz-json-1.1",
-    };
-    if content_type != Some(expected) {
+    if content_type != Some(content_type_of(operation, is_rest)) {
         state.violations.push(format!("request {number}: the content type is {content_type:?}"));
     }
     let mut unpacked = Vec::new();
@@ -321,7 +325,9 @@ fn call(
         Operation::GetParametersByPath => state.secrets.get_parameters_by_path(body, &state.region),
         Operation::PutTraceSegments => state.segments.put(body),
         Operation::PutMetricData => state.metrics.put(body, now_ms()),
-        Operation::GetQueueAttributes | Operation::DescribeServices => state.scale.answer(operation, body),
+        Operation::GetQueueAttributes | Operation::DescribeServices | Operation::ListTasks => {
+            state.scale.answer(operation, body)
+        }
         // These answer in bytes of their own, so that whoever passes them on is seen not to read them.
         Operation::GetSamplingRules
         | Operation::GetSamplingTargets

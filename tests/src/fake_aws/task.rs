@@ -12,6 +12,11 @@ const ID: &str = "5f1c0de5a9d84a0b8f3f3c1d2e4b6a7980c1d2e3f405162738495a6b7c8d9e
 /// The task that everything runs in.
 pub const TASK_ARN: &str = "arn:aws:ecs:us-east-1:123456789012:task/mycluster/0123456789abcdef0123456789abcdef";
 
+/// The ARN of a task by its id.
+pub(super) fn arn_of(id: &str) -> String {
+    TASK_ARN.rsplit_once('/').map_or_else(String::new, |(cluster, _)| format!("{cluster}/{id}"))
+}
+
 /// The answer of the credentials endpoint. `expires` is in RFC 3339.
 pub(super) fn credentials(credentials: &Credentials, expires: &str) -> Value {
     json!({
@@ -28,6 +33,8 @@ pub(super) fn metadata(path: &str, now: i64) -> Value {
     if path.ends_with("/task/stats") {
         return stats(now);
     }
+    let id = path.split('/').find_map(|part| part.strip_prefix("task-"));
+    let task_arn = id.map_or_else(|| TASK_ARN.to_owned(), arn_of);
     let container = |name: &str| {
         json!({
             "DockerId": format!("{ID}-{name}"),
@@ -38,7 +45,7 @@ pub(super) fn metadata(path: &str, now: i64) -> Value {
             "Labels": {
                 "com.amazonaws.ecs.cluster": "mycluster",
                 "com.amazonaws.ecs.container-name": name,
-                "com.amazonaws.ecs.task-arn": TASK_ARN,
+                "com.amazonaws.ecs.task-arn": task_arn,
                 "com.amazonaws.ecs.task-definition-family": "web",
                 "com.amazonaws.ecs.task-definition-version": "7"
             },
@@ -61,7 +68,7 @@ pub(super) fn metadata(path: &str, now: i64) -> Value {
     }
     json!({
         "Cluster": "mycluster",
-        "TaskARN": TASK_ARN,
+        "TaskARN": task_arn,
         "Family": "web",
         "Revision": "7",
         "DesiredStatus": "RUNNING",

@@ -8,6 +8,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Mutex},
     thread,
+    time::Duration,
 };
 
 use tests::{
@@ -17,6 +18,9 @@ use tests::{
 };
 
 use crate::story::SOON;
+
+/// What is done once a minute is done by then.
+const MINUTES: Duration = Duration::from_secs(150);
 
 /// An app with an exposition.
 struct App {
@@ -168,10 +172,6 @@ fn what_the_task_uses_arrives() {
     assert!(!told.iter().any(|told| told.starts_with("MemoryUtilized ClusterName=mycluster,Task")), "{told:#?}");
 }
 
-/// What waits for each task, and nothing made up while the queue cannot be asked.
-#[test]
-fn the_backlog_of_a_queue_arrives() {
-    let aws = FakeAws::start();
 /// Container Insights' events lie where it has them, with the metrics of the task in them, and the output for metrics gets none of it twice.
 #[test]
 fn performance_events_arrive_where_container_insights_has_them() {
@@ -202,6 +202,10 @@ fn performance_events_arrive_where_container_insights_has_them() {
     assert_eq!(task["NetworkRxBytes"].as_f64().unwrap().round(), 1_000.0, "a byte a millisecond");
 }
 
+/// What waits for each task, and nothing made up while the queue cannot be asked.
+#[test]
+fn the_backlog_of_a_queue_arrives() {
+    let aws = FakeAws::start();
     aws.set_scale(100, 7, 4);
     let queue = |aws: &FakeAws| {
         let url = aws.url();
@@ -223,4 +227,53 @@ fn performance_events_arrive_where_container_insights_has_them() {
     agent.wait_for_metrics(SOON, "the first refusal", |metrics| asked(metrics, "queue", "failed") == 1.0);
     end(agent, &aws);
     assert_eq!(told(&aws), [""; 0]);
+}
+
+/// Of two tasks one asks the queue and publishes. When it ends, the other one does, from the next minute on.
+#[test]
+fn one_of_two_tasks_publishes_and_the_other_takes_over_when_it_ends() {
+    let aws = FakeAws::start();
+    let url = aws.url();
+    let tasks = ["a", "b"].map(|id| aws.metadata_of(id));
+    aws.set_scale(100, 0, 9);
+    aws.set_tasks(&tasks.clone().map(|(_, arn)| arn));
+    let [mut first, mut second] = tasks.map(|(uri, arn)| {
+        let setup = Setup::yaml(format!(
+            "logs: {{inputs: [{{forward: {{unix: '{{socket}}'}}}}], outputs: [{{to: discard}}]}}\n\
+             metrics:\n  inputs: [{{queue: {{sqs: '{url}/123456789012/jobs', ecs_endpoint: '{url}', region: us-east-1, service: cart, publishers: 1}}}}]\n  \
+             outputs: [{{to: {{cloudwatch: {{region: us-east-1, endpoint: '{url}'}}}}}}]\n"
+        ));
+        let agent = Agent::start(&setup.with("ECS_CONTAINER_METADATA_URI_V4", &uri)).unwrap();
+        (agent, arn)
+    });
+    let elected = |agent: &Agent| agent.metrics().sum("ecs_queue_elected", &[("QueueName", "jobs")]) == 1.0;
+    for (agent, _) in [&first, &second] {
+        agent.wait_for_metrics(SOON, "the election", |metrics| asked(metrics, "service", "success") >= 1.0);
+    }
+    if elected(&second.0) {
+        std::mem::swap(&mut first, &mut second);
+    }
+    first.0.wait_for_metrics(SOON, "the queue's answer", |metrics| asked(metrics, "queue", "success") >= 1.0);
+    assert_eq!((elected(&first.0), elected(&second.0)), (true, false));
+    let metrics = second.0.metrics();
+    assert_eq!((asked(&metrics, "queue", "success"), metrics.sum("ecs_queue_backlog_per_task", &[])), (0.0, 0.0));
+    end(first.0, &aws);
+    let backlog = |told: &[String]| -> Vec<f64> {
+        let sums = told.iter().filter_map(|told| {
+            told.strip_prefix("BacklogPerTask ClusterName=mycluster,QueueName=jobs,ServiceName=cart: ")
+        });
+        sums.flat_map(|sums| sums.split(' ').map(|number| number.parse().unwrap()).collect::<Vec<_>>()).collect()
+    };
+    let before = backlog(&told(&aws));
+    assert_eq!(before[0], 50.0 * before[1], "100 messages for two tasks, each minute");
+
+    aws.set_tasks(&[second.1]);
+    // It asks in each minute, at a second of its own.
+    second.0.wait_for_metrics(MINUTES, "the next one", |metrics| asked(metrics, "queue", "success") >= 1.0);
+    assert!(elected(&second.0));
+    assert_eq!(second.0.metrics().sum("ecs_queue_backlog_per_task", &[]), 100.0);
+    end(second.0, &aws);
+    let after = backlog(&told(&aws));
+    assert_eq!(after[0] - before[0], 100.0 * (after[1] - before[1]), "100 messages for one task");
+    assert!(after[1] > before[1], "{after:?}");
 }

@@ -46,11 +46,16 @@ impl Backlog {
         Self { include_in_flight, running: None }
     }
 
-    /// What is published at `now`, if the service told how many tasks run, or told it lately.
-    pub fn publish(&mut self, depth: Depth, running: Option<u64>, now: Instant) -> Published {
+    /// Remembers how many tasks run at `now`, if the service told it.
+    pub fn note(&mut self, running: Option<u64>, now: Instant) {
         if let Some(running) = running {
             self.running = Some((running, now));
         }
+    }
+
+    /// What is published at `now`, if the service told how many tasks run, or told it lately.
+    pub fn publish(&mut self, depth: Depth, running: Option<u64>, now: Instant) -> Published {
+        self.note(running, now);
         let holds = |at: Instant| now.saturating_duration_since(at) <= RUNNING_HOLDS_FOR;
         let running = self.running.filter(|(_, at)| holds(*at)).map(|(running, _)| running);
         Published { backlog_per_task: running.map(|running| self.per_task(depth, running)), depth }

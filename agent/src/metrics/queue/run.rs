@@ -15,6 +15,7 @@ use tracing::{error, warn};
 
 use super::{
     backlog::{Backlog, Published},
+    elect::Election,
     service,
     settings::Queue,
 };
@@ -65,6 +66,8 @@ pub struct Watcher {
     labels: [(&'static str, String); 3],
     namespace: String,
     backlog: Mutex<Backlog>,
+    /// Whether this task is to ask and publish, if not all are.
+    election: Option<Mutex<Election>>,
     /// The second of the minute in which is asked.
     offset: Duration,
     source: SourceId,
@@ -117,6 +120,10 @@ impl Watcher {
             service,
             namespace: settings.namespace.clone().unwrap_or_else(|| NAMESPACE.to_owned()),
             backlog: Backlog::new(settings.include_in_flight).into(),
+            election: settings.publishers.map(|publishers| {
+                let publishers = usize::try_from(publishers.get()).unwrap_or(usize::MAX);
+                Election::new(&settings.sqs, task.task_arn.as_deref(), publishers).into()
+            }),
             offset: SPREAD.mul_f64(fastrand::f64()),
             source: means.store.source(publish.policy(is_sent)),
             store: means.store.clone(),
@@ -139,15 +146,39 @@ impl Watcher {
 
     /// Asks once, and publishes what comes.
     pub(super) async fn pass(&self) {
-        let (depth, running) = tokio::join!(
-            service::depth(&self.sqs, &self.url),
-            service::running(&self.ecs, &self.cluster, &self.service)
-        );
+        let (depth, running) = match &self.election {
+            None => tokio::join!(
+                service::depth(&self.sqs, &self.url),
+                service::running(&self.ecs, &self.cluster, &self.service)
+            ),
+            Some(election) => {
+                let tasks = service::tasks(&self.ecs, &self.cluster, &self.service).await;
+                let is_elected = {
+                    let mut election = election.lock().unwrap_or_else(PoisonError::into_inner);
+                    election.is_elected(tasks.as_ref().ok(), Instant::now())
+                };
+                self.show_elected(is_elected);
+                let running = tasks.map(|tasks| tasks.len() as u64);
+                if !is_elected {
+                    // It remembers how many there are, for the minute in which it is.
+                    self.note(self.judged("service", running));
+                    return;
+                }
+                (service::depth(&self.sqs, &self.url).await, running)
+            }
+        };
         let running = self.judged("service", running);
-        if let Some(depth) = self.judged("queue", depth) {
-            let mut backlog = self.backlog.lock().unwrap_or_else(PoisonError::into_inner);
-            self.publish(&backlog.publish(depth, running, Instant::now()));
+        match self.judged("queue", depth) {
+            Some(depth) => {
+                let mut backlog = self.backlog.lock().unwrap_or_else(PoisonError::into_inner);
+                self.publish(&backlog.publish(depth, running, Instant::now()));
+            }
+            None => self.note(running),
         }
+    }
+
+    fn note(&self, running: Option<u64>) {
+        self.backlog.lock().unwrap_or_else(PoisonError::into_inner).note(running, Instant::now());
     }
 
     fn judged<T>(&self, asked: &'static str, answer: Result<T, Fault>) -> Option<T> {
@@ -161,46 +192,43 @@ impl Watcher {
         answer.ok()
     }
 
-    fn publish(&self, published: &Published) {
-        let labels: Vec<_> = self.labels.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let mut writing = self.store.writing(self.seconds.now());
-        let depth = published.depth;
-        for (name, shown, value, help) in [
+    fn publish(&self, Published { backlog_per_task, depth }: &Published) {
+        let per_task = "Messages that wait for each task of the service.";
+        if let Some(value) = *backlog_per_task {
+            self.gauge("BacklogPerTask", "ecs_queue_backlog_per_task", per_task, value);
+        }
+        // The depth is AWS' own metric already (`AWS/SQS`), which costs nothing.
+        for (shown, value, help) in [
+            ("ecs_queue_messages_visible", depth.visible, "Messages that can be received."),
             (
-                "BacklogPerTask",
-                "ecs_queue_backlog_per_task",
-                published.backlog_per_task,
-                "Messages that wait for each task of the service.",
-            ),
-            (
-                "ApproximateNumberOfMessages",
-                "ecs_queue_messages_visible",
-                Some(depth.visible as f64),
-                "Messages that can be received.",
-            ),
-            (
-                "ApproximateNumberOfMessagesNotVisible",
                 "ecs_queue_messages_in_flight",
-                Some(depth.in_flight as f64),
+                depth.in_flight,
                 "Messages that somebody received and did not delete yet.",
             ),
-            (
-                "ApproximateNumberOfMessagesDelayed",
-                "ecs_queue_messages_delayed",
-                Some(depth.delayed as f64),
-                "Messages that cannot be received yet.",
-            ),
+            ("ecs_queue_messages_delayed", depth.delayed, "Messages that cannot be received yet."),
         ] {
-            let Some(value) = value else { continue };
-            // The depth is AWS' own metric already (`AWS/SQS`), which costs nothing.
-            let sets: &[&[(&str, &str)]] = if name == "BacklogPerTask" { &[&labels] } else { &[] };
-            let publication = Publication::Own { namespace: &self.namespace, sets, is_high_resolution: false };
-            let (source, kind, unit, shown) = (self.source, Kind::Gauge, Unit::COUNT, Some(shown));
-            if let Some(series) = writing.series(&Key { source, name, shown, kind, unit, labels: &labels, publication })
-            {
-                writing.describe(series, help);
-                writing.set(series, value);
-            }
+            self.gauge("", shown, help, value as f64);
+        }
+    }
+
+    fn show_elected(&self, is_elected: bool) {
+        let help =
+            "1 if this task asks the queue and publishes; with 0 the other series are as they were when it last did.";
+        self.gauge("", "ecs_queue_elected", help, f64::from(u8::from(is_elected)));
+    }
+
+    /// Sets a gauge: for `/metrics`, and for CloudWatch if it has a name there.
+    fn gauge(&self, name: &str, shown: &str, help: &str, value: f64) {
+        let labels: Vec<_> = self.labels.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let sets: &[&[(&str, &str)]] = if name.is_empty() { &[] } else { &[&labels] };
+        let publication = Publication::Own { namespace: &self.namespace, sets, is_high_resolution: false };
+        let (source, kind, unit) = (self.source, Kind::Gauge, Unit::COUNT);
+        let name = if name.is_empty() { shown } else { name };
+        let key = Key { source, name, shown: Some(shown), kind, unit, labels: &labels, publication };
+        let mut writing = self.store.writing(self.seconds.now());
+        if let Some(series) = writing.series(&key) {
+            writing.describe(series, help);
+            writing.set(series, value);
         }
     }
 }
@@ -297,6 +325,70 @@ mod tests {
         let endpoint = Endpoint::parse(&stub.url(), None, "eu-west-1").expect("an endpoint");
         let http = HttpClient::new(&Tls::new(None), counters);
         Client::new(service, endpoint, Credentials::from_provider(keys, Clock::system()), http)
+    }
+
+    fn listed(tasks: &[&str], next: Option<&str>) -> String {
+        answer("200 OK", ID, &json!({"taskArns": tasks, "nextToken": next}).to_string())
+    }
+
+    /// Of two tasks one publishes. When ECS does not list it any more, the other does, with the number of tasks that there are.
+    #[tokio::test]
+    async fn of_two_tasks_one_publishes_and_the_other_takes_over() {
+        let arns = ["arn:aws:ecs:eu-west-1:1:task/shop/a", "arn:aws:ecs:eu-west-1:1:task/shop/b"];
+        let mut told_by = Vec::new();
+        for own in 0..2 {
+            let pages = [
+                listed(&arns[..1], Some("more")),
+                listed(&arns[1..], None),
+                answer("503 Oh", ID, ""),
+                listed(&arns[own..=own], None),
+                String::new(),
+            ];
+            // Who is elected asks three times, and who is not once.
+            let (sqs, ecs) =
+                (Stub::answering([depth("9"), depth("8"), depth("7"), String::new()]), Stub::answering(pages));
+            let (store, counters) = (Store::default(), Counters::new());
+            let access = Access::new(&Settings::default(), &counters);
+            let task =
+                Metadata { cluster: Some("shop".into()), task_arn: Some(arns[own].into()), ..Metadata::default() };
+            let means =
+                Means { store: &store, seconds: Seconds::new(), counters: &counters, access: &access, task: &task };
+            let settings =
+                Queue { publishers: serde_json::from_value(json!(1)).expect("a number"), ..settings(&sqs, &ecs) };
+            let mut watcher = Watcher::new(&settings, "queue.0", true, &means).expect("it can be asked");
+            watcher.sqs = test_client("sqs", &sqs, &counters).with_json_1_0();
+            watcher.ecs = test_client("ecs", &ecs, &counters);
+            // Each has a stub of its own, and the ranks are by the queue, which is one.
+            watcher.election = Some(Election::new("jobs", Some(arns[own]), 1).into());
+            let mut each = Vec::new();
+            for _ in 0..3 {
+                watcher.pass().await;
+                each.push(
+                    told(&store)
+                        .iter()
+                        .filter_map(|told| told.rsplit_once("\"Count\" ").map(|(_, sum)| sum.to_owned()))
+                        .collect::<Vec<_>>(),
+                );
+            }
+            told_by.push(each);
+            let asked: Vec<_> =
+                ecs.seen().iter().map(|request| request.header("x-amz-target").map(str::to_owned)).collect();
+            assert_eq!(asked, vec![Some("AmazonEC2ContainerServiceV20141113.ListTasks".to_owned()); 4]);
+            let second: serde_json::Value = serde_json::from_slice(&ecs.seen()[1].body).expect("JSON");
+            assert_eq!(
+                second,
+                json!({"cluster": "shop", "serviceName": "cart", "desiredStatus": "RUNNING", "nextToken": "more"})
+            );
+        }
+        // The last minute has one task, and each of the two believes that it is the one that is left.
+        told_by.sort();
+        assert_eq!(
+            told_by,
+            [
+                [vec![], vec![], vec!["9 of 1".to_owned()]],
+                [vec!["5 of 1".to_owned()], vec!["4 of 1".to_owned()], vec!["7 of 1".to_owned()]]
+            ]
+        );
     }
 
     #[test]

@@ -3,11 +3,20 @@
 //! Promises: an answer that is not as it should be is a fault, and no number.
 //! Never: retries; the next minute does.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::backlog::Depth;
 use crate::aws::{Client, Fault, FaultKind};
+
+/// Tasks in an answer (API reference of `ListTasks`).
+const PAGE_MAX: usize = 100;
+/// Answers that are read: ECS allows a service 5,000 tasks.
+const PAGES_MAX: usize = 60;
+/// Bytes of a task's ARN, which has at most the cluster's name of 255 and 80 more in it.
+const ARN_BYTES_MAX: usize = 512;
 
 /// Asks for the depth of the queue at `url`.
 pub(super) async fn depth(client: &Client, url: &str) -> Result<Depth, Fault> {
@@ -30,6 +39,26 @@ pub(super) async fn running(client: &Client, cluster: &str, service: &str) -> Re
     let body = Bytes::from(ask.to_string());
     let answer = client.call("AmazonEC2ContainerServiceV20141113.DescribeServices", body, &[]).await?;
     read_running(&answer.body)
+}
+
+/// Asks which tasks of a service run, or are about to, a hundred at a time.
+pub(super) async fn tasks(client: &Client, cluster: &str, service: &str) -> Result<BTreeSet<String>, Fault> {
+    let (mut tasks, mut next) = (BTreeSet::new(), None);
+    for _ in 0..PAGES_MAX {
+        let mut ask = serde_json::json!({"cluster": cluster, "serviceName": service, "desiredStatus": "RUNNING"});
+        if let Some(next) = next {
+            ask["nextToken"] = serde_json::Value::String(next);
+        }
+        let body = Bytes::from(ask.to_string());
+        let answer = client.call("AmazonEC2ContainerServiceV20141113.ListTasks", body, &[]).await?;
+        let page = read_tasks(&answer.body)?;
+        tasks.extend(page.task_arns);
+        match page.next_token.filter(|token| !token.is_empty()) {
+            Some(token) => next = Some(token),
+            None => return Ok(tasks),
+        }
+    }
+    Err(Fault::own(FaultKind::Transient, "bad_answer", "ECS' list of tasks has no end"))
 }
 
 #[derive(Serialize)]
@@ -76,6 +105,24 @@ struct Failure {
     reason: String,
 }
 
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Tasks {
+    task_arns: Vec<String>,
+    next_token: Option<String>,
+}
+
+fn read_tasks(body: &[u8]) -> Result<Tasks, Fault> {
+    let page: Option<Tasks> = serde_json::from_slice(body).ok();
+    let page = page.filter(|page| page.task_arns.len() <= PAGE_MAX && page.task_arns.iter().all(|arn| is_arn(arn)));
+    page.ok_or_else(|| Fault::own(FaultKind::Transient, "bad_answer", "ECS' list of tasks is not as it should be"))
+}
+
+/// Long, but not too long.
+fn is_arn(text: &str) -> bool {
+    text.starts_with("arn:") && text.len() <= ARN_BYTES_MAX
+}
+
 fn read_depth(body: &[u8]) -> Result<Depth, Fault> {
     let nonsense = || Fault::own(FaultKind::Transient, "bad_answer", "the answer of the queue is not as it should be");
     let attributes: Attributes = serde_json::from_slice(body).map_err(|_| nonsense())?;
@@ -119,6 +166,34 @@ mod tests {
             ("<html>", None),
         ] {
             assert_eq!(read_depth(body.as_bytes()).ok(), depth, "{body}");
+        }
+    }
+
+    #[test]
+    fn tasks_are_read_of_a_page_that_is_one() {
+        let many = |count: usize| format!("{{\"taskArns\":[{}]}}", vec!["\"arn:a\""; count].join(","));
+        let long = format!("{{\"taskArns\":[\"arn:{}\"]}}", "x".repeat(509));
+        for (body, tasks, next) in [
+            (r#"{"taskArns":["arn:a","arn:b"],"nextToken":"n"}"#, Some(2), Some("n")),
+            (r#"{"taskArns":[],"nextToken":null}"#, Some(0), None),
+            (&many(100), Some(100), None),
+            (&many(101), None, None),
+            (&long, None, None),
+            (r#"{"taskArns":["other"]}"#, None, None),
+            (r#"{"taskArns":[5]}"#, None, None),
+            (r#"{"taskArns":null}"#, None, None),
+            (r#"{"taskArns":[],"nextToken":5}"#, None, None),
+            ("{}", None, None),
+            ("[]", None, None),
+            ("<html>", None, None),
+            ("", None, None),
+        ] {
+            let page = read_tasks(body.as_bytes()).ok();
+            let read = (
+                page.as_ref().map(|page| page.task_arns.len()),
+                page.as_ref().and_then(|page| page.next_token.as_deref()),
+            );
+            assert_eq!(read, (tasks, next), "{body:.60}");
         }
     }
 

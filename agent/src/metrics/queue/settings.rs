@@ -6,7 +6,7 @@
 use serde::Deserialize;
 
 use super::backlog;
-use crate::units::Span;
+use crate::units::{Count, Span};
 
 /// Settings of a `queue` input: `BacklogPerTask` and the depth of the queue are published once a minute, for a policy that scales the
 /// service. The task needs `sqs:GetQueueAttributes` and `ecs:DescribeServices`.
@@ -32,6 +32,11 @@ pub struct Queue {
     /// How long a task works on a message, on average; for a task that works on several at a time, divided by their number.
     #[serde(default)]
     pub processing_time: Option<Span>,
+    /// How many tasks of the service ask the queue and publish, 1 to 32; the others stand by, and take over within a minute or so when one ends. With `2` the
+    /// end of one leaves no minute without a value. It asks ECS for the list of tasks (`ecs:ListTasks`), and `ecs:DescribeServices` is not needed.
+    /// Default: all do, which costs nothing but calls of SQS.
+    #[serde(default)]
+    pub publishers: Option<Count<1, 32>>,
     /// The namespace in CloudWatch, 1 to 255 characters. Default `ECS/Sidecar`.
     #[serde(default)]
     pub namespace: Option<String>,

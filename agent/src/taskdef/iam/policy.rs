@@ -139,6 +139,11 @@ impl<'a> Policy<'a> {
             {
                 let arn = self.queue(&queue.sqs, queue.region.as_deref());
                 self.allow("AskForBacklog", &["sqs:GetQueueAttributes"], arn);
+                if queue.publishers.is_some() {
+                    // Its resource is the container instances; IAM knows no service there.
+                    self.allow("ListTasks", &["ecs:ListTasks"], "*".to_owned());
+                    continue;
+                }
                 let name = |text: &str| text.rsplit('/').next().unwrap_or_default().to_owned();
                 let service = queue.cluster.as_deref().zip(queue.service.as_deref()).map(|(cluster, service)| {
                     let resource = format!("service/{}/{}", name(cluster), name(service));

@@ -212,6 +212,27 @@ fn each_feature_adds_its_rights_on_the_narrowest_resource() {
     assert_eq!(sampling.len(), 4, "{sampling:?}");
 }
 
+/// Who is elected is seen in the list of tasks; documents that metrics send go to groups of their own.
+#[test]
+fn elected_tasks_and_documents_of_metrics_have_their_rights() {
+    let elected =
+        "metrics: {inputs: [queue: {sqs: \"https://sqs.cn-north-1.amazonaws.com.cn/123456789012/q\", publishers: 2}]}";
+    let right = |action: &str, on: &str| (action.to_owned(), on.to_owned());
+    assert_eq!(
+        of_settings(&[("PILLION_CONFIG_CONTENT", elected)]),
+        [right("sqs:GetQueueAttributes", "arn:aws-cn:sqs:cn-north-1:123456789012:q"), right("ecs:ListTasks", "*")]
+    );
+    let documents = "logs: {outputs: [{to: {cloudwatch: {stream: s, group: /a}}}]}\n\
+                     metrics: {inputs: [task: {performance_events: {}}], outputs: [to: {emf: {group: /m}}]}";
+    let groups = ["/a", "/aws/ecs/containerinsights/*/performance", "/m"]
+        .map(|group| format!("arn:aws-cn:logs:REGION:123456789012:log-group:{group}:*"))
+        .join(" ");
+    assert_eq!(
+        of_settings(&[("PILLION_CONFIG_CONTENT", documents)]),
+        [right("logs:CreateLogStream", &groups), right("logs:PutLogEvents", &groups)]
+    );
+}
+
 #[test]
 fn a_name_with_fields_matches_all_that_it_may_become() {
     for (name, pattern) in [
