@@ -59,19 +59,25 @@ def main():
     phase = prometheus_client.Enum("app_phase", "How it is.", states=["starting", "up"], **of)
     texts = ["".join(dice.choice(LETTERS) for _ in range(dice.randint(1, 12))) for _ in range(50)]
 
+    def exemplar():
+        """Leads to a trace; now and then with the longest labels that OpenMetrics allows."""
+        trace = {"trace_id": f"{dice.getrandbits(128):032x}"}
+        return trace if dice.random() < 0.9 else {**trace, "text": dice.choice(texts), "rest": "x" * 64}
+
     def count():
         for text in texts:
-            jobs.labels(text).inc(dice.randint(1, 100))
+            jobs.labels(text).inc(dice.randint(1, 100), exemplar())
             load.labels(text).set(dice.uniform(-1e6, 1e6))
         for _ in range(200):
-            took.labels(dice.choice(["a", "b"])).observe(dice.choice([0.005, 0.05, 0.5, 5]))
+            took.labels(dice.choice(["a", "b"])).observe(dice.choice([0.005, 0.05, 0.5, 5]), exemplar())
             lag.observe(0.25)
         phase.state("up")
 
     def samples():
         page = generate_latest(registry).decode()
         families = openmetrics.text_string_to_metric_families(page)
-        return [[s.name, s.labels, s.value] for family in families for s in family.samples]
+        like = lambda s: s.exemplar and [s.exemplar.labels, s.exemplar.value]
+        return [[s.name, s.labels, s.value, like(s)] for family in families for s in family.samples]
 
     count()
     app = noting(prometheus_client.make_wsgi_app(registry))

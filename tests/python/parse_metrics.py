@@ -2,7 +2,7 @@
 
     python parse_metrics.py --url http://127.0.0.1:9464/metrics --format text|openmetrics
 
-A line is {"name": .., "labels": {..}, "value": ..}. A page that the parser refuses ends it with 1 and the reason.
+A line is {"name": .., "labels": {..}, "value": ..}, with {.., "exemplar": [labels, value]} where there is one. A page that the parser refuses ends it with 1 and the reason.
 """
 
 import argparse
@@ -30,7 +30,10 @@ def main():
         parse = openmetrics.text_string_to_metric_families
     for family in parse(page):
         for sample in family.samples:
-            print(json.dumps({"name": sample.name, "labels": sample.labels, "value": sample.value}))
+            told = {"name": sample.name, "labels": sample.labels, "value": sample.value}
+            if sample.exemplar:
+                told["exemplar"] = [sample.exemplar.labels, sample.exemplar.value]
+            print(json.dumps(told))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,10 @@
 //! Promises: what the store shows stands on the page, family by family.
 //! Never: decides what is shown.
 
-use super::store::{Shown, ShownValue, Store};
+use super::store::{
+    Shown, ShownValue, Store,
+    examples::{Example, bucket_of},
+};
 use crate::tell::exposition::{Page, Type};
 
 /// Appends all series of `store` to `page`.
@@ -16,19 +19,28 @@ pub fn expose(store: &Store, page: &mut Page) {
             kind = its.shown();
             page.family(&name, kind, help);
         }
-        Shown::Series { labels, value, .. } => put(&name, kind, labels, &value, page),
+        Shown::Series { labels, value, examples, .. } => put((&name, kind), labels, &value, examples, page),
     });
 }
 
-fn put(name: &str, kind: Type, labels: &str, value: &ShownValue<'_>, page: &mut Page) {
+fn put((name, kind): (&str, Type), labels: &str, value: &ShownValue<'_>, examples: &[Example], page: &mut Page) {
+    let exemplar = |page: &mut Page, example: Option<&Example>| {
+        if let Some(Example { labels, value, milliseconds }) = example {
+            page.exemplar(labels, *value, *milliseconds);
+        }
+    };
     match value {
-        ShownValue::Number(number) => page.sample((name, kind.ending()), labels, None, *number),
+        ShownValue::Number(number) => {
+            page.sample((name, kind.ending()), labels, None, *number);
+            exemplar(page, examples.first());
+        }
         ShownValue::Histogram { bounds, counts, sum } => {
             let mut count = 0.0;
-            let bounds = bounds.iter().copied().chain([f64::INFINITY]);
-            for (bound, more) in bounds.zip(*counts) {
+            let all = bounds.iter().copied().chain([f64::INFINITY]);
+            for (place, (bound, more)) in all.zip(*counts).enumerate() {
                 count += more;
                 page.sample((name, "_bucket"), labels, Some(("le", bound)), count);
+                exemplar(page, examples.iter().rfind(|example| bucket_of(bounds, example.value) == place));
             }
             page.sample((name, "_sum"), labels, None, *sum);
             page.sample((name, "_count"), labels, None, count);
@@ -95,6 +107,10 @@ mod tests {
         writing.set(old, f64::NAN);
         writing.histogram_total(theirs, &Histogram { bounds: &[5.0], counts: &[1.0, 0.0], sum: 2.0 }, First::Baseline);
         writing.summary_total(summary, &[(0.5, 2.0), (1.0, f64::INFINITY)], 3.0, 4.0, First::Baseline);
+        writing.exemplify(hits[0], &[("trace_id", "4bf9\"")], 1.0, Some(1_795_860_060_007));
+        writing.exemplify(theirs, &[], 0.25, None);
+        writing.exemplify(theirs, &[("trace_id", "00f0")], 9e20, Some(1_795_860_060_000));
+        writing.exemplify(temperature, &[("trace_id", "00f0")], 1.0, None);
         drop(writing);
         let mut flush = store.flush();
         while flush.next(|_, _| {}) {}
@@ -149,7 +165,7 @@ mod tests {
         assert_snapshot!(page(Form::OpenMetrics), @r##"
         # TYPE api_hits counter
         # HELP api_hits a \"b\"\\\nc
-        api_hits_total{route="/"} 1.5
+        api_hits_total{route="/"} 1.5 # {trace_id="4bf9\""} 1 1795860060.007
         api_hits_total 1e20
         # TYPE took histogram
         # HELP took a \"b\"\\\nc
@@ -172,8 +188,8 @@ mod tests {
         old NaN
         # TYPE theirs histogram
         # HELP theirs a \"b\"\\\nc
-        theirs_bucket{le="5.0"} 1
-        theirs_bucket{le="+Inf"} 1
+        theirs_bucket{le="5.0"} 1 # {} 0.25
+        theirs_bucket{le="+Inf"} 1 # {trace_id="00f0"} 9e20 1795860060.000
         theirs_sum 2
         theirs_count 1
         # TYPE rpc summary

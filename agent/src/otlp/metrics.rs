@@ -11,6 +11,7 @@
 //! Never: keeps anything from one point to the next but room.
 
 use super::{
+    exemplar::{self, Exemplar},
     exponential::{BUCKETS_MAX, Exponential, Exponents, zigzag},
     value::{Any, entry, fields},
     walk::{GROUPS, HEAD, MEMBERS},
@@ -62,6 +63,8 @@ pub struct Point<'a> {
     pub time: u64,
     /// What was measured.
     pub data: Data<'a>,
+    /// Examples of what it counted, as messages.
+    exemplars: &'a [&'a [u8]],
 }
 
 /// What was measured.
@@ -100,6 +103,11 @@ impl<'a> Point<'a> {
     /// Names and values of its own attributes.
     pub fn attributes(&self) -> impl Iterator<Item = (&'a [u8], Any<'a>)> {
         self.attributes.iter().map(|attribute| entry(attribute))
+    }
+
+    /// Examples of what a counter or a histogram counted.
+    pub fn exemplars(&self) -> impl Iterator<Item = Exemplar<'a>> {
+        self.exemplars.iter().filter_map(|message| Exemplar::read(message))
     }
 }
 
@@ -166,10 +174,11 @@ fn of_metric(
             _ => {}
         }
     }
-    let mut attributes = Vec::new();
+    let (mut attributes, mut exemplars) = (Vec::new(), Vec::new());
     for message in fields(data, 1) {
         attributes.clear();
-        let Ok(written) = Written::read(kind, message, &mut attributes, room) else {
+        exemplars.clear();
+        let Ok(written) = Written::read(kind, message, (&mut attributes, &mut exemplars), room) else {
             seen.odd += 1;
             continue;
         };
@@ -183,7 +192,8 @@ fn of_metric(
         };
         seen.points += 1;
         let Written { start, time, .. } = written;
-        visit(&Point { metric, resource, scope, attributes: &attributes, start, time, data });
+        let exemplars = &exemplars;
+        visit(&Point { metric, resource, scope, attributes: &attributes, start, time, data, exemplars });
     }
     Ok(())
 }
@@ -210,7 +220,12 @@ const fn attributes_of(kind: u32) -> u32 {
 }
 
 impl<'a> Written<'a> {
-    fn read(kind: u32, message: &'a [u8], attributes: &mut Vec<&'a [u8]>, room: &mut Room) -> Result<Self, Malformed> {
+    fn read(
+        kind: u32,
+        message: &'a [u8],
+        (attributes, exemplars): (&mut Vec<&'a [u8]>, &mut Vec<&'a [u8]>),
+        room: &mut Room,
+    ) -> Result<Self, Malformed> {
         let mut point = Self::default();
         room.bounds.clear();
         room.counts.clear();
@@ -219,6 +234,10 @@ impl<'a> Written<'a> {
             let field = field?;
             if field.number == attributes_of(kind) {
                 attributes.push(field.bytes()?);
+                continue;
+            }
+            if field.number == exemplar::exemplars_of(kind) {
+                exemplar::keep(field.value, exemplars);
                 continue;
             }
             match (field.number, field.value) {

@@ -14,6 +14,7 @@
 pub(crate) mod base64;
 #[cfg(test)]
 pub(crate) mod by_hand;
+pub mod exemplar;
 mod exponential;
 mod export;
 pub mod frame;

@@ -141,6 +141,20 @@ impl Page {
         let _ = writeln!(page, " {}", Number(value));
     }
 
+    /// Writes an example of what the sample before counted, if the format has a place for it: 0.0.4 has none.
+    pub fn exemplar(&mut self, labels: &str, value: f64, milliseconds: Option<u64>) {
+        if self.form == Form::Text {
+            return;
+        }
+        self.text.truncate(self.text.trim_end_matches('\n').len());
+        let page = &mut self.text;
+        let _ = write!(page, " # {{{labels}}} {}", Number(value));
+        let _ = match milliseconds {
+            Some(milliseconds) => writeln!(page, " {}.{:03}", milliseconds / 1_000, milliseconds % 1_000),
+            None => writeln!(page),
+        };
+    }
+
     /// The whole page.
     pub fn finish(mut self) -> String {
         if self.form == Form::OpenMetrics {

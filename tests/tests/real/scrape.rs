@@ -44,12 +44,10 @@ fn what_a_client_library_exposes_is_told_as_it_was_exposed() {
     app.ask("count");
     until(SOON, || agent.log(), || count() == 400.0);
 
-    let exposed = app.ask("samples");
+    let answer = app.ask("samples");
+    let said = answer["samples"].as_array().unwrap();
     let exposed = known(
-        exposed["samples"]
-            .as_array()
-            .unwrap()
-            .iter()
+        said.iter()
             .map(|sample| (sample[0].as_str().unwrap().to_owned(), sample[1].clone(), sample[2].as_f64().unwrap())),
     );
     assert!(exposed.len() > 110, "{}", exposed.len());
@@ -59,6 +57,18 @@ fn what_a_client_library_exposes_is_told_as_it_was_exposed() {
         (sample["name"].as_str().unwrap().to_owned(), sample["labels"].clone(), sample["value"].as_f64().unwrap())
     }));
     assert_eq!(told, exposed);
+    let of_app = |name: &Value| name.as_str().unwrap().starts_with("app_");
+    let like = |name: &Value, labels: &Value| {
+        format!("{name}{}", Value::from(["text", "kind", "le"].map(|of| labels[of].clone()).to_vec()))
+    };
+    let exposed: BTreeMap<_, _> =
+        said.iter().filter(|one| !one[3].is_null()).map(|one| (like(&one[0], &one[1]), one[3].clone())).collect();
+    let told = page.iter().filter(|one| of_app(&one["name"]) && one.get("exemplar").is_some());
+    let told: BTreeMap<_, _> = told.map(|one| (like(&one["name"], &one["labels"]), one["exemplar"].clone())).collect();
+    assert!(exposed.len() > 50, "{exposed:?}");
+    assert_eq!(told, exposed, "each counter and each bucket leads to the trace that it led to");
+    let text = lines("parse_metrics.py", &["--url", &url, "--format", "text"]);
+    assert!(text.len() >= page.len() - 10 && text.iter().all(|one| one.get("exemplar").is_none()), "0.0.4 has none");
     assert_eq!(agent.metrics().sum("up", &[("instance", &address)]), 1.0);
     assert_eq!(agent.metrics().sum("pillion_metrics_rejected_total", &[]), 0.0);
     let asked = app.ask("asked");

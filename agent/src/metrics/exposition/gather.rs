@@ -9,7 +9,7 @@ use std::collections::{HashMap, hash_map::Entry};
 use foldhash::fast::RandomState;
 
 use super::{
-    Format, Label, Limits, Survey,
+    Example, Format, Label, Limits, Survey,
     family::{Family, Kind, Role},
     labels::{fingerprint, same},
     line::{Exemplar, Glance, Line, Reader, Sample},
@@ -39,6 +39,8 @@ pub struct Point<'r, 'a> {
     pub born: Option<f64>,
     /// An example of what was counted.
     pub exemplar: Option<Exemplar<'r, 'a>>,
+    /// The same of the buckets of a histogram, in the order in which they stand there.
+    pub examples: &'r [Example<'a>],
 }
 
 /// The value of a point.
@@ -93,6 +95,7 @@ struct Open<'a> {
     sum: Option<f64>,
     count: Option<f64>,
     timestamp_ms: Option<i64>,
+    examples: Vec<Example<'a>>,
 }
 
 /// All of them.
@@ -237,6 +240,7 @@ fn simple<'r, 'a>(sample: &'r Sample<'r, 'a>, family: &'r Family<'a>, born: Opti
         timestamp_ms: sample.timestamp_ms,
         born,
         exemplar: sample.exemplar,
+        examples: &[],
     }
 }
 
@@ -283,6 +287,11 @@ impl<'a> Gathered<'a> {
             (Role::Bucket, Some(le)) => {
                 open.buckets.push(Bucket { le, count: sample.value });
                 open.before_bound = bound_of(sample.spelling).map(|(before, _)| before);
+                open.examples.extend(sample.exemplar.map(|Exemplar { labels, value, timestamp_ms }| Example {
+                    labels: labels.to_vec(),
+                    value,
+                    timestamp_ms,
+                }));
             }
             (Role::Value, Some(quantile)) => open.quantiles.push((quantile, sample.value)),
             // A bucket without a bound says nothing.
@@ -315,6 +324,7 @@ impl<'a> Gathered<'a> {
                         sum: None,
                         count: None,
                         timestamp_ms: None,
+                        examples: Vec::new(),
                     });
                     *new.insert(self.open.len() - 1)
                 }
@@ -347,6 +357,7 @@ impl<'a> Open<'a> {
             timestamp_ms: self.timestamp_ms,
             born,
             exemplar: None,
+            examples: &self.examples,
         })
     }
 }

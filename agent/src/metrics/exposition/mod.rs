@@ -58,6 +58,17 @@ pub struct Limits {
     pub value_bytes: usize,
 }
 
+/// An example of what is in a bucket.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Example<'a> {
+    /// What leads to it, a trace for example.
+    pub labels: Vec<Label<'a>>,
+    /// Its value.
+    pub value: f64,
+    /// When it was, in milliseconds since 1970.
+    pub timestamp_ms: Option<i64>,
+}
+
 /// Why a line is refused, and in OpenMetrics with it the whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {

@@ -30,6 +30,7 @@ use super::{
     Seconds,
     store::{
         First, Histogram, SeriesId, Store, Writing,
+        examples::CHARACTERS_MAX,
         key::{Key, Kind, Publication, SourceId},
     },
 };
@@ -189,6 +190,7 @@ impl Points {
             Ok(new) => writing.add(id, new.unwrap_or(0.0)),
             Err(_) => return Written::NoRoom,
         }
+        exemplify(writing, point, id);
         Written::Whole
     }
 
@@ -208,7 +210,11 @@ impl Points {
                 Err(_) => return Written::NoRoom,
             },
         };
-        if is_good { Written::Whole } else { Written::Odd }
+        if !is_good {
+            return Written::Odd;
+        }
+        exemplify(writing, point, id);
+        Written::Whole
     }
 
     /// What the first value of a point's stream means.
@@ -236,6 +242,15 @@ impl Points {
         }
         labels.extend(point.attributes().take(LABELS_MAX).map(|(name, value)| label(name, value)));
         labels
+    }
+}
+
+/// Keeps what leads from a count to traces.
+fn exemplify(writing: &mut Writing<'_>, point: &Point<'_>, id: SeriesId) {
+    for exemplar in point.exemplars() {
+        let texts = exemplar.labels(CHARACTERS_MAX);
+        let labels: Vec<(&str, &str)> = texts.iter().map(|(key, value)| (&**key, &**value)).collect();
+        writing.exemplify(id, &labels, exemplar.value, Some(exemplar.time / 1_000_000).filter(|at| *at > 0));
     }
 }
 

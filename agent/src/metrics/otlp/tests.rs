@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::{
     metrics::store::{
-        Window,
+        Shown, Window,
         policy::{Dimensions, Policy},
     },
     otlp::by_hand::{attribute, fixed, message, packed, text, uint},
@@ -184,4 +184,50 @@ fn names_end_in_their_unit_as_prometheus_has_them() {
     ] {
         assert_eq!(shown(name, unit, kind), expected);
     }
+}
+
+/// A counter and a histogram lead to their traces, on `/metrics`; a gauge may not.
+#[test]
+fn exemplars_lead_from_counts_to_traces() {
+    let exemplar = |field, value: f64, trace: u8| {
+        let id = message(5, &[[trace; 16]]);
+        message(field, &[fixed(2, 1_795_860_060_007_000_000), fixed(3, value.to_bits()), id, attribute(7, "user", "7")])
+    };
+    let (store, taker) = points_of(10);
+    let hits = message(1, &[fixed(4, 3.0_f64.to_bits()), exemplar(5, 1.0, 0xab)]);
+    let depth = message(1, &[fixed(4, 3.0_f64.to_bits()), exemplar(5, 1.0, 0xab)]);
+    let wait = message(
+        1,
+        &[
+            fixed(4, 2),
+            fixed(5, 9.5_f64.to_bits()),
+            packed(6, &[1, 1]),
+            packed(7, &[1.0_f64.to_bits()]),
+            exemplar(8, 0.5, 0x01),
+            exemplar(8, 9.0, 0x02),
+            b"\x42\x01\xff".to_vec(),
+        ],
+    );
+    for (name, kind, data) in [
+        ("hits", 7, vec![hits, uint(2, 1), uint(3, 1)]),
+        ("depth", 7, vec![depth, uint(2, 2)]),
+        ("wait", 9, vec![wait, uint(2, 1)]),
+    ] {
+        taker.take(&request("1", name, "1", kind, &data), 1, None);
+    }
+    let mut told = Vec::new();
+    store.show(|shown| {
+        if let Shown::Series { examples, .. } = shown {
+            told.push(
+                examples
+                    .iter()
+                    .map(|one| format!("{{{}}} {} {:?}", one.labels, one.value, one.milliseconds))
+                    .collect::<Vec<_>>(),
+            );
+        }
+    });
+    let like = |trace: &str, value: &str| {
+        format!("{{trace_id=\"{}\",user=\"7\"}} {value} Some(1795860060007)", trace.repeat(16))
+    };
+    assert_eq!(told, [vec![like("ab", "1")], vec![], vec![like("01", "0.5"), like("02", "9")]]);
 }

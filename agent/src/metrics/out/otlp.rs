@@ -81,7 +81,7 @@ impl Sink {
                 writer.end_metric();
                 writer.family = Family { name: source_name.to_owned(), help: help.to_owned(), kind: Some(kind) };
             }
-            Shown::Series { labels, made, value } => writer.point(labels, made, &value),
+            Shown::Series { labels, made, value, .. } => writer.point(labels, made, &value),
         });
         writer.send();
     }

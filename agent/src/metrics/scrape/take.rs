@@ -12,7 +12,10 @@ use foldhash::fast::RandomState;
 use crate::{
     aws::Unit,
     metrics::{
-        exposition::{self, Fault, Format, Known, Limits, Memory, Point, Refused, Told, Value, family},
+        exposition::{
+            self, Example, Fault, Format, Known, Label, Limits, Memory, Point, Refused, Told, Value, family,
+            line::Exemplar,
+        },
         relabel::{Labels, NAME, Rules},
         store::{
             First, Histogram, Raw, SeriesId, Store, Writing,
@@ -195,6 +198,9 @@ impl Taker {
                 let kind = kind_of(point.kind);
                 let Some(id) = self.series(point, (point.name, kind), writing, taken) else { return };
                 write(writing, (id, kind), number, moment);
+                if let Some(Exemplar { labels, value, timestamp_ms }) = point.exemplar {
+                    exemplify(writing, id, labels, value, timestamp_ms);
+                }
             }
             Value::Histogram(histogram) if point.kind == family::Kind::Histogram => {
                 let Some(id) = self.series(point, (point.name, Kind::Histogram), writing, taken) else { return };
@@ -204,6 +210,9 @@ impl Taker {
                 let told = self.apart(&histogram);
                 if !writing.histogram_total(id, &told, moment.first) {
                     taken.faults += 1;
+                }
+                for Example { labels, value, timestamp_ms } in point.examples {
+                    exemplify(writing, id, labels, *value, *timestamp_ms);
                 }
             }
             // Their buckets go up and down: what came between two looks cannot be told.
@@ -343,6 +352,12 @@ fn write(writing: &mut Writing<'_>, (id, kind): (SeriesId, Kind), number: f64, m
     }
     // What is no number leaves a counter where it is.
     writing.total(id, number, moment.first);
+}
+
+/// Keeps an example of what was counted.
+fn exemplify(writing: &mut Writing<'_>, id: SeriesId, labels: &[Label<'_>], value: f64, timestamp_ms: Option<i64>) {
+    let labels: Vec<_> = labels.iter().map(|label| (&*label.name, &*label.value)).collect();
+    writing.exemplify(id, &labels, value, timestamp_ms.and_then(|at| u64::try_from(at).ok()));
 }
 
 fn kind_of(kind: family::Kind) -> Kind {

@@ -9,13 +9,17 @@ use proptest::{collection::vec, prelude::*};
 use serde_json::json;
 
 use super::take::{Taken, Taker};
-use crate::metrics::{
-    exposition::{Format, Limits, Refused},
-    relabel::Rules,
-    store::{
-        Shown, ShownValue, Store, Window,
-        policy::{Dimensions, Policy},
+use crate::{
+    metrics::{
+        expose::expose,
+        exposition::{Format, Limits, Refused},
+        relabel::Rules,
+        store::{
+            Shown, ShownValue, Store, Window,
+            policy::{Dimensions, Policy},
+        },
     },
+    tell::exposition::{Form, Page},
 };
 
 const LIMITS: Limits = Limits { samples: 1_000, labels: 16, name_bytes: 64, value_bytes: 128 };
@@ -361,4 +365,28 @@ proptest! {
             prop_assert_eq!(known.shown(), afresh.shown(), "{}", &text);
         }
     }
+}
+
+/// What an app says in OpenMetrics of single requests is on our page too, at the same counter and the same bucket.
+#[test]
+fn exemplars_stay_with_what_they_are_of() {
+    let mut world = world();
+    let text = "# TYPE hits counter\nhits_total{m=\"get\"} 5 # {trace_id=\"ab\"} 1 1795860060.007\n\
+                # TYPE wait histogram\nwait_bucket{le=\"0.5\"} 1 # {trace_id=\"cd\"} 0.25\nwait_bucket{le=\"2.0\"} 1\n\
+                wait_bucket{le=\"+Inf\"} 3 # {} 7\nwait_sum 9\nwait_count 3\n# EOF\n";
+    world.taker.take(&world.store, 1, text.as_bytes(), (Format::OpenMetrics, LIMITS)).expect("good");
+    let mut page = Page::new(Form::OpenMetrics);
+    expose(&world.store, &mut page);
+    let page = page.finish();
+    for line in [
+        "hits_total{job=\"app\",m=\"get\"} 5 # {trace_id=\"ab\"} 1 1795860060.007",
+        "wait_bucket{job=\"app\",le=\"0.5\"} 1 # {trace_id=\"cd\"} 0.25",
+        "wait_bucket{job=\"app\",le=\"2.0\"} 1",
+        "wait_bucket{job=\"app\",le=\"+Inf\"} 3 # {} 7",
+    ] {
+        assert!(page.lines().any(|own| own == line), "{line}\n{page}");
+    }
+    let mut page = Page::new(Form::Text);
+    expose(&world.store, &mut page);
+    assert!(!page.finish().contains(" # {"), "0.0.4 has no place for them");
 }

@@ -115,6 +115,17 @@ fn label_name(name: &str, into: &mut String) {
     into.extend(name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }));
 }
 
+/// Characters of the names and values of `labels`, as `/metrics` shows them.
+pub fn label_characters(labels: &[(&str, &str)]) -> usize {
+    let mut shown = String::new();
+    let of_one = |(name, value): &(&str, &str)| {
+        shown.clear();
+        label_name(name, &mut shown);
+        shown.len() + value.chars().count()
+    };
+    labels.iter().map(of_one).sum()
+}
+
 /// `labels` as they stand between the braces on `/metrics`, sorted by name; of two that have one name the last counts.
 pub fn label_text(labels: &[(&str, &str)], text: &mut String) {
     text.clear();

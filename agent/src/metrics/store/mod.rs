@@ -15,6 +15,7 @@
 
 mod cell;
 mod cumulative;
+pub mod examples;
 mod flush;
 pub mod key;
 pub mod policy;
@@ -33,6 +34,7 @@ use foldhash::fast::RandomState;
 use cell::{Cells, Class, SET_MAX};
 pub use cell::{Datum, Seen, Window};
 pub use cumulative::{First, Histogram, counts_between};
+use examples::Examples;
 pub use flush::Flush;
 use key::{Key, Kind, Publication, SourceId, label_text, shown_name};
 use policy::Policy;
@@ -57,6 +59,7 @@ pub struct Store(Arc<Mutex<Inner>>);
 struct Inner {
     table: Table,
     cells: Cells,
+    examples: Examples,
     sources: Vec<Source>,
     namespaces: Vec<Arc<str>>,
     labels: String,
@@ -135,6 +138,7 @@ impl Store {
             }
             series.cells.each(|cell| inner.cells.leave(cell));
         }
+        inner.examples.forget(&inner.table);
         removed.len()
     }
 
@@ -311,7 +315,7 @@ impl Writing<'_> {
 
 impl Inner {
     fn find_or_make(&mut self, key: &Key<'_>, family: u32, now: u32) -> Option<u32> {
-        let Self { table, cells, sources, namespaces, labels: text } = self;
+        let Self { table, cells, sources, namespaces, labels: text, .. } = self;
         let source = &mut sources[usize::from(key.source.0)];
         let namespace = match key.publication {
             Publication::ByPolicy => &source.policy.namespace,

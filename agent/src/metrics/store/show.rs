@@ -6,6 +6,7 @@
 
 use super::{
     Inner, Store,
+    examples::Example,
     key::Kind,
     table::{Family, Value},
 };
@@ -35,6 +36,8 @@ pub enum Shown<'a> {
         made: u32,
         /// What it has come to.
         value: ShownValue<'a>,
+        /// Examples of what was counted: one of a counter, one of a bucket of a histogram.
+        examples: &'a [Example],
     },
 }
 
@@ -88,8 +91,8 @@ impl Inner {
     fn show(&self, place: usize, members: &[u32], is_told: &mut bool, tell: &mut impl FnMut(Shown<'_>)) {
         let Some(Family { name, source_name, kind, help, .. }) = &self.table.families[place] else { return };
         let all = &self.table.series;
-        let of_it = members.iter().filter_map(|&id| all.get(id as usize)?.as_ref());
-        for series in of_it.filter(|series| series.family as usize == place && series.is_shown) {
+        let of_it = members.iter().filter_map(|&id| Some((id, all.get(id as usize)?.as_ref()?)));
+        for (id, series) in of_it.filter(|(_, series)| series.family as usize == place && series.is_shown) {
             let value = match &series.value {
                 Value::Counter(total) => ShownValue::Number(*total),
                 Value::Gauge { value, .. } => ShownValue::Number(*value),
@@ -105,7 +108,7 @@ impl Inner {
                 *is_told = true;
                 tell(Shown::Family { name, source_name, kind: *kind, help });
             }
-            tell(Shown::Series { labels: &series.labels, made: series.made, value });
+            tell(Shown::Series { labels: &series.labels, made: series.made, value, examples: self.examples.of(id) });
         }
     }
 }
