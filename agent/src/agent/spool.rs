@@ -12,6 +12,7 @@ use crate::{
     config::Config,
     deliver::spooling::{Orphan, Spooling, Wish, shared_out},
     logs::job as logs,
+    metrics::job as metrics,
     problem::Problem,
     tell::chain,
     traces::settings as traces,
@@ -89,7 +90,10 @@ pub fn shares(config: &Config) -> Vec<(Arc<str>, ByteSize)> {
         names.filter(|(_, output)| output.to.keeps_records()).map(|(name, output)| (name, output.spool_bytes_max));
     let outputs = config.traces.running();
     let traces = traces::names(&outputs).into_iter().zip(outputs.iter().map(|output| output.spool_bytes_max));
-    let (names, parts): (Vec<_>, Vec<_>) = logs.chain(traces).unzip();
+    let outputs = config.metrics.running();
+    let metrics = metrics::names(outputs).into_iter().zip(outputs).filter(|(_, output)| output.keeps());
+    let metrics = metrics.map(|(name, output)| (name, output.spool_bytes_max));
+    let (names, parts): (Vec<_>, Vec<_>) = logs.chain(traces).chain(metrics).unzip();
     names.into_iter().zip(shared_out(config.spool.bytes_max, &parts)).collect()
 }
 
@@ -110,6 +114,32 @@ mod tests {
         let environment: Environment = std::iter::empty::<(&str, &str)>().collect();
         let files = InMemory::one("p.yaml", text);
         config::load(&Sources { file: Some("p.yaml".into()), environment, files: &files }).expect("it is well").0
+    }
+
+    /// Each output that keeps what it is given has a part: what metrics send as documents is kept by the logs' output.
+    #[test]
+    fn outputs_of_every_job_have_their_parts_of_the_disk() {
+        let text = "spool: {path: /x, bytes_max: 160 MiB}\n\
+                    logs: {outputs: [{match: '*', to: {cloudwatch: {group: g, stream: s}}}]}\n\
+                    traces: {inputs: [{xray: {}}]}\n\
+                    metrics:\n  inputs: [{statsd: {}}]\n  outputs:\n    - {to: {cloudwatch: {}}, spool_bytes_max: 32 MiB}\n    \
+                    - to: {emf: {}}\n    - to: {otlp: {endpoint: 'http://127.0.0.1:4318'}}\n";
+        let environment: Environment = std::iter::empty::<(&str, &str)>().collect();
+        let files = InMemory::one("p.yaml", text.to_owned());
+        let config =
+            config::load(&Sources { file: Some("p.yaml".into()), environment, files: &files }).expect("it is well").0;
+        let shares: Vec<_> = shares(&config).iter().map(|(name, bytes)| format!("{name} {bytes}")).collect();
+        // 32 MiB are asked for, and three others share the other 128.
+        let equal = ByteSize((128 << 20) / 3);
+        assert_eq!(
+            shares,
+            [
+                format!("cloudwatch.0 {equal}"),
+                format!("xray.0 {equal}"),
+                "cloudwatch_metrics.0 32 MiB".to_owned(),
+                format!("otlp_metrics.0 {equal}"),
+            ]
+        );
     }
 
     /// T15: without a folder that can be used the agent starts and says so, unless the user wants no start without it.

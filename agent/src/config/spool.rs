@@ -33,5 +33,7 @@ pub(super) fn settle_parts(document: &mut Document, tree: &Tree, problems: &mut 
 /// The part of the disk that each output asks for that keeps records.
 pub(super) fn parts(document: &Document) -> Vec<Option<ByteSize>> {
     let logs = document.logs.keeping().map(|output| output.spool_bytes_max);
-    logs.chain(document.traces.running().iter().map(|output| output.spool_bytes_max)).collect()
+    let traces = document.traces.running();
+    let traces = traces.iter().map(|output| output.spool_bytes_max);
+    logs.chain(traces).chain(document.metrics.keeping().map(|output| output.spool_bytes_max)).collect()
 }

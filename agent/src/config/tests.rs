@@ -403,6 +403,9 @@ fn parts_of_the_disk_must_fit_into_the_whole() {
     assert_eq!(report(&load_yaml(text(", bytes_max: 56 MiB", [part, ""]))), "");
     assert_eq!(report(&load_yaml(text("", [part, part]))), "");
     insta::assert_snapshot!(report(&load_yaml(text(", bytes_max: 55 MiB", [part, ""]))), @"error: p.yaml:1 spool.bytes_max: less than 56 MiB, which is what outputs ask for, and 16 MiB for each of the others; give more, or leave it out");
+    let metrics = "metrics: {inputs: [{statsd: {}}], outputs: [{to: {cloudwatch: {}}}, {to: {emf: {}}}]}\n";
+    let with_metrics = report(&load_yaml(text(", bytes_max: 56 MiB", [part, ""]) + metrics));
+    assert!(with_metrics.contains("p.yaml:1 spool.bytes_max: less than 72 MiB"), "{with_metrics}");
     insta::assert_snapshot!(report(&load_yaml(text("", ["      spool_bytes_max: 1 MiB\n", ""]))), @"error: p.yaml:6 logs.outputs[1].spool_bytes_max: less than 16 MiB; give more, or leave it out");
     insta::assert_snapshot!(report(&load_yaml("spool: {required: true}\nlogs: {outputs: [to: discard]}\n")), @"error: p.yaml:1 spool.required: there is no spool without a `path`; give `spool.path` too");
 }

@@ -213,6 +213,13 @@ impl Destination {
     }
 }
 
+impl Output {
+    /// True if it keeps what it is given until it is delivered; documents are kept by an output of the logs.
+    pub fn keeps(&self) -> bool {
+        !matches!(self.to, Destination::Emf(_))
+    }
+}
+
 impl Input {
     /// The namespace that its metrics go to; `None` where documents name theirs, or go by the logs.
     pub fn namespace(&self) -> Option<&str> {
@@ -250,7 +257,7 @@ impl Metrics {
 
     /// The outputs that keep what they are given until it is delivered.
     pub fn keeping(&self) -> impl Iterator<Item = &Output> {
-        self.running().iter().filter(|output| !matches!(output.to, Destination::Emf(_)))
+        self.running().iter().filter(|output| output.keeps())
     }
 
     /// True if an input must know who we are.
