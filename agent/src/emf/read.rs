@@ -45,6 +45,7 @@ pub struct Document<'a> {
     /// True if the directives say something else than what was written.
     pub(super) is_changed: bool,
     time: Option<i64>,
+    now: i64,
     group: Option<Cow<'a, str>>,
     stream: Option<Cow<'a, str>>,
     findings: Findings,
@@ -125,6 +126,7 @@ pub fn read(text: &[u8], now: i64) -> Result<Document<'_>, Fault> {
         new_time,
         is_changed,
         time,
+        now,
         group,
         stream,
         findings,
@@ -189,6 +191,12 @@ impl Document<'_> {
     /// When it happened, in milliseconds since 1970, if CloudWatch takes that.
     pub fn time(&self) -> Option<i64> {
         self.time
+    }
+
+    /// The minute since 1970 in which it happened, if it is another one than that in which it came.
+    pub fn other_minute(&self) -> Option<u32> {
+        let minute = |milliseconds: i64| u32::try_from(milliseconds.div_euclid(60_000)).ok();
+        minute(self.time?).filter(|own| Some(*own) != minute(self.now))
     }
 
     /// True if all that it says is taken, and at its time.

@@ -1,6 +1,7 @@
 //! Metrics in documents of the embedded metric format.
 //!
-//! A document's values are what an app saw: they count as of the moment at which the document comes, which is when libraries send it.
+//! A document's values are what an app saw: they count as of the minute that the document says, if it is another one than that in which it comes. Of
+//! values by the second (`StorageResolution` 1) that come late, too, no more than the minute is kept.
 //!
 //! Promises: each value is in one series, which feeds one metric of CloudWatch for each set of dimensions; sums, counts and extremes are the
 //! document's.
@@ -50,7 +51,13 @@ impl Documents {
         Arc::new(Self { setup })
     }
 
-    fn put(&self, writing: &mut Writing<'_>, metric: &Metric<'_>, labels: &[(&str, &str)]) -> bool {
+    fn put(
+        &self,
+        writing: &mut Writing<'_>,
+        metric: &Metric<'_>,
+        labels: &[(&str, &str)],
+        minute: Option<u32>,
+    ) -> bool {
         let key = Key {
             source: self.setup.source,
             name: metric.name,
@@ -65,20 +72,28 @@ impl Documents {
             },
         };
         let Some(id) = writing.series(&key) else { return false };
+        let mut observe = |value, times| match minute {
+            None => writing.observe(id, value, times),
+            Some(minute) => writing.observe_at(id, value, times, minute),
+        };
         match metric.values {
-            Values::One(value) => writing.observe(id, value, 1.0),
-            Values::Many(numbers) => numbers.iter().for_each(|value| writing.observe(id, value, 1.0)),
+            Values::One(value) => observe(value, 1.0),
+            Values::Many(numbers) => numbers.iter().for_each(|value| observe(value, 1.0)),
             Values::Weighted { values, counts, statistics } => {
                 let mut guessed = 0.0;
                 for (value, count) in values.iter().zip(counts.iter()) {
-                    writing.observe(id, value, count);
+                    observe(value, count);
                     guessed += value * count;
                 }
                 // They are the middles of buckets; the sum is known.
-                writing.correct_sum(id, statistics.sum - guessed);
+                let by = statistics.sum - guessed;
+                match minute {
+                    None => writing.correct_sum(id, by),
+                    Some(minute) => writing.correct_sum_at(id, by, minute),
+                }
             }
             Values::Statistics(statistics) => {
-                spread(statistics).into_iter().for_each(|(value, times)| writing.observe(id, value, times));
+                spread(statistics).into_iter().for_each(|(value, times)| observe(value, times));
             }
         }
         true
@@ -113,13 +128,13 @@ impl Taker for Documents {
     fn take(&self, document: &Document<'_>) {
         let Setup { name, store, seconds, rejected, samples, .. } = &self.setup;
         let mut writing = store.writing(seconds.now());
-        let (mut taken, mut unused) = (0, 0);
+        let ((mut taken, mut unused), minute) = ((0, 0), document.other_minute());
         document.metrics(|metric| {
             let values = match metric.values {
                 Values::Many(numbers) => numbers.len() as u64,
                 Values::One(_) | Values::Weighted { .. } | Values::Statistics(_) => 1,
             };
-            match self.put(&mut writing, &metric, &labels(&metric)) {
+            match self.put(&mut writing, &metric, &labels(&metric), minute) {
                 true => taken += values,
                 false => unused += values,
             }
@@ -154,8 +169,7 @@ mod tests {
 
     const NOW: i64 = 1_795_860_000_000;
 
-    #[test]
-    fn each_form_of_values_comes_to_its_sum_count_and_extremes_in_each_set() {
+    fn documents() -> (Store, Arc<Documents>) {
         let store = Store::default();
         let source = store.source(Policy {
             is_sent: true,
@@ -176,6 +190,41 @@ mod tests {
             samples: Counters::new().metrics.samples.clone(),
             name: "emf.0".to_owned(),
         });
+        (store, documents)
+    }
+
+    /// A document that was written earlier than it comes is of then, as CloudWatch would have it: two weeks back, two hours ahead.
+    #[test]
+    fn values_are_of_the_minute_that_their_document_says() {
+        let minute = 60_000;
+        for (at, expected) in [
+            (NOW, None),
+            (NOW + minute - 1, None),
+            (NOW - 1, Some(-1)),
+            (NOW - 14 * 1_440 * minute, Some(-14 * 1_440)),
+            (NOW + 119 * minute, Some(119)),
+            // CloudWatch takes neither, and so they are of now.
+            (NOW - 15 * 1_440 * minute, None),
+            (NOW + 121 * minute, None),
+        ] {
+            let (store, documents) = documents();
+            let text = format!(
+                r#"{{"_aws":{{"Timestamp":{at},"CloudWatchMetrics":[{{"Namespace":"shop","Dimensions":[[]],"Metrics":[{{"Name":"one"}},{{"Name":"weighted"}}]}}]}},
+                "one":2.5,"weighted":{{"Values":[1,3],"Counts":[2,2],"Max":3,"Min":1,"Count":4,"Sum":8.5}}}}"#
+            );
+            documents.take(&emf::read(text.as_bytes(), NOW).expect("a document"));
+            let (mut flush, mut told) = (store.flush(), Vec::new());
+            while flush.next(|_, datum| {
+                let Window::Values(values) = &datum.window else { panic!("{:?}", datum.window) };
+                told.push((datum.at.map(|at| i64::from(at) - NOW / minute), values.sum()));
+            }) {}
+            assert_eq!(told, [(expected, 2.5), (expected, 8.5)], "{at}");
+        }
+    }
+
+    #[test]
+    fn each_form_of_values_comes_to_its_sum_count_and_extremes_in_each_set() {
+        let (store, documents) = documents();
         let text = format!(
             r#"{{"_aws":{{"Timestamp":{NOW},"CloudWatchMetrics":[{{"Namespace":"shop","Dimensions":[["a","b"],["b"]],"Metrics":[
             {{"Name":"one","Unit":"Count"}},{{"Name":"many","StorageResolution":1}},{{"Name":"weighted"}},{{"Name":"statistics"}}]}}]}},

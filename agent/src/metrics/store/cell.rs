@@ -14,6 +14,9 @@ use crate::metrics::distribution::Distribution;
 /// Different hashes that a set tells apart in one window; with 16 bytes each that is a megabyte. Further ones are not counted.
 pub(super) const SET_MAX: usize = 1 << 16;
 
+/// Cells of minutes that sources say themselves, between two flushes: whoever writes any time he likes would fill the memory.
+const TIMED_MAX: usize = 4_096;
+
 /// Hashes of what was seen.
 pub type Seen = HashSet<u64, RandomState>;
 
@@ -70,12 +73,15 @@ pub(super) struct Cells {
     cells: Vec<Option<Cell>>,
     free: Vec<u32>,
     by_head: HashTable<u32>,
+    /// How many are of a minute that a source said.
+    timed: usize,
     state: RandomState,
 }
 
 impl Cell {
     fn hash(&self, state: &RandomState) -> u64 {
-        hash(state, u64::from(self.namespace) << 2 | self.class as u64, self.head.as_bytes(), b"")
+        let minute = self.at.map_or(0, |at| u64::from(at) + 1);
+        hash(state, minute << 20 | u64::from(self.namespace) << 2 | self.class as u64, self.head.as_bytes(), b"")
     }
 
     fn is_the_same(&self, other: &Self) -> bool {
@@ -154,11 +160,12 @@ impl Cells {
         self.cell(id).map(|cell| &mut cell.window)
     }
 
-    /// The same of what is of the minute `at`.
+    /// The same of what is of the minute `at`; if too many others are told of already, of what is of now.
     pub(super) fn window_at(&mut self, id: u32, at: u32) -> Option<&mut Window> {
         let cell = self.cell(id)?;
         let (kind, head) = ((cell.namespace, cell.class), cell.head.clone());
-        let id = self.find_or_make(kind, &head, Some(at));
+        let at = (self.timed < TIMED_MAX || self.is_there(kind, &head, at)).then_some(at);
+        let id = self.find_or_make(kind, &head, at);
         self.window(id)
     }
 
@@ -190,14 +197,22 @@ impl Cells {
         self.cells.get_mut(id as usize).and_then(Option::as_mut)
     }
 
+    /// True if there is one of the minute `at`.
+    fn is_there(&self, (namespace, class): (u16, Class), head: &str, at: u32) -> bool {
+        let cell = Cell { namespace, class, head: head.into(), at: Some(at), feeders: 0, window: Window::Empty };
+        let is_it = |&id: &u32| self.cells[id as usize].as_ref().is_some_and(|other| other.is_the_same(&cell));
+        self.by_head.find(cell.hash(&self.state), is_it).is_some()
+    }
+
     fn find_or_make(&mut self, (namespace, class): (u16, Class), head: &str, at: Option<u32>) -> u32 {
-        let Self { cells, free, by_head, state } = self;
+        let Self { cells, free, by_head, state, timed } = self;
         let cell = Cell { namespace, class, head: head.into(), at, feeders: 0, window: Window::Empty };
         let wanted = cell.hash(state);
         let is_it = |&id: &u32| cells[id as usize].as_ref().is_some_and(|other| other.is_the_same(&cell));
         if let Some(&id) = by_head.find(wanted, is_it) {
             return id;
         }
+        *timed += usize::from(at.is_some());
         let id = put(cells, free, cell);
         by_head.insert_unique(wanted, id, |&id| cells[id as usize].as_ref().map_or(0, |cell| cell.hash(state)));
         id
@@ -208,6 +223,7 @@ impl Cells {
         if let Ok(entry) = self.by_head.find_entry(cell.hash(&self.state), |&other| other == id) {
             entry.remove();
         }
+        self.timed -= usize::from(cell.at.is_some());
         self.free.push(id);
     }
 }

@@ -23,6 +23,7 @@ mod show;
 mod table;
 #[cfg(test)]
 mod tests;
+mod timed;
 
 use std::{
     hash::{BuildHasher, Hasher},
@@ -274,33 +275,6 @@ impl Writing<'_> {
             && seen.len() < SET_MAX
         {
             seen.insert(hash);
-        }
-    }
-
-    /// Counts `amount` more in the `minute` since 1970.
-    pub fn add_at(&mut self, id: SeriesId, amount: f64, minute: u32) {
-        if !amount.is_finite() {
-            return;
-        }
-        let Some((series, cells)) = self.touch(id) else { return };
-        if let Value::Counter(total) = &mut series.value {
-            *total += amount;
-            series.cells.each(|cell| cells.window_at(cell, minute).into_iter().for_each(|window| window.add(amount)));
-        }
-    }
-
-    /// The value was `value` in the `minute` since 1970.
-    pub fn set_at(&mut self, id: SeriesId, value: f64, minute: u32) {
-        let Some((series, cells)) = self.touch(id) else { return };
-        if let Value::Gauge { value: now, .. } = &mut series.value
-            && value.is_finite()
-        {
-            *now = value;
-            series.cells.each(|cell| {
-                if let Some(window) = cells.window_at(cell, minute) {
-                    window.values().observe(value, 1.0);
-                }
-            });
         }
     }
 

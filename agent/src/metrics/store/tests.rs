@@ -209,6 +209,26 @@ fn what_is_said_to_be_of_a_minute_is_told_of_it() {
     assert_eq!(store.size().cells, 2);
 }
 
+/// Whoever writes another minute with each sample fills no memory, and loses no more than the minutes.
+#[test]
+fn a_flood_of_minutes_is_told_of_now_and_its_sum_is_exact() {
+    let store = Store::default();
+    let source = store.source(policy(Dimensions::All, 10));
+    let mut writing = store.writing(0);
+    let hits = writing.series(&key(source, Kind::Counter, "hits", &[])).expect("room");
+    (0..10_000).for_each(|minute| writing.add_at(hits, 1.0, minute));
+    // A minute that is known goes on.
+    writing.add_at(hits, 1.0, 3);
+    assert_eq!(writing.inner.cells.len(), 4_097);
+    drop(writing);
+    let told = flushed(&store);
+    assert_eq!(told.values().map(|(sum, ..)| sum).sum::<f64>(), 10_001.0);
+    assert_eq!(told[&head("hits", &[])].0, 5_904.0);
+    assert_eq!(told[&format!("{} at 3", head("hits", &[]))].0, 2.0);
+    store.writing(0).add_at(hits, 1.0, 20_000);
+    assert_eq!(flushed(&store).len(), 1, "there is room again");
+}
+
 #[test]
 fn counters_of_others_are_counted_from_their_first_value_or_from_nothing() {
     let store = Store::default();
