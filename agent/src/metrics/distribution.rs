@@ -141,6 +141,13 @@ impl Distribution {
         }
     }
 
+    /// Among what was seen were these as well.
+    pub fn widen(&mut self, least: f64, greatest: f64) {
+        if !self.is_empty() && least.is_finite() && greatest.is_finite() {
+            self.stretch(least, greatest);
+        }
+    }
+
     fn stretch(&mut self, least: f64, greatest: f64) {
         if self.is_empty() {
             (self.least, self.greatest) = (least, greatest);

@@ -63,6 +63,8 @@ pub struct Point<'a> {
     pub time: u64,
     /// What was measured.
     pub data: Data<'a>,
+    /// The least and the greatest value of a histogram, if they are known and not nonsense: of a cumulative one those since the start.
+    pub extremes: Option<(f64, f64)>,
     /// Examples of what it counted, as messages.
     exemplars: &'a [&'a [u8]],
 }
@@ -192,8 +194,8 @@ fn of_metric(
         };
         seen.points += 1;
         let Written { start, time, .. } = written;
-        let exemplars = &exemplars;
-        visit(&Point { metric, resource, scope, attributes: &attributes, start, time, data, exemplars });
+        let (attributes, exemplars, extremes) = (&attributes, &exemplars, written.extremes(&data));
+        visit(&Point { metric, resource, scope, attributes, start, time, data, extremes, exemplars });
     }
     Ok(())
 }
@@ -207,6 +209,8 @@ struct Written<'a> {
     value: Option<f64>,
     count: u64,
     sum: Option<f64>,
+    least: Option<f64>,
+    greatest: Option<f64>,
     exponential: Exponential<'a>,
 }
 
@@ -278,6 +282,8 @@ impl<'a> Written<'a> {
             (7, Value::Bytes(bounds)) => room.bounds.extend(eights(bounds)?.map(f64::from_bits)),
             (7, Value::Fixed64(bits)) => room.bounds.push(f64::from_bits(bits)),
             (10, Value::Varint(flags)) => self.flags(flags),
+            (11, Value::Fixed64(bits)) => self.least = Some(f64::from_bits(bits)),
+            (12, Value::Fixed64(bits)) => self.greatest = Some(f64::from_bits(bits)),
             _ => {}
         }
         Ok(())
@@ -292,6 +298,8 @@ impl<'a> Written<'a> {
             (8, Value::Bytes(buckets)) => self.exponential.positive = Exponents::read(buckets)?,
             (9, Value::Bytes(buckets)) => self.exponential.negative = Exponents::read(buckets)?,
             (10, Value::Varint(flags)) => self.flags(flags),
+            (12, Value::Fixed64(bits)) => self.least = Some(f64::from_bits(bits)),
+            (13, Value::Fixed64(bits)) => self.greatest = Some(f64::from_bits(bits)),
             _ => {}
         }
         Ok(())
@@ -317,6 +325,22 @@ impl<'a> Written<'a> {
             (8, Value::Varint(flags)) => self.flags(flags),
             _ => {}
         }
+    }
+
+    /// The extremes of a histogram, if each is in the bucket in which it must be.
+    fn extremes(&self, data: &Data<'_>) -> Option<(f64, f64)> {
+        let (&Data::Histogram { bounds, counts, .. }, least, greatest) = (data, self.least?, self.greatest?) else {
+            return None;
+        };
+        let holds = |place: Option<usize>, value: f64| {
+            let place = place?;
+            let above = place.checked_sub(1).is_none_or(|before| bounds[before] <= value);
+            (value.is_finite() && above && bounds.get(place).is_none_or(|bound| value <= *bound)).then_some(value)
+        };
+        let is_filled = |count: &f64| *count > 0.0;
+        let least = holds(counts.iter().position(is_filled), least)?;
+        let greatest = holds(counts.iter().rposition(is_filled), greatest)?;
+        (least <= greatest).then_some((least, greatest))
     }
 
     fn data<'r>(&self, kind: u32, room: &'r mut Room) -> Option<Data<'r>> {

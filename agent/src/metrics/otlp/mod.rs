@@ -203,7 +203,7 @@ impl Points {
         told: &Histogram<'_>,
     ) -> Written {
         let is_good = match point.metric.temporality {
-            Temporality::Delta => writing.histogram_delta(id, told),
+            Temporality::Delta => writing.histogram_delta_within(id, told, point.extremes),
             Temporality::Cumulative => match streams.histogram(self.stream(point), told, self.first(point), now) {
                 Ok(Some((counts, sum))) => writing.histogram_delta(id, &Histogram { counts: &counts, sum, ..*told }),
                 Ok(None) => true,

@@ -231,3 +231,37 @@ fn exemplars_lead_from_counts_to_traces() {
     };
     assert_eq!(told, [vec![like("ab", "1")], vec![], vec![like("01", "0.5"), like("02", "9")]]);
 }
+
+/// The least and the greatest value that an app tells are CloudWatch's `Minimum` and `Maximum`; nonsense is not believed, and then it is the
+/// middles of buckets.
+#[test]
+fn the_extremes_of_a_histogram_are_those_that_the_app_saw() {
+    for (least, greatest, expected) in [
+        (Some(0.2), Some(7.5), (0.2, 7.5)),
+        (Some(0.9), Some(5.1), (0.9, 5.1)),
+        (Some(1.5), Some(7.5), (0.5, 5.0)),
+        (Some(0.2), Some(4.0), (0.5, 5.0)),
+        (Some(0.2), Some(f64::INFINITY), (0.5, 5.0)),
+        (Some(f64::NAN), Some(7.5), (0.5, 5.0)),
+        (None, Some(7.5), (0.5, 5.0)),
+        (None, None, (0.5, 5.0)),
+    ] {
+        let (store, taker) = points_of(10);
+        let mut point = vec![
+            fixed(4, 3),
+            fixed(5, 8.0_f64.to_bits()),
+            packed(6, &[2, 0, 1]),
+            packed(7, &[1.0_f64.to_bits(), 5.0_f64.to_bits()]),
+        ];
+        point.extend(least.map(|least: f64| fixed(11, least.to_bits())));
+        point.extend(greatest.map(|greatest: f64| fixed(12, greatest.to_bits())));
+        taker.take(&request("1", "wait", "s", 9, &[message(1, &point), uint(2, 1)]), 1, None);
+        let mut told = Vec::new();
+        let mut flush = store.flush();
+        while flush.next(|_, datum| {
+            let Window::Values(values) = &datum.window else { panic!("{:?}", datum.window) };
+            told.push((values.least(), values.greatest(), values.sum(), values.count()));
+        }) {}
+        assert_eq!(told, [(expected.0, expected.1, 8.0, 3.0)], "{least:?} {greatest:?}");
+    }
+}

@@ -161,9 +161,9 @@ impl Writing<'_> {
         if let Some(known) = known.filter(|_| series.is_born) {
             let more: Vec<f64> = told.counts.iter().zip(known).map(|(now, before)| now - before).collect();
             let sum = told.sum - before.sum;
-            gather(&series.cells, cells, &Histogram { counts: &more, sum, ..*told });
+            gather(&series.cells, cells, &Histogram { counts: &more, sum, ..*told }, None);
         } else if series.is_born || first == First::Keep {
-            gather(&series.cells, cells, told);
+            gather(&series.cells, cells, told, None);
         }
         before.put(told);
         series.is_born = true;
@@ -172,12 +172,17 @@ impl Writing<'_> {
 
     /// So much came on top of a histogram. False if it is none.
     pub fn histogram_delta(&mut self, id: SeriesId, told: &Histogram<'_>) -> bool {
+        self.histogram_delta_within(id, told, None)
+    }
+
+    /// The same where the least and the greatest value may be known.
+    pub fn histogram_delta_within(&mut self, id: SeriesId, told: &Histogram<'_>, extremes: Option<(f64, f64)>) -> bool {
         let Some((series, cells)) = self.touch(id) else { return false };
         let Value::Histogram(buckets) = &mut series.value else { return false };
         if !told.is_good() {
             return false;
         }
-        gather(&series.cells, cells, told);
+        gather(&series.cells, cells, told, extremes);
         if buckets.is_like(told) {
             buckets.counts.iter_mut().zip(told.counts).for_each(|(sum, more)| *sum += more);
             buckets.sum += told.sum;
@@ -221,15 +226,19 @@ impl Writing<'_> {
     }
 }
 
-/// Adds what is in each bucket at its middle. The sum is exact.
-fn gather(fed: &Fed, cells: &mut Cells, told: &Histogram<'_>) {
+/// Adds what is in each bucket at its middle. The sum is exact, and so are the extremes if they are known.
+fn gather(fed: &Fed, cells: &mut Cells, told: &Histogram<'_>, extremes: Option<(f64, f64)>) {
     fed.each(|cell| {
         let Some(window) = cells.window(cell) else { return };
         let mut guessed = 0.0;
         for (place, &count) in told.counts.iter().enumerate().filter(|(_, count)| **count > 0.0) {
-            let value = middle(told.bounds, place);
+            let middle = middle(told.bounds, place);
+            let value = extremes.map_or(middle, |(least, greatest)| middle.clamp(least, greatest));
             guessed += value * count;
             window.values().observe(value, count);
+        }
+        if let Some((least, greatest)) = extremes {
+            window.values().widen(least, greatest);
         }
         if told.counts.iter().any(|count| *count > 0.0) {
             window.values().correct_sum(told.sum - guessed);
