@@ -15,7 +15,7 @@
 //! it; an address that the agent would listen at is listened at.
 //! Never: reads a file; collects what nobody wrote.
 
-use std::collections::BTreeSet;
+mod declarations;
 
 use super::{
     collector::address,
@@ -200,16 +200,17 @@ impl<'a> Writer<'a, '_> {
         let processor = prometheus.get("emf_processor");
         let namespace = processor.and_then(|node| text(node, "metric_namespace"));
         let namespace = namespace.unwrap_or_else(|| NAMESPACE.to_owned());
-        let mut dimensions = BTreeSet::new();
-        for declaration in processor.into_iter().flat_map(|node| node.items_of("metric_declaration")) {
-            for Node { kind, .. } in declaration.items_of("dimensions") {
-                let Kind::List(names) = kind else { continue };
-                dimensions.extend(names.iter().filter_map(Node::scalar));
-            }
-        }
+        let declared = processor.map(declarations::read).unwrap_or_default();
         if let Some(node) = processor.filter(|node| node.get("metric_declaration").is_some()) {
-            let hint = "labels that a declaration names are dimensions of all metrics; choose metrics by `relabel`";
-            self.warn(node, "metric_declaration", "has an effect on dimensions alone", hint);
+            let hint = "labels that one of them names are dimensions of all metrics that are kept";
+            let (what, hint) = match declared.rules {
+                Some(_) => ("has the dimensions of all declarations together", hint),
+                None => (
+                    "has an effect on dimensions alone",
+                    "its selectors are none, or too many; write `relabel` in our form",
+                ),
+            };
+            self.warn(node, "metric_declaration", what, hint);
         }
         let discovers = prometheus.get("ecs_service_discovery").is_some();
         if let Some(node) = prometheus.get("ecs_service_discovery") {
@@ -226,8 +227,11 @@ impl<'a> Writer<'a, '_> {
             if let Some(job) = job {
                 self.put(&format!("{input}.scrape.job"), prometheus, &job);
             }
-            for (number, name) in dimensions.iter().enumerate() {
+            for (number, name) in declared.dimensions.iter().enumerate() {
                 self.put(&format!("{input}.scrape.publish.dimensions.{number}"), prometheus, name);
+            }
+            for (path, value) in declarations::settings(declared.rules.as_deref().unwrap_or_default()) {
+                self.put(&format!("{input}.scrape.relabel.{path}"), prometheus, &value);
             }
             self.put(&format!("{input}.scrape.publish.namespace"), prometheus, &namespace);
         }

@@ -10,7 +10,7 @@ use crate::{
     config::{self, Config, Sources},
     fluentbit::InMemory,
     logs::settings as logs,
-    metrics::settings as metrics,
+    metrics::{relabel::Rules, settings as metrics},
     traces::settings as traces,
 };
 
@@ -116,14 +116,21 @@ fn what_prometheus_names_is_scraped() {
         r#"{"logs": {"metrics_collected": {"prometheus": {
             "prometheus_config_path": "env:PROMETHEUS_CONFIG_CONTENT", "ecs_service_discovery": {"sd_frequency": "1m"},
             "emf_processor": {"metric_namespace": "Prom", "metric_declaration": [
-                {"dimensions": [["ClusterName", "job"], ["job"]], "metric_selectors": ["^x$"]}, {"dimensions": [["area"]]}]}}}}}"#,
+                {"dimensions": [["ClusterName", "job"], ["job"]], "source_labels": ["job"], "label_matcher": "^a$", "metric_selectors": ["^x$"]},
+                {"dimensions": [["area"]]}]}}}}}"#,
     );
     let scraped: Vec<_> = config
         .metrics
         .inputs
         .iter()
         .map(|input| match input {
-            metrics::Input::Scrape(scrape) => (scrape.described(), scrape.publish.clone()),
+            metrics::Input::Scrape(scrape) => {
+                // Those of the second declaration are none.
+                assert_eq!(scrape.relabel.len(), 5, "{:?}", scrape.relabel);
+                assert_eq!(scrape.relabel[1].regex, "(?s:.*)(?:(?:^x$))(?s:.*)");
+                assert!(Rules::new(&scrape.relabel).is_ok());
+                (scrape.described(), scrape.publish.clone())
+            }
             other => panic!("{other:?}"),
         })
         .collect();
@@ -137,7 +144,11 @@ fn what_prometheus_names_is_scraped() {
     }
     assert_eq!(config.metrics.outputs.len(), 1);
     assert!(config.logs.inputs.is_empty(), "no documents are taken");
-    assert!(warnings.iter().any(|warning| warning.contains("metric_declaration: has an effect on dimensions alone")));
+    assert!(
+        warnings
+            .iter()
+            .any(|warning| warning.contains("metric_declaration: has the dimensions of all declarations together"))
+    );
     assert!(warnings.iter().any(|warning| warning.contains("finds no targets of other tasks")));
 }
 

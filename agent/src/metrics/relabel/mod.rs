@@ -119,7 +119,8 @@ impl fmt::Debug for Rules {
 }
 
 impl Action {
-    const fn name(self) -> &'static str {
+    /// Its name, as in the configuration.
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Replace => "replace",
             Self::Keep => "keep",
