@@ -8,7 +8,9 @@ use std::{
     path::Path,
 };
 
-use tests::bench::{bare, isolation, options, otlp, otlp_xray, outage, plan, secrets, spool, xray};
+use tests::bench::{
+    bare, isolation, options, otlp, otlp_metrics, otlp_xray, outage, plan, secrets, spool, statsd, xray,
+};
 
 fn main() -> anyhow::Result<()> {
     let bench = std::env::current_exe()?;
@@ -17,15 +19,27 @@ fn main() -> anyhow::Result<()> {
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["bare-reader", socket] => Ok(bare::read_for_ever(Path::new(socket))?),
         [] | ["--help" | "-h"] => Ok(out.write_all(
-            [options::HELP, outage::HELP, spool::HELP, secrets::HELP, xray::HELP, otlp::HELP, otlp_xray::HELP]
-                .concat()
-                .as_bytes(),
+            [
+                options::HELP,
+                outage::HELP,
+                spool::HELP,
+                secrets::HELP,
+                xray::HELP,
+                otlp::HELP,
+                otlp_xray::HELP,
+                statsd::HELP,
+                otlp_metrics::HELP,
+            ]
+            .concat()
+            .as_bytes(),
         )?),
         ["outage", ..] => outage::run(&words, &bench, &mut out),
         ["secrets", ..] => secrets::run(&words, &bench, &mut out),
         ["xray-udp", ..] => xray::run(&words, &bench, &mut out),
         ["otlp-otlp", ..] => otlp::run(&words, &bench, &mut out),
         ["otlp-xray", ..] => otlp_xray::run(&words, &bench, &mut out),
+        ["otlp-metrics", ..] => otlp_metrics::run(&words, &bench, &mut out),
+        ["statsd", ..] => statsd::run(&words, &bench, &mut out),
         ["spool", ..] => spool::run(&words, &bench, &mut out),
         ["isolation", ..] => isolation::run(&words[1..], &bench, &mut out),
         _ => plan::run(&options::Options::parse(&words)?, &bench, &mut out),

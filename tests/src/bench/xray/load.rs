@@ -70,7 +70,7 @@ pub(super) fn send(to: SocketAddr, rate: Option<u64>, time: Duration, clock: &Cl
 }
 
 /// What the kernel has dropped at a UDP port of ours because nobody read it in time; `None` if nobody is bound.
-pub(super) fn row(port: u16) -> Option<u64> {
+pub(in crate::bench) fn row(port: u16) -> Option<u64> {
     let table = fs::read_to_string("/proc/net/udp").ok()?;
     let suffix = format!(":{port:04X}");
     let row =

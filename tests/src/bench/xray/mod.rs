@@ -22,6 +22,7 @@ use super::{
     process::Process,
 };
 use crate::{agent::free_address, command_line::CommandLine, fake_aws::REGION};
+pub(super) use load::row;
 use sink::Sink;
 
 /// What `--help` prints of it.
@@ -126,14 +127,14 @@ fn measure(command: &str, rate: Option<u64>, time: Duration) -> anyhow::Result<V
     fs::write(&config, configuration(udp, sink.port))?;
     fs::write(&cfg, daemon_configuration(udp, sink.port))?;
     let command = command.replace("{config}", &config.to_string_lossy()).replace("{cfg}", &cfg.to_string_lossy());
-    let mut process = Process::launch(&command, &[], &folder.path().join("log"), &|| load::row(udp.port()).is_some())?;
+    let mut process = Process::launch(&command, &[], &folder.path().join("log"), &|| row(udp.port()).is_some())?;
     thread::sleep(IDLE);
     let (rss_idle_kb, cpu, ticks) = (process.status_kb("VmRSS"), process.cpu(), process.cpu_ticks());
     let begun = clock.now();
     let sent = watch(&mut process, udp, rate, time, &clock, &sink)?;
     let cpu = process.cpu().saturating_sub(cpu).as_secs_f64();
     let ticks = process.cpu_ticks().saturating_sub(ticks).as_secs_f64();
-    let kernel_drops = load::row(udp.port()).unwrap_or(0);
+    let kernel_drops = row(udp.port()).unwrap_or(0);
     let ledger = sink.ledger();
     let accepted = ledger.unique.max(1) as f64;
     let wall = ledger.last_arrival.map_or(0.0, |last| (last - begun).as_secs_f64());
