@@ -1,18 +1,22 @@
-//! What it costs to make a segment of a span.
+//! What it costs to make a segment of a span, and spans of a segment.
 //!
 //! ```text
 //! cargo bench -p pillion --bench segment
 //! ```
 //!
 //! Promises: CPU time of this thread, the median of five rounds; the spans are those of a web service on ECS: a request served,
-//! a query, a call of an AWS service, and a request that failed with a stack trace.
+//! a query, a call of an AWS service, and a request that failed with a stack trace. The way back takes the segments that they became, and one
+//! with two subsegments and a chain of others as the X-Ray SDK sends it.
 //! Never: touches the network.
 
 use std::io::Write as _;
 
 use pillion::{
     otlp::wire::{begin, end, put_bytes, put_fixed64, put_uint},
-    traces::segment::{Mapper, Resource},
+    traces::{
+        from_segment,
+        segment::{Mapper, Resource},
+    },
 };
 
 const ROUNDS: usize = 5;
@@ -33,21 +37,73 @@ fn main() -> std::io::Result<()> {
         [("served", &served), ("query", &span(3, &QUERY)), ("call", &span(3, &CALL)), ("failed, with a stack", &failed)]
     {
         let mut mapper = Mapper::default();
+        let resource = Resource::read(&group);
         let mut bytes = 0;
-        let mut times: Vec<u64> = (0..ROUNDS)
-            .map(|_| {
-                let begun = cpu();
-                let resource = Resource::read(&group);
-                for _ in 0..SPANS {
-                    mapper.map(&resource, span, |document, _| bytes = document.len()).expect("ids");
-                }
-                (cpu() - begun) / u64::from(SPANS)
-            })
-            .collect();
-        times.sort_unstable();
-        writeln!(out, "{name}: {} bytes become {bytes}, {} ns", span.len(), times[ROUNDS / 2])?;
+        let cost = cost(|| mapper.map(&resource, span, |document, _| bytes = document.len()).expect("ids"));
+        writeln!(out, "{name}: {} bytes become {bytes}, {cost} ns", span.len())?;
+        let mut document = Vec::new();
+        mapper.map(&resource, span, |made, _| document = made.to_vec()).expect("ids");
+        back(&mut out, name, &document)?;
     }
-    Ok(())
+    back(&mut out, "of the sdk, three deep", sdk(3, 1).as_bytes())?;
+    back(&mut out, "of the sdk, fifteen deep", sdk(15, 1).as_bytes())?;
+    back(&mut out, "of the sdk, forty beside each other", sdk(1, 40).as_bytes())
+}
+
+/// The way back.
+fn back(out: &mut impl std::io::Write, name: &str, document: &[u8]) -> std::io::Result<()> {
+    let (mut request, mut spans) = (Vec::new(), 0);
+    let cost = cost(|| {
+        request.clear();
+        spans = from_segment::request(document, &mut request, &mut |why| panic!("{}", why.label()));
+    });
+    let each = cost / spans.max(1) as u64;
+    writeln!(
+        out,
+        "  back, {name}: {} bytes become {spans} spans of {} bytes, {cost} ns, {each} ns a span",
+        document.len(),
+        request.len()
+    )
+}
+
+/// A segment with so many chains of subsegments, each so deep.
+fn sdk(depth: usize, wide: usize) -> String {
+    let mut number = 0;
+    let mut chain = || {
+        (0..depth).fold(String::new(), |inner, _| {
+            number += 1;
+            let inner = if inner.is_empty() { inner } else { format!(",\"subsegments\":[{inner}]") };
+            format!(
+                "{{\"id\":\"{number:016x}\",\"name\":\"DynamoDB\",\"namespace\":\"aws\",\"start_time\":1700000000.25,\
+                 \"end_time\":1700000000.5,\"http\":{{\"response\":{{\"status\":200,\"content_length\":61}}}},\
+                 \"aws\":{{\"operation\":\"GetItem\",\"region\":\"eu-west-1\",\"table_name\":\"orders\",\
+                 \"request_id\":\"8F3EQ8F3EQ8F3EQ8F3EQ8F3EQ8F3EQVV4KQNSO5AEMVJF66Q9ASUAAJG\",\"retries\":1}}{inner}}}"
+            )
+        })
+    };
+    let chains: Vec<_> = (0..wide).map(|_| chain()).collect();
+    format!(
+        "{{\"name\":\"shop\",\"id\":\"70de5b6f19ff9a0a\",\"trace_id\":\"1-581cf771-a006649127e371903a2de979\",\
+         \"start_time\":1700000000.125,\"end_time\":1700000000.75,\"http\":{{\"request\":{{\"method\":\"GET\",\
+         \"url\":\"https://shop.example.com/orders/1234\",\"client_ip\":\"192.0.2.17\"}},\"response\":{{\"status\":200}}}},\
+         \"annotations\":{{\"tenant\":\"blue\",\"items\":3}},\"subsegments\":[{}]}}",
+        chains.join(",")
+    )
+}
+
+/// Nanoseconds of one `run`.
+fn cost(mut run: impl FnMut()) -> u64 {
+    let mut times: Vec<u64> = (0..ROUNDS)
+        .map(|_| {
+            let begun = cpu();
+            for _ in 0..SPANS {
+                run();
+            }
+            (cpu() - begun) / u64::from(SPANS)
+        })
+        .collect();
+    times.sort_unstable();
+    times[ROUNDS / 2]
 }
 
 fn cpu() -> u64 {

@@ -88,6 +88,15 @@ impl Datagrams {
         self.receive(buffer, RecvFlags::DONTWAIT)
     }
 
+    /// Bytes that the kernel keeps until they are read, its own for each datagram among them. A unix socket counts datagrams instead
+    /// (`net.unix.max_dgram_qlen`, ten), which is 0 bytes.
+    pub fn kept_bytes(&self) -> usize {
+        match self {
+            Self::Udp { socket, .. } => sockopt::socket_recv_buffer_size(socket).unwrap_or(0),
+            Self::Unix { .. } => 0,
+        }
+    }
+
     /// How many datagrams the kernel has dropped so far because nobody read them in time. `None` if it does not say.
     pub fn dropped(&self) -> Option<u64> {
         let Self::Udp { socket, inode } = self else { return Some(0) };
