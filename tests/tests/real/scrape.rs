@@ -58,13 +58,15 @@ fn what_a_client_library_exposes_is_told_as_it_was_exposed() {
     }));
     assert_eq!(told, exposed);
     let of_app = |name: &Value| name.as_str().unwrap().starts_with("app_");
-    let like = |name: &Value, labels: &Value| {
+    let series = |name: &Value, labels: &Value| {
         format!("{name}{}", Value::from(["text", "kind", "le"].map(|of| labels[of].clone()).to_vec()))
     };
-    let exposed: BTreeMap<_, _> =
-        said.iter().filter(|one| !one[3].is_null()).map(|one| (like(&one[0], &one[1]), one[3].clone())).collect();
+    // The library writes 1.0 where the agent writes 1.
+    let like = |exemplar: &Value| (exemplar[0].clone(), exemplar[1].as_f64().unwrap().to_string());
+    let exposed = said.iter().filter(|one| !one[3].is_null());
+    let exposed: BTreeMap<_, _> = exposed.map(|one| (series(&one[0], &one[1]), like(&one[3]))).collect();
     let told = page.iter().filter(|one| of_app(&one["name"]) && one.get("exemplar").is_some());
-    let told: BTreeMap<_, _> = told.map(|one| (like(&one["name"], &one["labels"]), one["exemplar"].clone())).collect();
+    let told: BTreeMap<_, _> = told.map(|one| (series(&one["name"], &one["labels"]), like(&one["exemplar"]))).collect();
     assert!(exposed.len() > 50, "{exposed:?}");
     assert_eq!(told, exposed, "each counter and each bucket leads to the trace that it led to");
     let text = lines("parse_metrics.py", &["--url", &url, "--format", "text"]);
