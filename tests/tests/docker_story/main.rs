@@ -25,7 +25,7 @@ use task::{TASK_ARN, Task, tag};
 
 /// The image may not grow beyond this. The budget is 16 MB, and is missed since the secrets job is there
 /// (docs/performance.md): this only holds the line until it is met again.
-const IMAGE_BYTES_MAX: u64 = 19_200_000;
+const IMAGE_BYTES_MAX: u64 = 18_900_000;
 
 /// Numbered lines on both streams over about a second, lines that Docker splits (16,384 bytes are one part and an empty
 /// one), bytes that are no UTF-8, a character cut by a split, and then quiet until SIGTERM.
