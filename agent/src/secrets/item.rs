@@ -111,9 +111,10 @@ impl Item {
         self.watch().held().cloned()
     }
 
-    /// False while a version that files show has not come yet.
-    pub(super) fn is_whole(&self) -> bool {
-        self.watch().is_whole()
+    /// The same, and whether each version that files show is there: both of one moment.
+    pub(super) fn held_whole(&self) -> (Option<Held>, bool) {
+        let watch = self.watch();
+        (watch.held().cloned(), watch.is_whole())
     }
 
     /// What the service calls it, once that is known.
@@ -218,6 +219,12 @@ impl Item {
     fn state(&self) -> (u64, bool) {
         let watch = self.watch();
         (watch.generation(), watch.is_gone())
+    }
+
+    /// For tests: what a look or a fetch would bring.
+    #[cfg(test)]
+    pub(super) fn watched<T>(&self, with: impl FnOnce(&mut Watch) -> T) -> T {
+        with(&mut self.watch())
     }
 
     fn watch(&self) -> MutexGuard<'_, Watch> {

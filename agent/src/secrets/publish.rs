@@ -34,6 +34,14 @@ pub(super) struct Publisher {
     shown: Mutex<BTreeMap<String, Vec<String>>>,
 }
 
+/// What the items hold at one moment, and the files that can be made of it.
+struct Made {
+    files: Vec<Rendered>,
+    held: BTreeMap<String, Held>,
+    /// The secrets of which a version that files show has not come yet.
+    partial: BTreeSet<String>,
+}
+
 /// What came of it.
 #[derive(Debug)]
 pub(super) enum Outcome {
@@ -60,7 +68,7 @@ impl Publisher {
 
     /// One generation of what is held now.
     pub(super) async fn publish(&self) -> Outcome {
-        let (files, held) = self.rendered();
+        let Made { files, held, partial } = self.rendered();
         // Before a file shows a value, nobody prints it.
         self.hide(&held).await;
         let removed: BTreeSet<&str> =
@@ -74,7 +82,7 @@ impl Publisher {
         let mut plan = self.planned.clone();
         // What belongs to a removed secret goes; what is made, or has no such version any more, is not carried over.
         plan.retain(|planned| {
-            let lacks = planned.of.iter().any(|name| self.is_coming(name, held.get(name)));
+            let lacks = planned.of.iter().any(|name| self.is_coming(name, held.get(name), &partial));
             let gone = planned.of.iter().any(|name| removed.contains(name.as_str()));
             !gone && (lacks || planned.stage.is_none()) && !files.iter().any(|file| file.path == planned.path)
         });
@@ -107,12 +115,11 @@ impl Publisher {
     }
 
     /// True if something of the secret has not come yet to this process, and what is on the volume fits to what has.
-    fn is_coming(&self, name: &str, held: Option<&Held>) -> bool {
+    fn is_coming(&self, name: &str, held: Option<&Held>, partial: &BTreeSet<String>) -> bool {
         let Some(held) = held else { return true };
-        let item = self.items.iter().find(|item| item.settings.name == name);
         let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         let is_shown = shown.get(name).and_then(|ids| ids.first()) == Some(&held.current.id);
-        is_shown && item.is_some_and(|item| !item.is_whole())
+        is_shown && partial.contains(name)
     }
 
     /// Has everything that is held hidden.
@@ -126,11 +133,15 @@ impl Publisher {
     }
 
     /// All files that can be made. A version of which one cannot is given up for the one before.
-    fn rendered(&self) -> (Vec<Rendered>, BTreeMap<String, Held>) {
+    fn rendered(&self) -> Made {
         loop {
-            let present = self.items.iter().filter(|item| !item.is_removed());
-            let held: BTreeMap<String, Held> =
-                present.filter_map(|item| Some((item.settings.name.clone(), item.held()?))).collect();
+            let (mut held, mut partial) = (BTreeMap::new(), BTreeSet::new());
+            for item in self.items.iter().filter(|item| !item.is_removed()) {
+                // What comes from here on is the next generation's, also in what is missing.
+                let (holds, is_whole) = item.held_whole();
+                held.extend(holds.map(|holds| (item.settings.name.clone(), holds)));
+                partial.extend((!is_whole).then(|| item.settings.name.clone()));
+            }
             let outcome = render(&self.settings, &held);
             let mut all_usable = true;
             for fault in &outcome.faults {
@@ -146,7 +157,7 @@ impl Publisher {
             }
             // Each round gives up a version, and there are three of each secret at most.
             if all_usable {
-                return (outcome.files, held);
+                return Made { files: outcome.files, held, partial };
             }
         }
     }
@@ -216,5 +227,95 @@ pub(super) fn report(outcome: &Outcome) {
         Outcome::Refused(why) => {
             error!(why = %chain(why), "secrets could not be written; what was there stays");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::OnceLock;
+
+    use prometheus::{IntCounterVec, IntGauge, Opts};
+
+    use super::*;
+    use crate::secrets::{
+        hide::{Hidden, Hide, Hiding},
+        source::{CURRENT, Followed, PREVIOUS, Seen, Wanted},
+        value::{Content, Version},
+        watch::Moment,
+    };
+
+    /// The previous version comes while others are being told what to hide.
+    #[derive(Default)]
+    struct Meanwhile(OnceLock<Arc<Item>>);
+
+    impl Hide for Meanwhile {
+        fn held(&self, _: Vec<Hidden>) -> Hiding {
+            if let Some(item) = self.0.get() {
+                fetched(item, "v1");
+            }
+            Box::pin(std::future::ready(()))
+        }
+
+        fn also(&self, _: Vec<Hidden>) -> Hiding {
+            Box::pin(std::future::ready(()))
+        }
+    }
+
+    fn now() -> Moment {
+        Moment { at: tokio::time::Instant::now(), unix: 100, random: 0.5 }
+    }
+
+    fn fetched(item: &Item, id: &str) {
+        let content = Content::Text(Value::new(id.as_bytes().to_vec()));
+        let version = Version { id: id.to_owned(), stages: Vec::new(), created: None, content };
+        item.watched(|watch| watch.fetched(now(), &Wanted::Id(id.to_owned()), Ok(version)));
+    }
+
+    /// A secret of which v2 is current and v1 previous, and the files of which show both.
+    fn item(settings: &Secrets) -> Arc<Item> {
+        let gauge = IntGauge::new("a", "b").expect("a name");
+        let answers = IntCounterVec::new(Opts::new("c", "d"), &["e"]).expect("a name");
+        let item = Item::new(settings.items[0].clone(), Followed::Stage(CURRENT.to_owned()), gauge, answers);
+        let mut seen = Seen { id: "db".to_owned(), ..Seen::default() };
+        seen.versions.insert("v2".to_owned(), vec![CURRENT.to_owned()]);
+        seen.versions.insert("v1".to_owned(), vec![PREVIOUS.to_owned()]);
+        item.watched(|watch| watch.looked(now(), Ok(seen)));
+        fetched(&item, "v2");
+        Arc::new(item)
+    }
+
+    /// An agent that had just begun asked first what is missing after it had looked at what is there: the file of the previous version, which
+    /// an earlier agent had written, was gone for some milliseconds, in a generation of its own.
+    #[tokio::test]
+    async fn what_comes_meanwhile_does_not_take_away_what_is_on_the_volume() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings: Secrets = serde_json::from_value(serde_json::json!({
+            "folder": folder.path(),
+            "items": [{
+                "name": "db", "from": {"secrets_manager": {"id": "db"}},
+                "files": [{"path": "now"}, {"path": "before", "of": "previous"}],
+            }],
+        }))
+        .expect("settings");
+        let settings = Arc::new(settings);
+        let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap_or_default();
+        let publish = async |item: &Arc<Item>, hider: Hider, shown| {
+            let (place, _) = Place::open(&settings.place()).expect("a folder");
+            let place = Arc::new(Mutex::new(place));
+            let publisher = Publisher::new(Arc::clone(&settings), vec![Arc::clone(item)], place, hider, shown);
+            let Outcome::Placed(generation, changed) = publisher.publish().await else { panic!("it is placed") };
+            (generation.number, changed)
+        };
+        let whole = item(&settings);
+        fetched(&whole, "v1");
+        assert_eq!(publish(&whole, Arc::new(hide::Nobody), BTreeMap::new()).await, (1, true));
+        assert_eq!((read("now"), read("before")), ("v2".to_owned(), "v1".to_owned()));
+
+        let (young, meanwhile) = (item(&settings), Meanwhile::default());
+        assert!(meanwhile.0.set(Arc::clone(&young)).is_ok());
+        let shown = BTreeMap::from([("db".to_owned(), vec!["v2".to_owned(), "v1".to_owned()])]);
+        publish(&young, Arc::new(meanwhile), shown).await;
+        assert_eq!((read("now"), read("before")), ("v2".to_owned(), "v1".to_owned()));
+        assert!(young.held_whole().1, "it came meanwhile");
     }
 }
