@@ -106,13 +106,8 @@ impl Item {
         self
     }
 
-    /// What is held, if the current version is there.
-    pub(super) fn held(&self) -> Option<Held> {
-        self.watch().held().cloned()
-    }
-
-    /// The same, and whether each version that files show is there: both of one moment.
-    pub(super) fn held_whole(&self) -> (Option<Held>, bool) {
+    /// What is held, if the current version is there, and whether each version that files show is: both of one moment.
+    pub(super) fn held(&self) -> (Option<Held>, bool) {
         let watch = self.watch();
         (watch.held().cloned(), watch.is_whole())
     }
@@ -388,7 +383,7 @@ mod tests {
         let looks: Vec<_> = answering.iter().map(|item| item.look_soon()).collect();
         for (look, item) in looks.into_iter().zip(&answering) {
             look.await;
-            assert!(item.held().is_some());
+            assert!(item.held().0.is_some());
         }
         assert!(begun.elapsed() < QUESTION_MAX / 2, "{:?}", begun.elapsed());
         let most = crowd.0[1].load(Ordering::Relaxed);
@@ -409,7 +404,7 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(rotation * 7 % 1_100)).await;
             source.0.store(rotation, Ordering::Relaxed);
             item.look_soon().await;
-            let held = item.held().expect("looked at").current.id;
+            let held = item.held().0.expect("looked at").current.id;
             assert_eq!(held, rotation.to_string(), "after {:?}", begun.elapsed());
         }
     }

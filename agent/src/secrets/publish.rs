@@ -138,7 +138,7 @@ impl Publisher {
             let (mut held, mut partial) = (BTreeMap::new(), BTreeSet::new());
             for item in self.items.iter().filter(|item| !item.is_removed()) {
                 // What comes from here on is the next generation's, also in what is missing.
-                let (holds, is_whole) = item.held_whole();
+                let (holds, is_whole) = item.held();
                 held.extend(holds.map(|holds| (item.settings.name.clone(), holds)));
                 partial.extend((!is_whole).then(|| item.settings.name.clone()));
             }
@@ -316,6 +316,6 @@ mod tests {
         let shown = BTreeMap::from([("db".to_owned(), vec!["v2".to_owned(), "v1".to_owned()])]);
         publish(&young, Arc::new(meanwhile), shown).await;
         assert_eq!((read("now"), read("before")), ("v2".to_owned(), "v1".to_owned()));
-        assert!(young.held_whole().1, "it came meanwhile");
+        assert!(young.held().1, "it came meanwhile");
     }
 }
