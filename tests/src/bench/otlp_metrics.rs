@@ -174,7 +174,7 @@ fn measure(
 ) -> anyhow::Result<Measured> {
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let (http, config) = (free_address()?, folder.path().join("pillion.yaml"));
-    fs::write(&config, configuration(http, series, folder.path()))?;
+    fs::write(&config, configuration((free_address()?, http), series, folder.path()))?;
     let command = command.replace("{config}", &config.to_string_lossy());
     let accepts = || std::net::TcpStream::connect(http).is_ok();
     let mut process = Process::launch(&command, &[], &folder.path().join("log"), &accepts)?;
@@ -285,10 +285,10 @@ fn request(kind: Kind, series: std::ops::Range<usize>, turn: u64) -> Vec<u8> {
     field(1, &[resource, field(2, &metric)].concat())
 }
 
-fn configuration(http: SocketAddr, series: usize, folder: &Path) -> String {
+fn configuration((grpc, http): (SocketAddr, SocketAddr), series: usize, folder: &Path) -> String {
     format!(
         "logs: {{inputs: [{{forward: {{unix: '{}'}}}}], outputs: [{{to: discard}}]}}\nmetrics:\n  inputs:\n    - otlp:\n        \
-         listen: {{grpc: 'off', http: '{http}'}}\n        publish: {{series_max: {series}}}\n",
+         listen: {{grpc: '{grpc}', http: '{http}'}}\n        publish: {{series_max: {series}}}\n",
         folder.join("forward.socket").display(),
     )
 }
