@@ -193,10 +193,11 @@ impl Document<'_> {
         self.time
     }
 
-    /// The minute since 1970 in which it happened, if it is another one than that in which it came.
-    pub fn other_minute(&self) -> Option<u32> {
-        let minute = |milliseconds: i64| u32::try_from(milliseconds.div_euclid(60_000)).ok();
-        minute(self.time?).filter(|own| Some(*own) != minute(self.now))
+    /// The second since 1970 in which it happened, if that is of another minute than the one in which it came.
+    pub fn other_time(&self) -> Option<u32> {
+        let time = self.time?;
+        let is_of_now = time.div_euclid(60_000) == self.now.div_euclid(60_000);
+        u32::try_from(time.div_euclid(1_000)).ok().filter(|_| !is_of_now)
     }
 
     /// True if all that it says is taken, and at its time.

@@ -1,7 +1,7 @@
 //! Metrics in documents of the embedded metric format.
 //!
-//! A document's values are what an app saw: they count as of the minute that the document says, if it is another one than that in which it comes. Of
-//! values by the second (`StorageResolution` 1) that come late, too, no more than the minute is kept.
+//! A document's values are what an app saw: they count as of the minute that the document says, if it is another one than that in which it comes,
+//! and those by the second (`StorageResolution` 1) as of its second then.
 //!
 //! Promises: each value is in one series, which feeds one metric of CloudWatch for each set of dimensions; sums, counts and extremes are the
 //! document's.
@@ -51,13 +51,7 @@ impl Documents {
         Arc::new(Self { setup })
     }
 
-    fn put(
-        &self,
-        writing: &mut Writing<'_>,
-        metric: &Metric<'_>,
-        labels: &[(&str, &str)],
-        minute: Option<u32>,
-    ) -> bool {
+    fn put(&self, writing: &mut Writing<'_>, metric: &Metric<'_>, labels: &[(&str, &str)], at: Option<u32>) -> bool {
         let key = Key {
             source: self.setup.source,
             name: metric.name,
@@ -72,10 +66,7 @@ impl Documents {
             },
         };
         let Some(id) = writing.series(&key) else { return false };
-        let mut observe = |value, times| match minute {
-            None => writing.observe(id, value, times),
-            Some(minute) => writing.observe_at(id, value, times, minute),
-        };
+        let mut observe = |value, times| writing.observe_at(id, (value, times), at);
         match metric.values {
             Values::One(value) => observe(value, 1.0),
             Values::Many(numbers) => numbers.iter().for_each(|value| observe(value, 1.0)),
@@ -87,10 +78,7 @@ impl Documents {
                 }
                 // They are the middles of buckets; the sum is known.
                 let by = statistics.sum - guessed;
-                match minute {
-                    None => writing.correct_sum(id, by),
-                    Some(minute) => writing.correct_sum_at(id, by, minute),
-                }
+                writing.correct_sum_at(id, by, at);
             }
             Values::Statistics(statistics) => {
                 spread(statistics).into_iter().for_each(|(value, times)| observe(value, times));
@@ -128,13 +116,13 @@ impl Taker for Documents {
     fn take(&self, document: &Document<'_>) {
         let Setup { name, store, seconds, rejected, samples, .. } = &self.setup;
         let mut writing = store.writing(seconds.now());
-        let ((mut taken, mut unused), minute) = ((0, 0), document.other_minute());
+        let ((mut taken, mut unused), at) = ((0, 0), document.other_time());
         document.metrics(|metric| {
             let values = match metric.values {
                 Values::Many(numbers) => numbers.len() as u64,
                 Values::One(_) | Values::Weighted { .. } | Values::Statistics(_) => 1,
             };
-            match self.put(&mut writing, &metric, &labels(&metric), minute) {
+            match self.put(&mut writing, &metric, &labels(&metric), at) {
                 true => taken += values,
                 false => unused += values,
             }
@@ -195,30 +183,32 @@ mod tests {
 
     /// A document that was written earlier than it comes is of then, as CloudWatch would have it: two weeks back, two hours ahead.
     #[test]
-    fn values_are_of_the_minute_that_their_document_says() {
+    fn values_are_of_the_minute_or_second_that_their_document_says() {
         let minute = 60_000;
         for (at, expected) in [
             (NOW, None),
             (NOW + minute - 1, None),
-            (NOW - 1, Some(-1)),
-            (NOW - 14 * 1_440 * minute, Some(-14 * 1_440)),
-            (NOW + 119 * minute, Some(119)),
+            (NOW - 1, Some((-60, -1))),
+            (NOW - 59_001, Some((-60, -60))),
+            (NOW - 14 * 1_440 * minute, Some((-14 * 86_400, -14 * 86_400))),
+            (NOW + 119 * minute + 7_300, Some((119 * 60, 119 * 60 + 7))),
             // CloudWatch takes neither, and so they are of now.
             (NOW - 15 * 1_440 * minute, None),
             (NOW + 121 * minute, None),
         ] {
             let (store, documents) = documents();
             let text = format!(
-                r#"{{"_aws":{{"Timestamp":{at},"CloudWatchMetrics":[{{"Namespace":"shop","Dimensions":[[]],"Metrics":[{{"Name":"one"}},{{"Name":"weighted"}}]}}]}},
-                "one":2.5,"weighted":{{"Values":[1,3],"Counts":[2,2],"Max":3,"Min":1,"Count":4,"Sum":8.5}}}}"#
+                r#"{{"_aws":{{"Timestamp":{at},"CloudWatchMetrics":[{{"Namespace":"shop","Dimensions":[[]],"Metrics":[{{"Name":"one"}},{{"Name":"weighted"}},{{"Name":"fine","StorageResolution":1}}]}}]}},
+                "one":2.5,"fine":4,"weighted":{{"Values":[1,3],"Counts":[2,2],"Max":3,"Min":1,"Count":4,"Sum":8.5}}}}"#
             );
             documents.take(&emf::read(text.as_bytes(), NOW).expect("a document"));
             let (mut flush, mut told) = (store.flush(), Vec::new());
             while flush.next(|_, datum| {
                 let Window::Values(values) = &datum.window else { panic!("{:?}", datum.window) };
-                told.push((datum.at.map(|at| i64::from(at) - NOW / minute), values.sum()));
+                told.push((datum.at.map(|at| i64::from(at) - NOW / 1_000), values.sum()));
             }) {}
-            assert_eq!(told, [(expected, 2.5), (expected, 8.5)], "{at}");
+            let (minute, second) = (expected.map(|(minute, _)| minute), expected.map(|(_, second)| second));
+            assert_eq!(told, [(minute, 2.5), (minute, 8.5), (second, 4.0)], "{at}");
         }
     }
 

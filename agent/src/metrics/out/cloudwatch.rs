@@ -125,7 +125,7 @@ impl Sink {
         Self { output, account, lanes: Vec::new(), text: String::new() }
     }
 
-    /// Appends what was gathered in the window that began so many seconds after 1970, or in the minute that it says itself.
+    /// Appends what was gathered in the window that began so many seconds after 1970, or when it says itself.
     pub fn append(&mut self, namespace: &str, datum: &Datum<'_>, began: u64) {
         let seconds = time(datum, began);
         let place = self.lanes.iter().position(|(known, _)| **known == *namespace).unwrap_or_else(|| {
@@ -147,9 +147,9 @@ impl Sink {
     }
 }
 
-/// When it was: the minute that it says itself, else the window that began so many seconds after 1970.
+/// When it was: what it says itself, else the window that began so many seconds after 1970.
 pub(super) fn time(datum: &Datum<'_>, began: u64) -> u64 {
-    datum.at.map_or(began, |minute| u64::from(minute) * 60)
+    datum.at.map_or(began, u64::from)
 }
 
 /// Writes the datum. False if the service would not take it.

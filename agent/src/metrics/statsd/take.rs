@@ -122,15 +122,14 @@ impl Taker {
     #[inline]
     fn sample(&self, metric: &Metric<'_>, text: &[u8], value: f64, series: SeriesId, writing: &mut Writing<'_>) {
         // What has a time of its own is of that minute; its rate does not count (as with Datadog's agent).
-        let minute = metric.time.and_then(|seconds| u32::try_from(seconds / 60).ok());
-        match (metric.kind, minute) {
+        let at = metric.time.and_then(|seconds| u32::try_from(seconds).ok());
+        match (metric.kind, at) {
             (Type::Counter, None) => writing.add(series, value / metric.rate),
-            (Type::Counter, Some(minute)) => writing.add_at(series, value, minute),
-            (Type::Gauge, Some(minute)) => writing.set_at(series, value, minute),
+            (Type::Counter, Some(_)) => writing.add_at(series, value, at),
             (Type::Gauge, None) if self.moves_gauges && matches!(text.first(), Some(b'+' | b'-')) => {
                 writing.shift(series, value);
             }
-            (Type::Gauge, None) => writing.set(series, value),
+            (Type::Gauge, _) => writing.set_at(series, value, at),
             (Type::Timer | Type::Distribution, _) => writing.observe(series, value, 1.0 / metric.rate),
             (Type::Set, _) => {}
         }

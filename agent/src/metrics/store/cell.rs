@@ -8,13 +8,13 @@ use std::{collections::HashSet, mem};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use super::{hash, key::Kind};
+use super::{hash, key::Kind, policy::kept_second};
 use crate::metrics::distribution::Distribution;
 
 /// Different hashes that a set tells apart in one window; with 16 bytes each that is a megabyte. Further ones are not counted.
 pub(super) const SET_MAX: usize = 1 << 16;
 
-/// Cells of minutes that sources say themselves, between two flushes: whoever writes any time he likes would fill the memory.
+/// Cells of times that sources say themselves, between two flushes: whoever writes any time he likes would fill the memory.
 const TIMED_MAX: usize = 4_096;
 
 /// Hashes of what was seen.
@@ -49,7 +49,7 @@ struct Cell {
     class: Class,
     /// The members of its datum that stay.
     head: Box<str>,
-    /// The minute since 1970 that all of it is of, if the source said so.
+    /// When all of it was, in seconds since 1970, if the source said so.
     at: Option<u32>,
     /// Series that feed it.
     feeders: u32,
@@ -61,7 +61,7 @@ struct Cell {
 pub struct Datum<'a> {
     /// The members that stay.
     pub head: &'a str,
-    /// The minute since 1970 that it is of, if not the one that is flushed.
+    /// When it was, in seconds since 1970, if not in the window that is flushed: a full minute, unless CloudWatch keeps its seconds.
     pub at: Option<u32>,
     /// What was gathered; never empty.
     pub window: Window,
@@ -73,15 +73,15 @@ pub(super) struct Cells {
     cells: Vec<Option<Cell>>,
     free: Vec<u32>,
     by_head: HashTable<u32>,
-    /// How many are of a minute that a source said.
+    /// How many are of a time that a source said.
     timed: usize,
     state: RandomState,
 }
 
 impl Cell {
     fn hash(&self, state: &RandomState) -> u64 {
-        let minute = self.at.map_or(0, |at| u64::from(at) + 1);
-        hash(state, minute << 20 | u64::from(self.namespace) << 2 | self.class as u64, self.head.as_bytes(), b"")
+        let second = self.at.map_or(0, |at| u64::from(at) + 1);
+        hash(state, second << 20 | u64::from(self.namespace) << 2 | self.class as u64, self.head.as_bytes(), b"")
     }
 
     fn is_the_same(&self, other: &Self) -> bool {
@@ -160,9 +160,18 @@ impl Cells {
         self.cell(id).map(|cell| &mut cell.window)
     }
 
-    /// The same of what is of the minute `at`; if too many others are told of already, of what is of now.
-    pub(super) fn window_at(&mut self, id: u32, at: u32) -> Option<&mut Window> {
+    /// The same of what was `at` a second since 1970, if that is said; if too many others are told of already, of what is of now.
+    #[inline]
+    pub(super) fn window_at(&mut self, id: u32, at: Option<u32>) -> Option<&mut Window> {
+        match at {
+            None => self.window(id),
+            Some(at) => self.window_of_then(id, at),
+        }
+    }
+
+    fn window_of_then(&mut self, id: u32, at: u32) -> Option<&mut Window> {
         let cell = self.cell(id)?;
+        let at = kept_second(&cell.head, at);
         let (kind, head) = ((cell.namespace, cell.class), cell.head.clone());
         let at = (self.timed < TIMED_MAX || self.is_there(kind, &head, at)).then_some(at);
         let id = self.find_or_make(kind, &head, at);
@@ -197,7 +206,7 @@ impl Cells {
         self.cells.get_mut(id as usize).and_then(Option::as_mut)
     }
 
-    /// True if there is one of the minute `at`.
+    /// True if there is one of the second `at`.
     fn is_there(&self, (namespace, class): (u16, Class), head: &str, at: u32) -> bool {
         let cell = Cell { namespace, class, head: head.into(), at: Some(at), feeders: 0, window: Window::Empty };
         let is_it = |&id: &u32| self.cells[id as usize].as_ref().is_some_and(|other| other.is_the_same(&cell));

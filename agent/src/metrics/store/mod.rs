@@ -17,13 +17,14 @@ mod cell;
 mod cumulative;
 pub mod examples;
 mod flush;
+mod kept;
 pub mod key;
 pub mod policy;
+mod sample;
 mod show;
 mod table;
 #[cfg(test)]
 mod tests;
-mod timed;
 
 use std::{
     hash::{BuildHasher, Hasher},
@@ -32,11 +33,12 @@ use std::{
 
 use foldhash::fast::RandomState;
 
-use cell::{Cells, Class, SET_MAX};
+use cell::{Cells, Class};
 pub use cell::{Datum, Seen, Window};
 pub use cumulative::{First, Histogram, counts_between};
 use examples::Examples;
 pub use flush::Flush;
+pub use kept::Kept;
 use key::{Key, Kind, Publication, SourceId, label_text, shown_name};
 use policy::Policy;
 pub use show::{Shown, ShownValue};
@@ -206,78 +208,6 @@ impl Writing<'_> {
         }
     }
 
-    /// Counts `amount` more.
-    #[inline]
-    pub fn add(&mut self, id: SeriesId, amount: f64) {
-        if !amount.is_finite() {
-            return;
-        }
-        let Some((series, cells)) = self.touch(id) else { return };
-        if let Value::Counter(total) = &mut series.value {
-            *total += amount;
-            series.cells.each(|cell| cells.window(cell).into_iter().for_each(|window| window.add(amount)));
-        }
-    }
-
-    /// The value is `value` now.
-    pub fn set(&mut self, id: SeriesId, value: f64) {
-        if let Some((series, _)) = self.touch(id)
-            && let Value::Gauge { value: now, is_fresh } = &mut series.value
-        {
-            // What is no number is shown, since others show it, and not sent.
-            (*now, *is_fresh) = (value, value.is_finite());
-        }
-    }
-
-    /// The value is so much more than it was; 0 if nobody said what it was.
-    pub fn shift(&mut self, id: SeriesId, by: f64) {
-        if let Some((series, _)) = self.touch(id)
-            && let Value::Gauge { value: now, is_fresh } = &mut series.value
-        {
-            let shifted = if now.is_finite() { *now + by } else { by };
-            if shifted.is_finite() {
-                (*now, *is_fresh) = (shifted, true);
-            }
-        }
-    }
-
-    /// `value` was seen so often.
-    pub fn observe(&mut self, id: SeriesId, value: f64, times: f64) {
-        if !(value.is_finite() && times.is_finite() && times > 0.0 && (value * times).is_finite()) {
-            return;
-        }
-        let Some((series, cells)) = self.touch(id) else { return };
-        if let Value::Histogram(buckets) = &mut series.value {
-            buckets.observe(value, times);
-            series.cells.each(|cell| {
-                if let Some(window) = cells.window(cell) {
-                    window.values().observe(value, times);
-                }
-            });
-        }
-    }
-
-    /// The sum of what was seen is so much more than the values say.
-    pub fn correct_sum(&mut self, id: SeriesId, by: f64) {
-        let Some((series, cells)) = self.touch(id) else { return };
-        if let Value::Histogram(buckets) = &mut series.value
-            && by.is_finite()
-        {
-            buckets.sum += by * buckets.scale;
-            series.cells.each(|cell| cells.window(cell).into_iter().for_each(|window| window.values().correct_sum(by)));
-        }
-    }
-
-    /// Something was seen, of which `hash` is all that is kept.
-    pub fn see(&mut self, id: SeriesId, hash: u64) {
-        if let Some((series, _)) = self.touch(id)
-            && let Value::Set { seen, .. } = &mut series.value
-            && seen.len() < SET_MAX
-        {
-            seen.insert(hash);
-        }
-    }
-
     #[inline]
     fn touch(&mut self, SeriesId(id): SeriesId) -> Option<(&mut Series, &mut Cells)> {
         let inner = &mut *self.inner;
@@ -371,6 +301,7 @@ fn make(
         source: key.source,
         namespace,
         labels: "".into(),
+        serial: 0,
         is_shown: true,
         is_born: false,
         made: 0,

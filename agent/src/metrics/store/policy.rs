@@ -74,6 +74,14 @@ impl Policy {
     }
 }
 
+/// How the head of a datum ends of which CloudWatch keeps seconds.
+const SECONDS: &str = ",\"StorageResolution\":1";
+
+/// The second that CloudWatch keeps of something with this head that was `at` a second: of most the one in which the minute began.
+pub(super) fn kept_second(head: &str, at: u32) -> u32 {
+    if head.ends_with(SECONDS) { at } else { at - at % 60 }
+}
+
 /// The members of a datum that stay: what it is about.
 fn head(key: &Key<'_>, mut dimensions: Vec<(&str, &str)>, is_high_resolution: bool) -> String {
     dimensions.retain(|(name, _)| !name.trim().is_empty());
@@ -100,7 +108,7 @@ fn head(key: &Key<'_>, mut dimensions: Vec<(&str, &str)>, is_high_resolution: bo
     // Writing to a String cannot fail.
     let _ = write!(head, ",\"Unit\":\"{}\"", key.unit.name());
     if is_high_resolution {
-        head.push_str(",\"StorageResolution\":1");
+        head.push_str(SECONDS);
     }
     head
 }

@@ -31,6 +31,8 @@ pub(super) struct Series {
     pub(super) namespace: u16,
     /// As they stand between the braces.
     pub(super) labels: Box<str>,
+    /// Which one it is of all that were ever made, so that it is not taken for the one that had its place before.
+    pub(super) serial: u32,
     /// False if `/metrics` has another one of its name and labels.
     pub(super) is_shown: bool,
     /// False until it has a value from somebody who accumulates.
@@ -131,6 +133,8 @@ pub(super) struct Table {
     /// The names of samples on `/metrics`.
     taken: HashSet<Box<str>, RandomState>,
     aliases: HashTable<Alias>,
+    /// Series that were ever made.
+    made: u32,
     state: RandomState,
 }
 
@@ -223,7 +227,8 @@ impl Table {
     }
 
     /// Adds a series.
-    pub(super) fn insert(&mut self, series: Series) -> u32 {
+    pub(super) fn insert(&mut self, mut series: Series) -> u32 {
+        (series.serial, self.made) = (self.made, self.made.wrapping_add(1));
         let family = series.family;
         let wanted = hash(&self.state, u64::from(family), series.labels.as_bytes(), b"");
         let id = put(&mut self.series, &mut self.free, series);

@@ -196,14 +196,15 @@ fn what_is_said_to_be_of_a_minute_is_told_of_it() {
     let hits = writing.series(&key(source, Kind::Counter, "hits", &[])).expect("room");
     let load = writing.series(&key(source, Kind::Gauge, "load", &[])).expect("room");
     writing.add(hits, 1.0);
-    writing.add_at(hits, 2.0, 7);
-    writing.add_at(hits, 3.0, 7);
-    writing.set_at(load, 4.0, 8);
+    writing.add_at(hits, 2.0, Some(420));
+    writing.add_at(hits, 3.0, Some(479));
+    writing.set_at(load, 4.0, Some(480));
+    writing.set_at(load, f64::NAN, Some(480));
     drop(writing);
     let expected = BTreeMap::from([
         (head("hits", &[]), (1.0, 1.0, 1.0, 1.0)),
-        (format!("{} at 7", head("hits", &[])), (5.0, 1.0, 5.0, 5.0)),
-        (format!("{} at 8", head("load", &[])), (4.0, 1.0, 4.0, 4.0)),
+        (format!("{} at 420", head("hits", &[])), (5.0, 1.0, 5.0, 5.0)),
+        (format!("{} at 480", head("load", &[])), (4.0, 1.0, 4.0, 4.0)),
     ]);
     assert_eq!(flushed(&store), expected);
     assert_eq!(store.size().cells, 2);
@@ -216,16 +217,16 @@ fn a_flood_of_minutes_is_told_of_now_and_its_sum_is_exact() {
     let source = store.source(policy(Dimensions::All, 10));
     let mut writing = store.writing(0);
     let hits = writing.series(&key(source, Kind::Counter, "hits", &[])).expect("room");
-    (0..10_000).for_each(|minute| writing.add_at(hits, 1.0, minute));
+    (0..10_000).for_each(|minute| writing.add_at(hits, 1.0, Some(minute * 60)));
     // A minute that is known goes on.
-    writing.add_at(hits, 1.0, 3);
+    writing.add_at(hits, 1.0, Some(3 * 60));
     assert_eq!(writing.inner.cells.len(), 4_097);
     drop(writing);
     let told = flushed(&store);
     assert_eq!(told.values().map(|(sum, ..)| sum).sum::<f64>(), 10_001.0);
     assert_eq!(told[&head("hits", &[])].0, 5_904.0);
-    assert_eq!(told[&format!("{} at 3", head("hits", &[]))].0, 2.0);
-    store.writing(0).add_at(hits, 1.0, 20_000);
+    assert_eq!(told[&format!("{} at 180", head("hits", &[]))].0, 2.0);
+    store.writing(0).add_at(hits, 1.0, Some(1_200_000));
     assert_eq!(flushed(&store).len(), 1, "there is room again");
 }
 
