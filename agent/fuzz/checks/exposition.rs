@@ -5,25 +5,39 @@
 
 use std::fmt::Write;
 
-use pillion::metrics::exposition::{Format, Limits, Point, Value, points, survey};
+use pillion::metrics::exposition::{Format, Limits, Point, Value, points, replay::Played, survey};
 
 const LIMITS: Limits = Limits { samples: 200, labels: 8, name_bytes: 32, value_bytes: 64 };
 
-/// Checks that what is taken keeps to the limits, that histograms grow, that each line of 0.0.4 is read alone, and that what was read
-/// and is written again is read as the same.
+/// Checks that what is taken keeps to the limits, that histograms grow, that each line of 0.0.4 is read alone, that what was read
+/// and is written again is read as the same, and that the same page taken by its numbers says the same.
 pub(crate) fn check(bytes: &[u8]) {
     for format in [Format::Text, Format::OpenMetrics] {
         let Ok(mut survey) = survey(bytes, format, LIMITS) else { continue };
+        survey.learn(format, LIMITS);
         let samples = survey.samples;
-        let mut simple = Vec::new();
+        let (mut simple, mut told) = (Vec::new(), Vec::new());
         let broken = points(bytes, (format, LIMITS), &mut survey, |point| {
             judge(point);
+            told.push(format!("{:?} {:?}", point.kind, point.value));
             if let Value::Number(number) = point.value {
                 simple.push(written(point, number));
             }
         });
         assert!(simple.len() + broken <= samples && samples <= LIMITS.samples);
         again(&simple);
+        let Some(script) = survey.learned() else { continue };
+        // Blanks before a line are read, and are not played.
+        let Some(numbers) = script.numbers(bytes, (format, LIMITS)) else { continue };
+        assert_eq!(numbers.count(), samples);
+        let mut played = vec![String::new(); told.len()];
+        let is_whole = script.play(&numbers, |one| {
+            if let Played::Point(number, kind, value) = one {
+                played[number] = format!("{kind:?} {value:?}");
+            }
+            true
+        });
+        assert_eq!((is_whole, played), (broken == 0, told));
     }
 }
 

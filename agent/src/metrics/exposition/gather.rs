@@ -12,76 +12,11 @@ use super::{
     Example, Format, Label, Limits, Survey,
     family::{Family, Kind, Role},
     labels::{fingerprint, same},
+    lesson::Lesson,
     line::{Exemplar, Glance, Line, Reader, Sample},
     number,
+    point::{Bucket, Histogram, Known, Point, Summary, Told, Value},
 };
-
-/// One point.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Point<'r, 'a> {
-    /// Its name: of a counter, gauge or state as it stands there, of a histogram or summary that of the family.
-    pub name: &'r str,
-    /// Its kind.
-    pub kind: Kind,
-    /// What it means, for people; may be empty.
-    pub help: &'r str,
-    /// In what it is measured; may be empty.
-    pub unit: &'r str,
-    /// Its labels, without `le` and `quantile`. One with an empty value is as if it were not there.
-    pub labels: &'r [Label<'a>],
-    /// The same as they are written; of a histogram or summary as they are written with its count or its sum, if it has one.
-    pub spelling: Option<&'a str>,
-    /// Its value.
-    pub value: Value<'r>,
-    /// When it was so, in milliseconds since 1970, if that is said.
-    pub timestamp_ms: Option<i64>,
-    /// When it was born, in seconds since 1970, if that is said.
-    pub born: Option<f64>,
-    /// An example of what was counted.
-    pub exemplar: Option<Exemplar<'r, 'a>>,
-    /// The same of the buckets of a histogram, in the order in which they stand there.
-    pub examples: &'r [Example<'a>],
-}
-
-/// The value of a point.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Value<'r> {
-    /// Of all kinds but those below. May be `NaN`.
-    Number(f64),
-    /// Of a histogram, or of one of gauges.
-    Histogram(Histogram<'r>),
-    /// Of a summary.
-    Summary(Summary<'r>),
-}
-
-/// Counts by size.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Histogram<'r> {
-    /// By bound. Both grow, and the last bound is infinite.
-    pub buckets: &'r [Bucket],
-    /// The sum of all, unless there are negative ones among them.
-    pub sum: Option<f64>,
-}
-
-/// How many are at most as large as a bound.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Bucket {
-    /// The bound.
-    pub le: f64,
-    /// How many there are.
-    pub count: f64,
-}
-
-/// Sum and count, and quantiles.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Summary<'r> {
-    /// Which quantile, and its value.
-    pub quantiles: &'r [(f64, f64)],
-    /// The sum of all.
-    pub sum: Option<f64>,
-    /// How many there are.
-    pub count: Option<f64>,
-}
 
 /// A histogram or summary whose samples are still coming.
 struct Open<'a> {
@@ -105,28 +40,6 @@ struct Gathered<'a> {
     by_labels: HashMap<(usize, u64), usize, RandomState>,
     /// The one that the sample before belonged to.
     last: usize,
-}
-
-/// A counter, a gauge or the like, of which nothing is told but its spelling: whoever met it before knows the rest.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Known<'a> {
-    /// Its name, as it stands there.
-    pub name: &'a str,
-    /// Its kind.
-    pub kind: Kind,
-    /// Its labels as they are written.
-    pub spelling: &'a str,
-    /// Its value.
-    pub value: f64,
-}
-
-/// What is told.
-#[derive(Clone, Copy, Debug)]
-pub enum Told<'t, 'r, 'a> {
-    /// A point that may be known. Who does not know it says false, and is told the whole.
-    Known(Known<'a>),
-    /// A point.
-    Point(&'t Point<'r, 'a>),
 }
 
 /// Goes through `text`, of which `survey` is known, and tells every point. Says how many histograms had nothing to tell.
@@ -160,25 +73,35 @@ pub fn points_again<'a>(
         if is_plain
             && !line.starts_with('#')
             && let Some(glance) = reader.glance(line)
-            && at_a_glance(glance, survey, &mut gathered, &mut tell)
+            && at_a_glance((line, glance), survey, &mut gathered, &mut tell)
         {
             continue;
         }
         // What is wrong with a line was counted at the first look.
-        let Some(Ok(Line::Sample(sample))) = reader.read(line) else { continue };
+        let Some(Ok(Line::Sample(sample))) = reader.read(line) else {
+            survey.lesson.said(line);
+            continue;
+        };
+        if sample.timestamp_ms.is_some() {
+            survey.lesson = Lesson::default();
+        }
         let place = survey.families.place(&sample);
+        let spelled = (line, &*sample.name, sample.spelling);
         match place.family {
             None => {
+                survey.lesson.number(spelled, Kind::Unknown);
                 tell(Told::Point(&simple(&sample, &Family::default(), None)));
             }
             Some(number) => {
                 let family = survey.families.get(number);
                 match (family.kind, place.role) {
-                    (_, Role::Created) => {}
-                    (Kind::Histogram | Kind::GaugeHistogram | Kind::Summary, role) => {
-                        gathered.take(number, role, &sample, &survey.state);
+                    (_, Role::Created) => survey.lesson.born(line, &sample),
+                    (kind @ (Kind::Histogram | Kind::GaugeHistogram | Kind::Summary), role) => {
+                        let bound = gathered.take(number, role, &sample, &survey.state);
+                        survey.lesson.part(spelled, (gathered.last, kind, role), bound);
                     }
-                    _ => {
+                    (kind, _) => {
+                        survey.lesson.number(spelled, kind);
                         let born = survey.born(Some(number), sample.labels);
                         tell(Told::Point(&simple(&sample, family, born)));
                     }
@@ -203,7 +126,7 @@ pub fn points_again<'a>(
 /// Takes a sample without its labels. False if they are needed.
 #[inline]
 fn at_a_glance<'a>(
-    glance: Glance<'a>,
+    (line, glance): (&str, Glance<'a>),
     survey: &mut Survey<'a>,
     gathered: &mut Gathered<'a>,
     tell: &mut impl FnMut(Told<'_, '_, 'a>) -> bool,
@@ -211,10 +134,23 @@ fn at_a_glance<'a>(
     let Glance { name, spelling, value } = glance;
     let place = survey.families.place_of(name);
     let kind = place.family.map_or(Kind::Unknown, |number| survey.families.get(number).kind);
+    let spelled = (line, name, spelling);
     match (kind, place.family) {
-        (Kind::Histogram | Kind::GaugeHistogram, Some(number)) => gathered.glance(number, place.role, spelling, value),
+        (Kind::Histogram | Kind::GaugeHistogram, Some(number)) => {
+            let bound = gathered.glance(number, place.role, spelling, value);
+            if let Some(bound) = bound {
+                survey.lesson.part(spelled, (gathered.last, kind, place.role), bound);
+            }
+            bound.is_some()
+        }
         (Kind::Summary, _) => false,
-        _ => tell(Told::Known(Known { name, kind, spelling, value })),
+        _ => {
+            let is_taken = tell(Told::Known(Known { name, kind, spelling, value }));
+            if is_taken {
+                survey.lesson.number(spelled, kind);
+            }
+            is_taken
+        }
     }
 }
 
@@ -245,27 +181,32 @@ fn simple<'r, 'a>(sample: &'r Sample<'r, 'a>, family: &'r Family<'a>, born: Opti
 }
 
 impl<'a> Gathered<'a> {
-    /// Takes a sample of the histogram that the sample before belonged to, by its spelling. False if it may be of another one.
+    /// Takes a sample of the histogram that the sample before belonged to, by its spelling, and gives its bound, if it has one. `None` if it may
+    /// be of another histogram.
     #[inline]
-    fn glance(&mut self, family: usize, role: Role, spelling: &str, value: f64) -> bool {
-        let Some(open) = self.open.get_mut(self.last).filter(|open| open.family == family) else { return false };
-        let Some(before) = open.before_bound else { return false };
+    fn glance(&mut self, family: usize, role: Role, spelling: &str, value: f64) -> Option<Option<f64>> {
+        let open = self.open.get_mut(self.last).filter(|open| open.family == family)?;
+        let (before, mut bound) = (open.before_bound?, None);
         match role {
             Role::Bucket => match bound_of(spelling) {
-                Some((own, le)) if own == before => open.buckets.push(Bucket { le, count: value }),
-                _ => return false,
+                Some((own, le)) if own == before => {
+                    open.buckets.push(Bucket { le, count: value });
+                    bound = Some(le);
+                }
+                _ => return None,
             },
             Role::Sum | Role::Count if spelling == before.strip_suffix(',').unwrap_or(before) => {
                 *(if role == Role::Sum { &mut open.sum } else { &mut open.count }) = Some(value);
                 open.spelling = before.strip_suffix(',').or(Some(before));
             }
-            _ => return false,
+            _ => return None,
         }
         open.timestamp_ms = None;
-        true
+        Some(bound)
     }
 
-    fn take(&mut self, family: usize, role: Role, sample: &Sample<'_, 'a>, state: &RandomState) {
+    /// Takes a sample, and gives its bound, or which quantile it is.
+    fn take(&mut self, family: usize, role: Role, sample: &Sample<'_, 'a>, state: &RandomState) -> Option<f64> {
         let differs = match role {
             Role::Bucket => Some("le"),
             Role::Value => Some("quantile"),
@@ -298,6 +239,7 @@ impl<'a> Gathered<'a> {
             (Role::Bucket | Role::Value | Role::Created, _) => {}
         }
         open.timestamp_ms = sample.timestamp_ms;
+        bound
     }
 
     fn open(
@@ -365,7 +307,7 @@ impl<'a> Open<'a> {
 /// Sorts buckets by bound, each once, has their counts grow, and adds the infinite one. `None` if there is no count at all.
 ///
 /// Of what does not agree the largest is taken: each number by itself only grows, and so does the largest of them.
-fn grow(buckets: &mut Vec<Bucket>, count: Option<f64>) -> Option<()> {
+pub(super) fn grow(buckets: &mut Vec<Bucket>, count: Option<f64>) -> Option<()> {
     buckets.retain(|bucket| bucket.count >= 0.0 && bucket.count.is_finite());
     buckets.extend(
         count.filter(|count| *count >= 0.0 && count.is_finite()).map(|count| Bucket { le: f64::INFINITY, count }),

@@ -13,8 +13,9 @@
 //!   has more samples than are allowed. It also finds types that stand behind their samples, and when things were born.
 //! - [`points`] goes through it again and gives whole points: a counter, a gauge, or all buckets of a histogram together.
 //!
-//! A target exposes the same lines again and again with other numbers. So [`Memory`] knows those of 0.0.4 that were well formed, and
-//! [`points_again`] takes what was met before without its labels; of OpenMetrics, whose rules are about lines together, each is read whole.
+//! A target exposes the same lines again and again with other numbers. So a page that has just the lines of the one before, in either language, is
+//! taken by its numbers alone: see [`replay`]. Where some differ, [`Memory`] knows those of 0.0.4 that were well formed, and [`points_again`] takes
+//! what was met before without its labels; of OpenMetrics, whose rules are about lines together, each is read whole then.
 //!
 //! Twice through the text costs less than keeping what was read: memory is that of histograms and summaries, not of samples.
 //!
@@ -25,14 +26,18 @@
 pub mod family;
 mod gather;
 mod labels;
+mod lesson;
 pub mod line;
 mod number;
+mod point;
+pub mod replay;
 mod strict;
 mod survey;
 
 pub use self::{
-    gather::{Bucket, Histogram, Known, Point, Summary, Told, Value, points, points_again},
+    gather::{points, points_again},
     labels::Label,
+    point::{Bucket, Histogram, Known, Point, Summary, Told, Value},
     survey::{Memory, Refused, Survey, survey, survey_again},
 };
 

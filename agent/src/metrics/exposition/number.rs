@@ -18,6 +18,12 @@ pub(super) fn value(text: &str, format: Format) -> Option<f64> {
     plain(text.as_bytes()).or_else(|| any(text, format))
 }
 
+/// The same of bytes, which need not be a text.
+#[inline]
+pub(super) fn value_of_bytes(bytes: &[u8], format: Format) -> Option<f64> {
+    plain(bytes).or_else(|| any(std::str::from_utf8(bytes).ok()?, format))
+}
+
 /// The timestamp that `text` writes, in milliseconds: 0.0.4 has whole milliseconds, OpenMetrics seconds.
 pub(super) fn timestamp(text: &str, format: Format) -> Option<i64> {
     match format {

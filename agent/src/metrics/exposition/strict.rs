@@ -87,7 +87,8 @@ impl<'a> Rules<'a> {
         };
         let family = self.family.as_mut().expect("it has a role in it");
         let kind = family.kind.unwrap_or_default();
-        check_value(kind, role, sample)?;
+        check_value(kind, role, sample.value)?;
+        sample.exemplar.map_or(Ok(()), |_| check_exemplar(kind, role))?;
         let differs = match (kind, role) {
             (Kind::Summary, Role::Value) => Some("quantile"),
             (Kind::Histogram | Kind::GaugeHistogram, Role::Bucket) => Some("le"),
@@ -156,10 +157,9 @@ impl Current<'_> {
     }
 }
 
-/// What a number may be, and where an exemplar may stand.
+/// What a number may be.
 #[inline]
-fn check_value(kind: Kind, role: Role, sample: &Sample<'_, '_>) -> Result<(), Reason> {
-    let value = sample.value;
+pub(super) fn check_value(kind: Kind, role: Role, value: f64) -> Result<(), Reason> {
     let counts = matches!(role, Role::Bucket | Role::Count);
     let grows = counts || kind == Kind::Counter && role == Role::Value || role == Role::Sum;
     let may_be_negative = kind == Kind::GaugeHistogram && role == Role::Sum;
@@ -170,15 +170,17 @@ fn check_value(kind: Kind, role: Role, sample: &Sample<'_, '_>) -> Result<(), Re
         return Err(Reason::Forbidden("a count that is not whole"));
     }
     match kind {
-        Kind::Info if value != 1.0 => return Err(Reason::Forbidden("an info that is not 1")),
-        Kind::StateSet if value != 0.0 && value != 1.0 => {
-            return Err(Reason::Forbidden("a state that is neither 0 nor 1"));
-        }
-        Kind::Summary if role == Role::Value && value < 0.0 => return Err(Reason::Forbidden("a negative quantile")),
-        _ => {}
+        Kind::Info if value != 1.0 => Err(Reason::Forbidden("an info that is not 1")),
+        Kind::StateSet if value != 0.0 && value != 1.0 => Err(Reason::Forbidden("a state that is neither 0 nor 1")),
+        Kind::Summary if role == Role::Value && value < 0.0 => Err(Reason::Forbidden("a negative quantile")),
+        _ => Ok(()),
     }
-    let may_have_exemplar = role == Role::Bucket || kind == Kind::Counter && role == Role::Value;
-    if sample.exemplar.is_some() && !may_have_exemplar { Err(Reason::Exemplar) } else { Ok(()) }
+}
+
+/// Where an exemplar may stand.
+pub(super) fn check_exemplar(kind: Kind, role: Role) -> Result<(), Reason> {
+    let may_be = role == Role::Bucket || kind == Kind::Counter && role == Role::Value;
+    if may_be { Ok(()) } else { Err(Reason::Exemplar) }
 }
 
 /// The label that a sample of this kind must have.

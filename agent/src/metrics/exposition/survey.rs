@@ -15,13 +15,15 @@ use super::{
     Fault, Format, Label, Limits, Reason,
     family::{Families, Role},
     labels::fingerprint,
+    lesson::Lesson,
     line::{Line, Reader, Sample},
     number,
+    replay::Script,
     strict::Rules,
 };
 
 /// The gauge with which a process says when it started, in seconds since 1970. All client libraries have it.
-const PROCESS_START: &str = "process_start_time_seconds";
+pub(super) const PROCESS_START: &str = "process_start_time_seconds";
 
 /// Why nothing is taken of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,6 +56,7 @@ pub struct Survey<'a> {
     pub process_start: Option<f64>,
     /// True if texts like it were read before.
     is_met: bool,
+    pub(super) lesson: Lesson,
 }
 
 /// What lines were like that were read without a fault: of each, a hash of what stands before its number. A target exposes the same lines again and
@@ -121,6 +124,7 @@ pub fn survey_again<'a>(
         first_fault: None,
         process_start: None,
         is_met: !memory.lines.is_empty(),
+        lesson: Lesson::default(),
     };
     let mut rules = (format == Format::OpenMetrics).then(|| Rules::new(&state));
     let mut reader = Reader::new(text, format, limits);
@@ -191,6 +195,18 @@ impl<'a> Survey<'a> {
             Line::End => *is_ended = true,
         }
         Ok(())
+    }
+
+    /// Has [`points_again`](super::points_again) keep what the page is like.
+    pub fn learn(&mut self, format: Format, limits: Limits) {
+        if self.faults == 0 {
+            self.lesson = Lesson::new(format, limits);
+        }
+    }
+
+    /// What the page is like, if that was kept, and a page can be played again that is.
+    pub fn learned(self) -> Option<Script> {
+        self.lesson.end()
     }
 
     /// True if each line can be taken at a glance: it is not the first text, all were read without a fault, and none says when something was

@@ -14,7 +14,11 @@
 //! counted until we stop is scraped once more.
 //! Never: gives a target more than its time; takes timestamps that a target writes: a sample is of the time of its scrape.
 
+mod again;
+#[cfg(test)]
+mod again_tests;
 pub mod fetch;
+mod report;
 pub mod run;
 #[cfg(test)]
 mod run_tests;

@@ -2,13 +2,14 @@
 //!
 //! Promises: a counter's first value counts only if it was born after we were, or if nobody answered when we first asked; what
 //! shows up later counts whole, and so does all that a process counted which was started again; a spelling that was seen before is
-//! neither relabelled nor sorted again.
+//! neither relabelled nor sorted again, and of a page that has the lines of the one before only the numbers are read ([`again`](super::again)).
 //! Never: reads a clock or a socket; holds the store for more than some hundred samples.
 
 use std::{borrow::Cow, collections::HashMap, hash::BuildHasher, mem};
 
 use foldhash::fast::RandomState;
 
+use super::again::Learned;
 use crate::{
     aws::Unit,
     metrics::{
@@ -18,23 +19,23 @@ use crate::{
         },
         relabel::{Labels, NAME, Rules},
         store::{
-            First, Histogram, Raw, SeriesId, Store, Writing,
+            First, Histogram, Kept, Raw, SeriesId, Store, Writing,
             key::{Key, Kind, Publication, SourceId},
         },
     },
 };
 
 /// Samples that are written under one lock: some 50 microseconds.
-const PIECE: usize = 256;
+pub(super) const PIECE: usize = 256;
 /// What libraries that work out their start anew at each scrape may differ by, in seconds.
 const START_TOLERANCE: f64 = 1.0;
 
 /// What is known of a target from one scrape to the next.
 #[derive(Debug)]
 pub struct Taker {
-    source: SourceId,
+    pub(super) source: SourceId,
     /// Labels that all its series get.
-    labels: Vec<(String, String)>,
+    pub(super) labels: Vec<(String, String)>,
     rules: Rules,
     /// When we were born, in seconds since 1970.
     our_birth: f64,
@@ -50,6 +51,10 @@ pub struct Taker {
     bounds: Vec<f64>,
     counts: Vec<f64>,
     memory: Memory,
+    /// The last page, if one like it can be taken by its numbers.
+    pub(super) learned: Option<Learned>,
+    /// Where its points go, while a page is taken; `None` if one of them was not met before.
+    series: Option<Vec<Option<Kept>>>,
 }
 
 /// What a scrape brought.
@@ -69,8 +74,8 @@ pub struct Taken {
 
 /// What a scrape does to series that were known before.
 #[derive(Clone, Copy)]
-struct Moment {
-    first: First,
+pub(super) struct Moment {
+    pub(super) first: First,
     has_restarted: bool,
 }
 
@@ -91,6 +96,8 @@ impl Taker {
             bounds: Vec::new(),
             counts: Vec::new(),
             memory: Memory::default(),
+            learned: None,
+            series: None,
         }
     }
 
@@ -98,6 +105,7 @@ impl Taker {
     #[cfg(test)]
     pub(super) fn forget_spellings(&mut self) {
         self.memory = Memory::default();
+        self.learned = None;
     }
 
     /// Nobody listens there, so that who answers later begins later.
@@ -118,7 +126,15 @@ impl Taker {
         text: &[u8],
         (format, limits): (Format, Limits),
     ) -> Result<Taken, Refused> {
+        if let Some(taken) = self.again(store, now, text, (format, limits)) {
+            return Ok(taken);
+        }
         let mut survey = exposition::survey_again(text, (format, limits), &mut self.memory)?;
+        // Nothing of a first page was met before.
+        self.series = self.has_answered.then(Vec::new);
+        if self.has_answered {
+            survey.learn(format, limits);
+        }
         let moment = self.moment(survey.process_start);
         self.births_before = mem::take(&mut self.births);
         let mut taken = Taken {
@@ -142,51 +158,45 @@ impl Taker {
             true
         });
         taken.faults += broken;
+        if let (Some(script), Some(series), 0) = (survey.learned(), self.series.take(), taken.faults) {
+            self.learned = Some(Learned { script, series });
+        }
         Ok(taken)
     }
 
-    /// Writes what Prometheus writes of each scrape: for `/metrics` alone, since three metrics a target would be paid for.
-    pub fn report(&self, store: &Store, now: u32, result: Option<&Taken>, seconds: f64) {
-        let samples = result.map_or(0, |taken| taken.samples) as f64;
-        let mut writing = store.writing(now);
-        let labels: Vec<_> = self.labels.iter().map(|(name, value)| (&**name, &**value)).collect();
-        for (name, value, unit, help) in [
-            ("up", f64::from(u8::from(result.is_some())), Unit::NONE, "Whether the last scrape succeeded."),
-            ("scrape_duration_seconds", seconds, Unit::SECONDS, "How long the last scrape took."),
-            ("scrape_samples_scraped", samples, Unit::COUNT, "How many samples the last scrape brought."),
-        ] {
-            let publication = Publication::Own { namespace: "", sets: &[], is_high_resolution: false };
-            let key =
-                Key { source: self.source, name, shown: None, kind: Kind::Gauge, unit, labels: &labels, publication };
-            if let Some(series) = writing.series(&key) {
-                writing.describe(series, help);
-                writing.set(series, value);
-            }
-        }
-    }
-
     /// What this scrape means for counters.
-    fn moment(&mut self, process_start: Option<f64>) -> Moment {
+    pub(super) fn moment(&mut self, process_start: Option<f64>) -> Moment {
         let is_new = process_start.is_some_and(|start| start > self.our_birth);
         let first = if self.has_answered || self.was_absent || is_new { First::Keep } else { First::Baseline };
-        let has_restarted = match (self.process_start, process_start) {
-            (Some(before), Some(now)) => now > before + START_TOLERANCE,
-            _ => false,
-        };
+        let has_restarted = self.is_another_process(process_start);
         self.has_answered = true;
         self.process_start = process_start.or(self.process_start);
         Moment { first, has_restarted }
     }
 
+    /// True if it was started again since the scrape before.
+    pub(super) fn is_another_process(&self, process_start: Option<f64>) -> bool {
+        self.process_start.zip(process_start).is_some_and(|(before, now)| now > before + START_TOLERANCE)
+    }
+
+    /// Remembers where a point goes that was met before.
+    #[inline]
+    fn keep(&mut self, writing: &Writing<'_>, series: Option<SeriesId>) {
+        if let Some(all) = &mut self.series {
+            all.push(series.and_then(|id| writing.keep(id)));
+        }
+    }
+
     /// Writes a point that was met before under its spelling. False if it was not.
     #[inline]
-    fn known(&self, known: &Known<'_>, moment: Moment, writing: &mut Writing<'_>, taken: &mut Taken) -> bool {
+    fn known(&mut self, known: &Known<'_>, moment: Moment, writing: &mut Writing<'_>, taken: &mut Taken) -> bool {
         let kind = kind_of(known.kind);
         let (name, tags) = (known.name.as_bytes(), known.spelling.as_bytes());
-        match writing.known(&Raw { source: self.source, kind, name, tags }) {
-            None => return false,
-            Some(None) => taken.dropped += 1,
-            Some(Some(id)) => write(writing, (id, kind), known.value, moment),
+        let Some(series) = writing.known(&Raw { source: self.source, kind, name, tags }) else { return false };
+        self.keep(writing, series);
+        match series {
+            None => taken.dropped += 1,
+            Some(id) => write(writing, (id, kind), known.value, moment),
         }
         true
     }
@@ -262,8 +272,10 @@ impl Taker {
         let raw = spelling.map(|tags| Raw { source: self.source, kind, name: name.as_bytes(), tags });
         if let Some(known) = raw.as_ref().and_then(|raw| writing.known(raw)) {
             taken.dropped += usize::from(known.is_none());
+            self.keep(writing, known);
             return known;
         }
+        self.series = None;
         let series = match self.labelled(name, point) {
             None => {
                 taken.dropped += 1;
@@ -324,7 +336,7 @@ impl Taker {
     }
 
     /// The buckets each by itself, as the store takes them.
-    fn apart(&mut self, histogram: &exposition::Histogram<'_>) -> Histogram<'_> {
+    pub(super) fn apart(&mut self, histogram: &exposition::Histogram<'_>) -> Histogram<'_> {
         self.bounds.clear();
         self.counts.clear();
         let mut below = 0.0;
@@ -343,7 +355,7 @@ impl Taker {
 
 /// Writes the value of a counter, a gauge or the like.
 #[inline]
-fn write(writing: &mut Writing<'_>, (id, kind): (SeriesId, Kind), number: f64, moment: Moment) {
+pub(super) fn write(writing: &mut Writing<'_>, (id, kind): (SeriesId, Kind), number: f64, moment: Moment) {
     if kind != Kind::Counter {
         return writing.set(id, number);
     }
@@ -355,12 +367,18 @@ fn write(writing: &mut Writing<'_>, (id, kind): (SeriesId, Kind), number: f64, m
 }
 
 /// Keeps an example of what was counted.
-fn exemplify(writing: &mut Writing<'_>, id: SeriesId, labels: &[Label<'_>], value: f64, timestamp_ms: Option<i64>) {
+pub(super) fn exemplify(
+    writing: &mut Writing<'_>,
+    id: SeriesId,
+    labels: &[Label<'_>],
+    value: f64,
+    timestamp_ms: Option<i64>,
+) {
     let labels: Vec<_> = labels.iter().map(|label| (&*label.name, &*label.value)).collect();
     writing.exemplify(id, &labels, value, timestamp_ms.and_then(|at| u64::try_from(at).ok()));
 }
 
-fn kind_of(kind: family::Kind) -> Kind {
+pub(super) fn kind_of(kind: family::Kind) -> Kind {
     match kind {
         family::Kind::Counter => Kind::Counter,
         family::Kind::Gauge => Kind::Gauge,

@@ -22,15 +22,15 @@ use crate::{
     tell::exposition::{Form, Page},
 };
 
-const LIMITS: Limits = Limits { samples: 1_000, labels: 16, name_bytes: 64, value_bytes: 128 };
+pub(super) const LIMITS: Limits = Limits { samples: 1_000, labels: 16, name_bytes: 64, value_bytes: 128 };
 /// When we were born.
 const OURS: f64 = 1_000.0;
 
 /// A target, and what it fills.
-struct World {
-    store: Store,
-    taker: Taker,
-    now: u32,
+pub(super) struct World {
+    pub(super) store: Store,
+    pub(super) taker: Taker,
+    pub(super) now: u32,
 }
 
 fn policy(series_max: usize) -> Policy {
@@ -46,7 +46,7 @@ fn policy(series_max: usize) -> Policy {
 }
 
 impl World {
-    fn new(rules: &serde_json::Value) -> Self {
+    pub(super) fn new(rules: &serde_json::Value) -> Self {
         let store = Store::default();
         let rules: Vec<_> = serde_json::from_value(rules.clone()).expect("they are rules");
         let labels = vec![("job".to_owned(), "app".to_owned())];
@@ -55,13 +55,22 @@ impl World {
     }
 
     fn take(&mut self, text: &str) -> Result<Taken, Refused> {
+        self.take_in(Format::Text, text)
+    }
+
+    pub(super) fn take_in(&mut self, format: Format, text: &str) -> Result<Taken, Refused> {
         self.now += 60;
-        self.taker.take(&self.store, self.now, text.as_bytes(), (Format::Text, LIMITS))
+        self.taker.take(&self.store, self.now, text.as_bytes(), (format, LIMITS))
     }
 
     /// What CloudWatch gets of a minute, `name{dimensions} sum` or `name{dimensions} sum count [values]`.
     fn minute(&mut self, text: &str) -> Vec<String> {
         self.take(text).expect("it is an exposition");
+        self.told()
+    }
+
+    /// The same of what was taken since the last minute.
+    pub(super) fn told(&self) -> Vec<String> {
         let mut told = Vec::new();
         let mut flush = self.store.flush();
         while flush.next(|_, datum| {
@@ -84,7 +93,7 @@ impl World {
     }
 
     /// What `/metrics` shows, by series.
-    fn shown(&self) -> BTreeMap<String, String> {
+    pub(super) fn shown(&self) -> BTreeMap<String, String> {
         let (mut all, mut family) = (BTreeMap::new(), String::new());
         self.store.show(|shown| match shown {
             Shown::Family { name, kind, .. } => family = format!("{kind:?} {name}"),
