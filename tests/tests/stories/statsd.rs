@@ -9,12 +9,13 @@ use std::{
     os::unix::net::{UnixDatagram, UnixStream},
 };
 
+use tempfile::TempDir;
 use tests::{
     agent::{Agent, Ended, Setup, free_address},
     fake_aws::{Action, FakeAws, Metric, Operation, Statistics},
 };
 
-use crate::story::SOON;
+use crate::{spool::wait, story::SOON};
 
 const PUT: Operation = Operation::PutMetricData;
 
@@ -203,6 +204,59 @@ fn what_the_service_does_not_take_at_once_arrives_later() {
     let last = ended.final_line().unwrap();
     assert_eq!((&last["accepted"], &last["delivered"]), (&1.into(), &1.into()), "{last}");
     assert_eq!(aws.asked(PUT), 4);
+}
+
+/// Killed twice while the service is down: what was gathered is on disk, and arrives once and as of its window, with what comes after it. (What is
+/// gathered while a batch waits for the service goes to disk with the next batch, at the latest after 30 s: a kill before that costs it.)
+#[test]
+fn metrics_on_disk_survive_a_kill_and_arrive_once() {
+    const COUNTERS: u32 = 100;
+    const DATA: u64 = COUNTERS as u64 + 2;
+    let (aws, folder, statsd) = (FakeAws::start(), TempDir::new().unwrap(), free_address().unwrap());
+    aws.always(PUT, Action::Status(503, None));
+    let setup = Setup::yaml(format!(
+        "spool: {{path: {}}}\nlogs: {{inputs: [{{forward: {{unix: '{{socket}}'}}}}], outputs: [{{to: discard}}]}}\n\
+         metrics:\n  flush_every: 1s\n  inputs: [{{statsd: {{udp: '{statsd}'}}}}]\n  outputs: [{{to: {{cloudwatch: {{region: us-east-1, endpoint: '{}'}}}}}}]\n",
+        folder.path().display(),
+        aws.url()
+    ));
+    let app = UdpSocket::bind("127.0.0.1:0").unwrap();
+    // In one packet, so that all of it is of one window.
+    let send = |amount: u32| {
+        let counters: String = (1..=COUNTERS).map(|number| format!("c{number}:{}|c\n", number * amount)).collect();
+        let packet = format!("{counters}load:{amount}|g\ntook:{amount}:3|ms");
+        app.send_to(packet.as_bytes(), statsd).unwrap();
+    };
+
+    let mut agent = Agent::start(&setup).unwrap();
+    send(1);
+    for life in ["the first", "the second"] {
+        wait(&agent, life, |total| total.accepted == DATA && total.spooled == DATA);
+        agent.signal("KILL");
+        drop(agent.wait_for_end(SOON));
+        agent = Agent::start(&setup).unwrap();
+    }
+    assert!(aws.metrics().is_empty() && aws.asked(PUT) > 0, "the service was asked, and took nothing");
+
+    send(8);
+    wait(&agent, "what is new", |total| total.accepted == 2 * DATA);
+    aws.heal(PUT);
+    let total = wait(&agent, "all to be delivered", |total| total.delivered == 2 * DATA);
+    assert_eq!((total.accepted, total.in_flight, total.spooled), (2 * DATA, 0, 0), "{total:?}");
+    let ended = agent.stop(SOON);
+    ended.assert_clean();
+    let last = ended.final_line().unwrap();
+    assert_eq!((&last["balanced"], &last["spooled"], &last["lost"]), (&true.into(), &0.into(), &0.into()), "{last}");
+
+    for number in 1..=COUNTERS {
+        let counter = found(&aws, &format!("c{number}"), &[]);
+        let amount = f64::from(number);
+        assert_eq!(numbers(&counter), [9.0 * amount, 2.0, amount, 8.0 * amount], "{number}");
+        assert!(counter.times[0] != counter.times[1], "each window has its own time: {counter:?}");
+    }
+    assert_eq!(numbers(&found(&aws, "load", &[])), [9.0, 2.0, 1.0, 8.0]);
+    assert_eq!(numbers(&found(&aws, "took", &[])), [15.0, 4.0, 1.0, 8.0]);
+    aws.assert_no_violations();
 }
 
 /// With windows of a second, what was counted in one is told when it is over, and nothing is told twice.
