@@ -36,6 +36,10 @@ pub use fault::{Fault, Findings, Repair};
 pub use read::{Document, read};
 pub use target::{Numbers, Statistics, Values};
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 use crate::aws::Unit;
 
 /// Bytes of a document. CloudWatch Logs takes 1 MB in an event, and how many bytes that is it does not say.
@@ -98,7 +102,16 @@ pub trait Outlet: Send + Sync {
     fn send(&self, documents: &[Made]);
 }
 
+/// What every document has in it.
+static DIRECTIVES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"CloudWatchMetrics\""));
+
 /// True if `text` may be a document: cheap, and never false for one that a library writes.
 pub fn is_likely(text: &[u8]) -> bool {
-    memchr::memmem::find(text, b"\"CloudWatchMetrics\"").is_some()
+    DIRECTIVES.find(text).is_some()
+}
+
+/// The same of a line of a log, of which most are no documents: one that does not begin as an object is not searched.
+#[inline]
+pub fn is_likely_line(line: &[u8]) -> bool {
+    line.trim_ascii_start().first() == Some(&b'{') && is_likely(line)
 }

@@ -430,6 +430,13 @@ fn splitting_never_makes_gigabytes_of_a_megabyte() {
 fn a_document_is_recognised_without_reading_it() {
     assert!(is_likely(document(DIRECTIVE, r#""d":"v""#).as_bytes()));
     assert!(!is_likely(b"a line of a log with CloudWatchMetrics in it"));
+    let document = document(DIRECTIVE, r#""d":"v""#);
+    assert!(is_likely_line(format!(" \n{document}").as_bytes()));
+    assert!(
+        !is_likely_line(format!("INFO {document}").as_bytes()),
+        "Lambda's lines have something before, ECS's do not"
+    );
+    assert!(!is_likely_line(b"{\"level\":\"info\"}") && !is_likely_line(b""));
 }
 
 /// What holds of any bytes. Returns what it says, if it is a document.

@@ -251,7 +251,7 @@ impl Documents {
     /// Takes the document in `record`, if it is one. What came as a document was taken before.
     fn look(&self, record: &Record<'_>, now: EventTime) {
         let text = record.get(DOCUMENT).and_then(|value| value.text());
-        let Some(text) = text.filter(|text| record.directions.is_none() && emf::is_likely(text)) else { return };
+        let Some(text) = text.filter(|text| record.directions.is_none() && emf::is_likely_line(text)) else { return };
         match emf::read(text, now.milliseconds()) {
             Ok(document) => {
                 count(&self.counters, &document, "record");
