@@ -104,6 +104,12 @@ pub struct Container {
     /// `RUNNING`, `STOPPED`, ...
     #[serde(deserialize_with = "or_nothing")]
     pub known_status: String,
+    /// When it was made, in RFC 3339.
+    #[serde(deserialize_with = "or_nothing")]
+    pub created_at: String,
+    /// When it was started last.
+    #[serde(deserialize_with = "or_nothing")]
+    pub started_at: String,
     /// What it may use.
     #[serde(deserialize_with = "or_nothing")]
     pub limits: Limits,

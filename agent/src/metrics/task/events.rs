@@ -82,8 +82,13 @@ fn of_the_task(
     event.text("AvailabilityZone", &task.availability_zone);
     event.text("KnownStatus", &task.known_status);
     event.text("LaunchType", &task.launch_type);
-    for (name, at) in [("PullStartedAt", &task.pull_started_at), ("PullStoppedAt", &task.pull_stopped_at)] {
-        if let Some(nanoseconds) = instant(at) {
+    for (name, at) in [
+        ("PullStartedAt", instant(&task.pull_started_at)),
+        ("PullStoppedAt", instant(&task.pull_stopped_at)),
+        ("CreatedAt", created(task)),
+        ("StartedAt", started(task)),
+    ] {
+        if let Some(nanoseconds) = at {
             event.member(name, format_args!("{}", nanoseconds / 1_000_000));
         }
     }
@@ -98,6 +103,18 @@ fn of_the_task(
         event.metrics(namespace, &metrics, task);
     }
     event.end()
+}
+
+/// When the first container of the task was made: when the task itself was, its metadata do not say.
+fn created(task: &Task) -> Option<i128> {
+    task.containers.iter().filter_map(|container| instant(&container.created_at)).min()
+}
+
+/// When the last container of the task was started, if all were. One that was started again says no more when that was for the first time.
+fn started(task: &Task) -> Option<i128> {
+    let own = task.containers.iter().filter(|container| container.is_users());
+    let first = own.filter(|container| container.restart_count.is_none_or(|count| count == 0.0));
+    first.map(|container| instant(&container.started_at)).try_fold(None, |last, at| Some(last.max(Some(at?))))?
 }
 
 fn of_container(

@@ -91,6 +91,39 @@ fn a_look_becomes_the_events_that_aws_describes() {
     );
 }
 
+/// A task was made with its first container, and has started when each of its own has. Of one that was started again nobody says when that was first.
+#[test]
+fn a_task_has_started_when_its_last_container_has() {
+    let at = |seconds: u32| json!(format!("2026-11-28T10:00:{seconds:02}Z"));
+    let milliseconds = |seconds: i64| json!(1_795_860_000_000 + seconds * 1_000);
+    let nothing = || json!(null);
+    for (app, side, pause, expected) in [
+        ((at(2), at(5), None), (at(3), at(4), None), (at(1), at(9)), (milliseconds(1), milliseconds(5))),
+        ((at(2), at(5), None), (at(3), nothing(), None), (nothing(), nothing()), (milliseconds(2), nothing())),
+        ((at(2), at(5), Some(0)), (at(3), at(59), Some(1)), (nothing(), nothing()), (milliseconds(2), milliseconds(5))),
+        (
+            (json!("no time"), json!(7), None),
+            (nothing(), nothing(), None),
+            (nothing(), nothing()),
+            (nothing(), nothing()),
+        ),
+    ] {
+        let own = |name, (created, started, restarts): (Value, Value, Option<u32>)| {
+            let mut container = container(name, 256.0, 512.0);
+            (container["CreatedAt"], container["StartedAt"], container["RestartCount"]) =
+                (created, started, json!(restarts));
+            container
+        };
+        let mut pausing = own("pause", (pause.0, pause.1, None));
+        pausing["Type"] = json!("CNI_PAUSE");
+        let task = task("FARGATE", vec![own("app", app), own("side", side), pausing]);
+        let used = [("app", fargate(USED)), ("side", fargate(USED))];
+        let next = later(USED, 60, 15_000);
+        let [_, told] = looked(&task, [&used, &[("app", fargate(next)), ("side", fargate(next))]], None);
+        assert_eq!((&told[0]["CreatedAt"], &told[0]["StartedAt"]), (&expected.0, &expected.1), "{task}");
+    }
+}
+
 /// On a bridge each container has an interface; of what one does not tell there is no sum, and no event of its own.
 #[test]
 fn what_is_not_known_is_in_no_event() {
