@@ -141,10 +141,14 @@ impl Distribution {
         }
     }
 
-    /// Among what was seen were these as well.
-    pub fn widen(&mut self, least: f64, greatest: f64) {
-        if !self.is_empty() && least.is_finite() && greatest.is_finite() {
-            self.stretch(least, greatest);
+    /// Among what was seen were these as well, as far as they are known.
+    pub fn widen(&mut self, least: Option<f64>, greatest: Option<f64>) {
+        if !self.is_empty() {
+            let finite = |value: &f64| value.is_finite();
+            self.stretch(
+                least.filter(finite).unwrap_or(f64::INFINITY),
+                greatest.filter(finite).unwrap_or(f64::NEG_INFINITY),
+            );
         }
     }
 

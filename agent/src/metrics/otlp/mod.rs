@@ -29,7 +29,7 @@ use prometheus::IntCounterVec;
 use super::{
     Seconds,
     store::{
-        First, Histogram, SeriesId, Store, Writing,
+        Extremes, First, Histogram, SeriesId, Store, Writing,
         examples::CHARACTERS_MAX,
         key::{Key, Kind, Publication, SourceId},
     },
@@ -42,7 +42,7 @@ use crate::{
         taker::{Taken, Taker},
     },
 };
-use streams::Streams;
+use streams::{New, Streams};
 
 /// Attributes of a point that become labels.
 const LABELS_MAX: usize = 64;
@@ -203,12 +203,16 @@ impl Points {
         told: &Histogram<'_>,
     ) -> Written {
         let is_good = match point.metric.temporality {
-            Temporality::Delta => writing.histogram_delta_within(id, told, point.extremes),
-            Temporality::Cumulative => match streams.histogram(self.stream(point), told, self.first(point), now) {
-                Ok(Some((counts, sum))) => writing.histogram_delta(id, &Histogram { counts: &counts, sum, ..*told }),
-                Ok(None) => true,
-                Err(_) => return Written::NoRoom,
-            },
+            Temporality::Delta => writing.histogram_delta(id, told, point.extremes.map(Extremes::known)),
+            Temporality::Cumulative => {
+                match streams.histogram(self.stream(point), (told, point.extremes), self.first(point), now) {
+                    Ok(Some(New { counts, sum, extremes })) => {
+                        writing.histogram_delta(id, &Histogram { counts: &counts, sum, ..*told }, extremes)
+                    }
+                    Ok(None) => true,
+                    Err(_) => return Written::NoRoom,
+                }
+            }
         };
         if !is_good {
             return Written::Odd;

@@ -3,6 +3,9 @@
 //! A stream is what one process counts of one series from one start: several processes of an app send the same names and labels, and each
 //! begins at a time of its own. So is told that a process began anew, and that two of them are two.
 //!
+//! The extremes that a histogram tells are those of its whole life. Of what is new, no value is outside of them; and where one of them moved,
+//! it is a new value.
+//!
 //! Promises: what a stream counts between two looks is given once; there are never more streams than allowed, nor more buckets than
 //! [`BUCKETS_MAX`].
 //! Never: reads a clock; tells streams apart by more than a hash of 64 bits.
@@ -11,7 +14,7 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
-use crate::metrics::store::{First, Histogram, counts_between};
+use crate::metrics::store::{Extremes, First, Histogram, counts_between};
 
 /// Seconds after which a stream of which nothing came may make room for another. SDKs send every 60 s unless told otherwise.
 const QUIET_SECONDS: u32 = 600;
@@ -37,7 +40,16 @@ struct Stream {
 /// Where a stream stands.
 enum Last {
     Number(f64),
-    Buckets { bounds: Box<[f64]>, counts: Box<[f64]>, sum: f64 },
+    Buckets { bounds: Box<[f64]>, counts: Box<[f64]>, sum: f64, extremes: Option<(f64, f64)> },
+}
+
+/// What is new in a histogram.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct New {
+    /// In each of its buckets.
+    pub(super) counts: Vec<f64>,
+    pub(super) sum: f64,
+    pub(super) extremes: Option<Extremes>,
 }
 
 /// There are too many streams.
@@ -69,26 +81,29 @@ impl Streams {
         Ok(new)
     }
 
-    /// What is new in `stream`, which stands at `told`: counts for each of its buckets, and a sum.
+    /// What is new in `stream`, which stands at `told`, with what may be known of its extremes.
     pub(super) fn histogram(
         &mut self,
         stream: u64,
-        told: &Histogram<'_>,
+        (told, extremes): (&Histogram<'_>, Option<(f64, f64)>),
         first: First,
         now: u32,
-    ) -> Result<Option<(Vec<f64>, f64)>, Full> {
+    ) -> Result<Option<New>, Full> {
         if self.buckets + told.counts.len() > BUCKETS_MAX {
             return Err(Full);
         }
-        let whole = || Some((told.counts.to_vec(), told.sum));
+        let whole =
+            || Some(New { counts: told.counts.to_vec(), sum: told.sum, extremes: extremes.map(Extremes::known) });
         let new = match self.at(stream, now)? {
-            Some(Stream { last: Last::Buckets { bounds, counts, sum }, .. }) => {
+            Some(Stream { last: Last::Buckets { bounds, counts, sum, extremes: known }, .. }) => {
                 let before = counts_between(bounds, counts, told.bounds);
                 let before = before.filter(|before| before.iter().zip(told.counts).all(|(before, now)| now >= before));
                 match before {
                     Some(before) => {
-                        let counts = told.counts.iter().zip(before).map(|(now, before)| now - before).collect();
-                        Some((counts, told.sum - *sum))
+                        let counts: Vec<f64> =
+                            told.counts.iter().zip(before).map(|(now, before)| now - before).collect();
+                        let extremes = extremes.zip(*known).and_then(|moved| new_extremes(&counts, told.bounds, moved));
+                        Some(New { counts, sum: told.sum - *sum, extremes })
                     }
                     None => whole(),
                 }
@@ -97,7 +112,8 @@ impl Streams {
             None if first == First::Keep => whole(),
             None => None,
         };
-        let last = Last::Buckets { bounds: told.bounds.into(), counts: told.counts.into(), sum: told.sum };
+        let (bounds, counts) = (told.bounds.into(), told.counts.into());
+        let last = Last::Buckets { bounds, counts, sum: told.sum, extremes };
         self.put(stream, Stream { touched: now, last });
         Ok(new)
     }
@@ -125,6 +141,24 @@ impl Streams {
     }
 }
 
+/// What is known of the extremes of new values, of which so many are in each bucket, where those of all values moved from `before` to `now`.
+fn new_extremes(counts: &[f64], bounds: &[f64], (now, before): ((f64, f64), (f64, f64))) -> Option<Extremes> {
+    let ((least, greatest), (least_before, greatest_before)) = (now, before);
+    // Those of a whole life take nothing back. An app that does tells those of the time between two looks, or of no time at all.
+    if least > least_before || greatest < greatest_before {
+        return None;
+    }
+    let is_new = |value: &f64| {
+        let place = bounds.partition_point(|bound| *bound < *value);
+        counts.get(place).is_some_and(|count| *count > 0.0)
+    };
+    Some(Extremes {
+        within: now,
+        least: Some(least).filter(|least| *least < least_before && is_new(least)),
+        greatest: Some(greatest).filter(|greatest| *greatest > greatest_before && is_new(greatest)),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,7 +180,8 @@ mod tests {
     fn a_histogram_s_buckets_are_compared_one_by_one() {
         let mut streams = Streams::new(10);
         let mut look = |bounds: &[f64], counts: &[f64], sum| {
-            streams.histogram(7, &Histogram { bounds, counts, sum }, First::Keep, 0).expect("room")
+            let told = Histogram { bounds, counts, sum };
+            streams.histogram(7, (&told, None), First::Keep, 0).expect("room").map(|new| (new.counts, new.sum))
         };
         assert_eq!(look(&[1.0, 2.0, 4.0], &[1.0, 2.0, 0.0, 0.0], 5.0), Some((vec![1.0, 2.0, 0.0, 0.0], 5.0)));
         assert_eq!(look(&[1.0, 2.0, 4.0], &[1.0, 4.0, 0.0, 0.0], 8.0), Some((vec![0.0, 2.0, 0.0, 0.0], 3.0)));
@@ -155,12 +190,45 @@ mod tests {
         assert_eq!(look(&[1.0, 4.0, 8.0], &[0.0, 1.0, 0.0, 0.0], 3.0), Some((vec![0.0, 1.0, 0.0, 0.0], 3.0)));
     }
 
+    /// Of what is new an extreme is known only if it moved.
+    #[test]
+    fn extremes_of_a_whole_life_say_what_they_can_of_what_is_new() {
+        let known = |within, least, greatest| Some(Extremes { within, least, greatest });
+        let whole = |extremes| Some(Extremes::known(extremes));
+        for (counts, before, now, expected) in [
+            ([3.0, 1.0, 0.0], Some((0.5, 1.5)), Some((0.5, 1.5)), [whole((0.5, 1.5)), known((0.5, 1.5), None, None)]),
+            (
+                [3.0, 1.0, 1.0],
+                Some((0.5, 1.5)),
+                Some((0.2, 9.0)),
+                [whole((0.5, 1.5)), known((0.2, 9.0), Some(0.2), Some(9.0))],
+            ),
+            // It says that something greater is new, and has nothing new where that would be.
+            ([3.0, 1.0, 0.0], Some((0.5, 1.5)), Some((0.5, 9.0)), [whole((0.5, 1.5)), known((0.5, 9.0), None, None)]),
+            // It takes something back, or says nothing any more, or did not say.
+            ([3.0, 1.0, 0.0], Some((0.5, 1.5)), Some((0.7, 1.5)), [whole((0.5, 1.5)), None]),
+            ([3.0, 1.0, 0.0], Some((0.5, 1.5)), Some((0.5, 1.2)), [whole((0.5, 1.5)), None]),
+            ([3.0, 1.0, 0.0], Some((0.5, 1.5)), None, [whole((0.5, 1.5)), None]),
+            ([3.0, 1.0, 0.0], None, Some((0.5, 1.5)), [None, None]),
+            // It began anew: all of it is new.
+            ([1.0, 0.0, 0.0], Some((0.5, 1.5)), Some((0.7, 0.7)), [whole((0.5, 1.5)), whole((0.7, 0.7))]),
+        ] {
+            let mut streams = Streams::new(10);
+            let mut look = |counts: &[f64], extremes| {
+                let told = Histogram { bounds: &[1.0, 2.0], counts, sum: 3.0 };
+                streams.histogram(7, (&told, extremes), First::Keep, 0).expect("room").expect("new").extremes
+            };
+            assert_eq!([look(&[2.0, 1.0, 0.0], before), look(&counts, now)], expected, "{before:?} {now:?} {counts:?}");
+        }
+    }
+
     #[test]
     fn all_histograms_together_have_no_more_buckets_than_allowed() {
         let mut streams = Streams::new(usize::MAX);
         let (bounds, counts): (Vec<f64>, _) = ((0..999).map(f64::from).collect(), vec![1.0; 1_000]);
         let told = Histogram { bounds: &bounds, counts: &counts, sum: 1.0 };
-        let kept = (0..2_000).filter(|stream| streams.histogram(*stream, &told, First::Keep, 0).is_ok()).count();
+        let kept =
+            (0..2_000).filter(|stream| streams.histogram(*stream, (&told, None), First::Keep, 0).is_ok()).count();
         assert_eq!((kept, streams.buckets), (1_000, BUCKETS_MAX));
     }
 

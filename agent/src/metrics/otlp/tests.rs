@@ -232,6 +232,42 @@ fn exemplars_lead_from_counts_to_traces() {
     assert_eq!(told, [vec![like("ab", "1")], vec![], vec![like("01", "0.5"), like("02", "9")]]);
 }
 
+/// A histogram that accumulates tells the extremes of its whole life: of a window they are told only where they moved, and else the middles of
+/// buckets within them.
+#[test]
+fn of_what_accumulates_an_extreme_is_told_in_the_window_in_which_it_moved() {
+    let (store, taker) = points_of(10);
+    for (counts, sum, extremes, expected) in [
+        ([1, 0, 1], 8.0, (0.9, 7.0), (0.9, 7.0)),
+        // One more in the first bucket, whose middle is 0.5, and no value was less than 0.9.
+        ([2, 0, 1], 9.0, (0.9, 7.0), (0.9, 0.9)),
+        ([3, 0, 1], 9.2, (0.2, 7.0), (0.2, 0.5)),
+        ([3, 1, 2], 21.0, (0.2, 9.5), (3.0, 9.5)),
+    ] {
+        let number = |value: f64| value.to_bits();
+        let point = message(
+            1,
+            &[
+                fixed(2, BEGAN + 1),
+                fixed(4, counts.iter().sum()),
+                fixed(5, number(sum)),
+                packed(6, &counts),
+                packed(7, &[number(1.0), number(5.0)]),
+                fixed(11, number(extremes.0)),
+                fixed(12, number(extremes.1)),
+            ],
+        );
+        taker.take(&request("1", "wait", "s", 9, &[point, uint(2, 2)]), 1, None);
+        let mut told = Vec::new();
+        let mut flush = store.flush();
+        while flush.next(|_, datum| {
+            let Window::Values(values) = &datum.window else { panic!("{:?}", datum.window) };
+            told.push((values.least(), values.greatest()));
+        }) {}
+        assert_eq!(told, [expected], "{counts:?}");
+    }
+}
+
 /// The least and the greatest value that an app tells are CloudWatch's `Minimum` and `Maximum`; nonsense is not believed, and then it is the
 /// middles of buckets.
 #[test]

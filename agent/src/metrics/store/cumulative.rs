@@ -32,6 +32,24 @@ pub struct Histogram<'a> {
     pub sum: f64,
 }
 
+/// What is known of the least and the greatest of some values.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Extremes {
+    /// None is outside of these.
+    pub within: (f64, f64),
+    /// The least, if it is known.
+    pub least: Option<f64>,
+    /// The greatest, if it is known.
+    pub greatest: Option<f64>,
+}
+
+impl Extremes {
+    /// Both are known.
+    pub fn known((least, greatest): (f64, f64)) -> Self {
+        Self { within: (least, greatest), least: Some(least), greatest: Some(greatest) }
+    }
+}
+
 impl Fed {
     pub(super) fn from(cells: Vec<u32>) -> Self {
         match cells[..] {
@@ -170,13 +188,8 @@ impl Writing<'_> {
         true
     }
 
-    /// So much came on top of a histogram. False if it is none.
-    pub fn histogram_delta(&mut self, id: SeriesId, told: &Histogram<'_>) -> bool {
-        self.histogram_delta_within(id, told, None)
-    }
-
-    /// The same where the least and the greatest value may be known.
-    pub fn histogram_delta_within(&mut self, id: SeriesId, told: &Histogram<'_>, extremes: Option<(f64, f64)>) -> bool {
+    /// So much came on top of a histogram, of which something may be known of the least and the greatest value. False if it is none.
+    pub fn histogram_delta(&mut self, id: SeriesId, told: &Histogram<'_>, extremes: Option<Extremes>) -> bool {
         let Some((series, cells)) = self.touch(id) else { return false };
         let Value::Histogram(buckets) = &mut series.value else { return false };
         if !told.is_good() {
@@ -227,17 +240,18 @@ impl Writing<'_> {
 }
 
 /// Adds what is in each bucket at its middle. The sum is exact, and so are the extremes if they are known.
-fn gather(fed: &Fed, cells: &mut Cells, told: &Histogram<'_>, extremes: Option<(f64, f64)>) {
+fn gather(fed: &Fed, cells: &mut Cells, told: &Histogram<'_>, extremes: Option<Extremes>) {
     fed.each(|cell| {
         let Some(window) = cells.window(cell) else { return };
         let mut guessed = 0.0;
         for (place, &count) in told.counts.iter().enumerate().filter(|(_, count)| **count > 0.0) {
             let middle = middle(told.bounds, place);
-            let value = extremes.map_or(middle, |(least, greatest)| middle.clamp(least, greatest));
+            let value =
+                extremes.map_or(middle, |Extremes { within: (least, greatest), .. }| middle.clamp(least, greatest));
             guessed += value * count;
             window.values().observe(value, count);
         }
-        if let Some((least, greatest)) = extremes {
+        if let Some(Extremes { least, greatest, .. }) = extremes {
             window.values().widen(least, greatest);
         }
         if told.counts.iter().any(|count| *count > 0.0) {

@@ -35,7 +35,7 @@ use foldhash::fast::RandomState;
 
 use cell::{Cells, Class};
 pub use cell::{Datum, Seen, Window};
-pub use cumulative::{First, Histogram, counts_between};
+pub use cumulative::{Extremes, First, Histogram, counts_between};
 use examples::Examples;
 pub use flush::Flush;
 pub use kept::Kept;

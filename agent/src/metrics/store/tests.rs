@@ -296,7 +296,7 @@ fn a_histogram_of_others_may_become_coarser_and_wider() {
         let id = writing.series(&key("total")).expect("room");
         assert!(writing.histogram_total(id, &told, First::Keep));
         let id = writing.series(&key("delta")).expect("room");
-        assert!(writing.histogram_delta(id, &told));
+        assert!(writing.histogram_delta(id, &told, None));
         drop(writing);
         let flushed = flushed(&store);
         let of = |name| flushed.get(&head(name, &[])).map(|told| (told.0, told.1));
