@@ -244,7 +244,7 @@ mod tests {
     fn what_was_gathered_becomes_a_datum() {
         for (window, at, expected) in [
             (Window::Sum(2.5), None, Some(r#"{"MetricName":"x","Timestamp":120,"Value":2.5}"#)),
-            (Window::Sum(-1e20), Some(7), Some(r#"{"MetricName":"x","Timestamp":420,"Value":-1e20}"#)),
+            (Window::Sum(-1e20), Some(427), Some(r#"{"MetricName":"x","Timestamp":427,"Value":-1e20}"#)),
             (Window::Sum(0.0), None, Some(r#"{"MetricName":"x","Timestamp":120,"Value":0}"#)),
             (Window::Set(Seen::from_iter([1, 2])), None, Some(r#"{"MetricName":"x","Timestamp":120,"Value":2}"#)),
             (

@@ -269,7 +269,7 @@ mod tests {
                 Window::Empty => panic!("nothing is told of nothing"),
             };
             let name = datum.head.trim_start_matches("\"MetricName\":").to_owned();
-            told.push((datum.at.map_or(name.clone(), |minute| format!("{name}@{minute}")), sum, count));
+            told.push((datum.at.map_or(name.clone(), |second| format!("{name}@{second}")), sum, count));
         }) {}
         told.sort_by(|a, b| a.0.cmp(&b.0));
         told
@@ -288,10 +288,10 @@ mod tests {
         let expected = [
             (format!("\"c\",{none}"), 6.0, 1.0),
             // Of a minute of its own, and the rate does not count there.
-            (format!("\"c\",{none}@1"), 3.0, 1.0),
+            (format!("\"c\",{none}@60"), 3.0, 1.0),
             // It said 9 of minute 1 and nothing since, so that 3 is what was last said of now.
             (format!("\"g\",{none}"), 9.0, 1.0),
-            (format!("\"g\",{none}@1"), 9.0, 1.0),
+            (format!("\"g\",{none}@60"), 9.0, 1.0),
             (format!("\"s\",{none}"), 2.0, 1.0),
             ("\"t\",\"Unit\":\"Milliseconds\"".to_owned(), 6.0, 4.0),
         ];

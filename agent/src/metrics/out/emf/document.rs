@@ -322,7 +322,7 @@ mod tests {
             ("Shop", datum(route, Window::Sum(3.5))),
             ("Shop", datum(took, values([(10.0, 2.0), (30.0, 1.0)]))),
             ("Shop", datum(r#""MetricName":"up","Unit":"None""#, values([(1.0, 1.0)]))),
-            ("Shop", Datum { at: Some(29_931_001), ..datum(route, Window::Sum(1.0)) }),
+            ("Shop", Datum { at: Some(1_795_860_060), ..datum(route, Window::Sum(1.0)) }),
         ]);
         told.sort_by(|a, b| a.text.cmp(&b.text));
         let texts: Vec<&str> = told.iter().map(|one| &*one.text).collect();
