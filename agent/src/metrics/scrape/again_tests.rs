@@ -122,6 +122,59 @@ fn what_was_forgotten_is_not_written_to() {
     assert_eq!(world.shown().len(), 2);
 }
 
+/// What OpenMetrics demands of numbers is looked at on a page that is known as well, before anything of it is taken.
+#[test]
+fn what_openmetrics_forbids_of_numbers_is_refused_on_a_known_page_too() {
+    let good = "# TYPE hits counter\nhits_total 1\n# TYPE wait histogram\nwait_bucket{le=\"1.0\"} 1\nwait_bucket{le=\"+Inf\"} 2\n\
+                wait_count 2\nwait_sum 3\n# TYPE took histogram\ntook_bucket{le=\"1.0\"} 4\ntook_bucket{le=\"+Inf\"} 5\ntook_sum 6\n\
+                took_count 5\n# TYPE gc summary\ngc{quantile=\"0.5\"} 7\ngc_sum 7\ngc_count 1\n# TYPE build info\nbuild_info 1\n# TYPE on stateset\n\
+                on{on=\"a\"} 0\n# TYPE load gauge\nload 8\n# EOF\n";
+    for (line, forbidden) in [
+        ("hits_total 1", "hits_total -1"),
+        ("hits_total 1", "hits_total NaN"),
+        ("hits_total 1", "hits_total 1 # {} x"),
+        ("wait_bucket{le=\"1.0\"} 1", "wait_bucket{le=\"1.0\"} 3"),
+        ("wait_bucket{le=\"1.0\"} 1", "wait_bucket{le=\"1.0\"} 0.5"),
+        ("wait_count 2", "wait_count 3"),
+        ("wait_sum 3", "wait_sum -3"),
+        ("took_bucket{le=\"+Inf\"} 5", "took_bucket{le=\"+Inf\"} 4"),
+        ("took_count 5", "took_count 6"),
+        ("gc{quantile=\"0.5\"} 7", "gc{quantile=\"0.5\"} -7"),
+        ("build_info 1", "build_info 2"),
+        ("on{on=\"a\"} 0", "on{on=\"a\"} 2"),
+        ("load 8", "load 8 # {} 1"),
+        ("load 8", "load eight"),
+        ("# EOF\n", "# EOF\n\n"),
+    ] {
+        let mut world = World::new(&json!([]));
+        for _ in 0..2 {
+            world.take_in(Format::OpenMetrics, good).expect("good");
+        }
+        assert!(world.taker.learned.is_some());
+        let (text, before) = (good.replace(line, forbidden), world.shown());
+        assert_ne!(text, good);
+        assert!(world.take_in(Format::OpenMetrics, &text).is_err(), "{forbidden}");
+        assert_eq!(world.shown(), before, "{forbidden}");
+    }
+}
+
+/// A page with a point that was not met before is not learned, or the points behind it would go to each other's series.
+#[test]
+fn what_is_new_on_a_page_moves_nothing_to_another_series() {
+    let mut world = World::new(&json!([]));
+    let (a, b) = ("# TYPE a_total counter\na_total 1\n", "# TYPE b_total counter\nb_total 70\n");
+    for (text, told) in [
+        (a.to_owned(), vec![]),
+        (a.to_owned(), vec!["a_total 0"]),
+        ([b, a].concat(), vec!["a_total 0", "b_total 70"]),
+        ([b, a].concat(), vec!["a_total 0", "b_total 0"]),
+        ([b, a].concat(), vec!["a_total 0", "b_total 0"]),
+    ] {
+        world.take_in(Format::Text, &text).expect("good");
+        assert_eq!(world.told(), told, "{text}");
+    }
+}
+
 proptest! {
     /// Page after page, of which most have the lines of the one before: nothing depends on what was met before.
     #[test]
