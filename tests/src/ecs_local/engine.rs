@@ -113,6 +113,12 @@ impl Engine {
         Ok((code, String::from_utf8_lossy(&said).into_owned()))
     }
 
+    /// A file of a container, of its volumes too.
+    pub fn file(&self, id: &str, path: &str) -> Result<Vec<u8>> {
+        let archive = self.bytes("GET", &format!("/containers/{id}/archive?path={path}"), None)?;
+        file_of(&archive).with_context(|| format!("{path} is no file"))
+    }
+
     /// Makes a bridge network. Gives its id and the address of this machine in it.
     pub fn network(&self, name: &str) -> Result<(String, String)> {
         let made = self.ask("POST", "/networks/create", Some(&json!({"Name": name, "CheckDuplicate": true})))?;
@@ -121,6 +127,14 @@ impl Engine {
         let gateway = known["IPAM"]["Config"][0]["Gateway"].as_str().context("a network without a gateway")?;
         Ok((id, gateway.to_owned()))
     }
+}
+
+/// The content of an archive's first entry. Its head is a block of 512 bytes: the length in octal digits at 124, its type at 156.
+fn file_of(archive: &[u8]) -> Option<Vec<u8>> {
+    let (head, behind) = archive.split_first_chunk::<512>()?;
+    let digits = str::from_utf8(&head[124..136]).ok()?.trim_matches(['\0', ' ']);
+    let length = usize::from_str_radix(digits, 8).ok()?;
+    (head[156] == b'0').then_some(behind.get(..length)?.to_vec())
 }
 
 /// Status and body of an answer, chunks joined.
@@ -160,6 +174,20 @@ mod tests {
             [&b""[..], b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nab"]
         {
             assert!(parsed(broken).is_err(), "{broken:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_taken_out_of_an_archive() {
+        let mut archive = vec![0; 1_024];
+        archive[124..136].copy_from_slice(b"00000000003\0");
+        archive[156] = b'0';
+        archive[512..515].copy_from_slice(b"abc");
+        assert_eq!(file_of(&archive), Some(b"abc".to_vec()));
+        let mut folder = archive.clone();
+        folder[156] = b'5';
+        for broken in [&folder[..], &archive[..514], &archive[..100], &[]] {
+            assert_eq!(file_of(broken), None);
         }
     }
 }

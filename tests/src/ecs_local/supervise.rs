@@ -125,9 +125,15 @@ impl Task {
         self.setup.engine.exec(self.id(name)?, "", command)
     }
 
-    /// Runs a command in a container as root.
-    pub fn exec_as_root(&self, name: &str, command: &[&str]) -> Result<(i64, String)> {
-        self.setup.engine.exec(self.id(name)?, "0", command)
+    /// Runs a command beside the containers, in their network: in the container that holds it.
+    pub fn exec_beside(&self, command: &[&str]) -> Result<(i64, String)> {
+        let pause = self.pause.as_deref().context("nothing holds a network for this task")?;
+        self.setup.engine.exec(pause, "", command)
+    }
+
+    /// A file of a container, which needs no shell for it.
+    pub fn file(&self, name: &str, path: &str) -> Result<Vec<u8>> {
+        self.setup.engine.file(self.id(name)?, path)
     }
 
     /// Sends a container a signal, as the kernel does when it runs out of memory.

@@ -9,6 +9,7 @@ mod examples;
 #[expect(clippy::unwrap_used, reason = "a test: what fails here is a failed test")]
 #[path = "../real/postgres.rs"]
 mod postgres;
+mod shop;
 mod world;
 
 use std::time::{Duration, Instant};
@@ -190,7 +191,7 @@ fn a_rotated_password_reaches_the_app_without_a_restart() -> Result<()> {
     let file = |task: &Task| Ok::<_, anyhow::Error>(task.exec("users", &["/bin/cat", "/run/secrets/DB_PASSWORD"])?.1);
     ensure!(file(&task)? == world::secret("DB_PASSWORD"), "{}", file(&task)?);
     world.put_secret(&id, "canary-rotated")?;
-    world::refresh(&task, "users")?;
+    world::refresh(&task)?;
     let deadline = Instant::now() + world::PATIENCE;
     let mut asked = 0;
     while file(&task)? != "canary-rotated" {

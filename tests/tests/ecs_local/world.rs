@@ -271,19 +271,36 @@ impl World {
     }
 }
 
-/// Has pillion look at once, by its local API. Without it a rotation is seen within minutes. Root alone reads the token here: the
-/// apps do not use the API.
-const REFRESH: &str = r#"use IO::Socket::INET; open(my $file, "<", "/run/secrets/token") or die $!; chomp(my $token = <$file>);
-    my $socket = IO::Socket::INET->new("127.0.0.1:2773") or die $!;
-    print $socket "POST /v1/agent/refresh HTTP/1.1\r\nHost: localhost\r\nX-Aws-Parameters-Secrets-Token: $token\r\n",
+/// Has pillion look at once, by its local API. Without it a rotation is seen within minutes.
+const REFRESH: &str = r#"use IO::Socket::INET; my $socket = IO::Socket::INET->new("127.0.0.1:2773") or die $!;
+    print $socket "POST /v1/agent/refresh HTTP/1.1\r\nHost: localhost\r\nX-Aws-Parameters-Secrets-Token: $ARGV[0]\r\n",
         "Content-Length: 0\r\nConnection: close\r\n\r\n";
     exit(<$socket> =~ / 20[0-9] / ? 0 : 1);"#;
 
-/// Has pillion look at its secrets, from the container of an app.
-pub(crate) fn refresh(task: &Task, app: &str) -> Result<()> {
-    let (code, said) = task.exec_as_root(app, &["/usr/bin/perl", "-e", REFRESH])?;
+/// Has pillion look at its secrets. The app has no part in it: it may have no shell, and must not read the token.
+pub(crate) fn refresh(task: &Task) -> Result<()> {
+    let token = String::from_utf8(task.file("pillion", "/run/secrets/token")?)?;
+    let (code, said) = task.exec_beside(&["/usr/bin/perl", "-e", REFRESH, token.trim()])?;
     ensure!(code == 0, "refresh: {said}\n{}", task.told());
     Ok(())
+}
+
+/// What pillion exposes for Prometheus.
+const EXPOSED: &str = r#"use IO::Socket::INET; my $socket = IO::Socket::INET->new("127.0.0.1:9464") or die $!;
+    print $socket "GET /metrics HTTP/1.0\r\n\r\n"; print while <$socket>;"#;
+
+/// Waits until pillion exposes a series of this name, with this label, that has this value.
+pub(crate) fn until_exposed(task: &Task, name: &str, label: &str, value: usize) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let (_, exposed) = task.exec_beside(&["/usr/bin/perl", "-e", EXPOSED])?;
+        let mut series = exposed.lines().map(str::trim_end).filter(|line| line.starts_with(&format!("{name}{{")));
+        if series.any(|line| line.contains(label) && line.ends_with(&format!("}} {value}"))) {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "no {name} of {value} with {label}: {exposed}\n{}", task.told());
+        thread::park_timeout(Duration::from_millis(100));
+    }
 }
 
 /// The last line that pillion wrote: the books, and what there is to know of the end.
