@@ -140,6 +140,8 @@ fn stock_goes_on_with_its_caller_s_trace_and_counts_exactly() -> Result<()> {
 /// Go calls Rust, and writes down what it did with a password that is rotated twice; what it counts is scraped.
 #[test]
 fn shipping_and_stock_show_all_four_jobs_while_a_password_is_rotated() -> Result<()> {
+    /// In the last trace, unlike those of other stories.
+    const LAST: u32 = 77_777;
     let world = World::new()?;
     let mut database = Database::start(&world)?;
     let secret = unlike("shop/shipping-db");
@@ -186,8 +188,16 @@ fn shipping_and_stock_show_all_four_jobs_while_a_password_is_rotated() -> Result
     }
     ensure!(shipping.restarts("shipping") + shipping.restarts("pillion") == 0, "{}", shipping.told());
     ensure!(database.postgres.refused() == 0, "{} logins were refused", database.postgres.refused());
+    // Its span is sent only because the app ends well: there is no time for anything else.
+    let begun = now_in_seconds()?;
+    let header = format!("traceparent: 00-{begun:08x}{LAST:024x}-{LAST:016x}-01\r\nContent-Length: 0");
+    let refused = world::call_service(shipping.address("shipping")?, 8083, "POST", "/shipments/seven", &header)?;
+    ensure!(refused.starts_with("HTTP/1.0 400"), "{refused}");
     world.stops(&mut shipping)?;
     world.stops(&mut stock)?;
+    let segments = world.segments(&format!("1-{begun:08x}-{LAST:024x}"))?;
+    ensure!(segments.len() == 1 && segments[0]["name"] == "shipping", "{segments:#?}");
+    ensure!(segments[0]["parent_id"] == format!("{LAST:016x}"), "{segments:#?}");
 
     let written =
         database.sql("SELECT state, count(*), count(DISTINCT number) FROM shipments GROUP BY state ORDER BY 1")?;
