@@ -12,7 +12,7 @@
 
 mod records;
 
-use std::{io::Write as _, time::Instant};
+use std::{io::Write as _, sync::Arc, time::Instant};
 
 use aws_lc_rs::digest;
 use pillion::{
@@ -159,7 +159,7 @@ fn secrets(values: &[String]) -> Vec<Secret> {
         name: format!("secret-{number}").into(),
         called: "password".to_owned(),
         version: "1".to_owned(),
-        value: Plain::new(value.clone().into_bytes()),
+        value: Arc::new(Plain::new(value.clone().into_bytes())),
         mask: Mask::Auto,
     };
     values.iter().enumerate().map(secret).collect()

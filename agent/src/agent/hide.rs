@@ -12,7 +12,7 @@ use std::{
 use tracing::error;
 
 use crate::{
-    logs::mask::{Keeper, Mask, Masks, Plain, Secret},
+    logs::mask::{Keeper, Mask, Masks, Secret},
     secrets::{
         hide::{Hidden, Hide, Hiding},
         settings,
@@ -80,6 +80,6 @@ fn secret(hidden: Hidden) -> Secret {
         settings::Mask::Always => Mask::Always,
         settings::Mask::Never => Mask::Never,
     };
-    let value = Plain::new(hidden.value.expose().to_vec());
+    let value = hidden.value.shared();
     Secret { name: hidden.name.into(), called: hidden.called, version: hidden.version, value, mask }
 }

@@ -63,7 +63,7 @@ impl Life {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let life = self.clone();
+        let (life, task) = (self.clone(), CatchPanic::new(task));
         self.0.tasks.spawn(async move { life.guard(name, task).await })
     }
 
@@ -75,7 +75,7 @@ impl Life {
     {
         let life = self.clone();
         self.0.tasks.spawn(async move {
-            while life.guard(name, make()).await.is_none() {
+            while life.guard(name, CatchPanic::new(make())).await.is_none() {
                 tokio::time::sleep(RESTART_PAUSE).await;
             }
         })
@@ -124,8 +124,8 @@ impl Life {
         self.0.panics.load(Ordering::Relaxed)
     }
 
-    async fn guard<F: Future>(&self, name: &'static str, task: F) -> Option<F::Output> {
-        let outcome = CatchPanic(Box::pin(task)).await;
+    async fn guard<F: Future>(&self, name: &'static str, task: CatchPanic<F>) -> Option<F::Output> {
+        let outcome = task.await;
         if outcome.is_none() {
             self.0.panics.fetch_add(1, Ordering::Relaxed);
             // The panic's text is printed by the hook; it names the place and never holds a record.
@@ -135,8 +135,15 @@ impl Life {
     }
 }
 
-/// A future whose panic ends it with `None`.
+/// A future whose panic ends it with `None`. It is on the heap from the beginning: each function that it went through by value would
+/// keep room for it as long as the task lives.
 struct CatchPanic<F>(Pin<Box<F>>);
+
+impl<F> CatchPanic<F> {
+    fn new(task: F) -> Self {
+        Self(Box::pin(task))
+    }
+}
 
 impl<F: Future> Future for CatchPanic<F> {
     type Output = Option<F::Output>;

@@ -295,13 +295,17 @@ fn moment(random: f64) -> Moment {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, sync::atomic::AtomicU64, sync::atomic::Ordering};
+    use std::{
+        collections::BTreeMap,
+        path::PathBuf,
+        sync::atomic::{AtomicU64, Ordering},
+    };
 
     use super::*;
     use crate::{
         life::Life,
         secrets::{
-            source::{CURRENT, Seen, Wanted},
+            source::{AnySource, CURRENT, File, Seen, Wanted},
             value::{Content, Value, Version},
         },
         tell::counters::Counters,
@@ -366,6 +370,14 @@ mod tests {
 
     /// Two hundred secrets were asked for at once at a start, each on a connection of its own, and what that took was never
     /// given back.
+    /// Two hundred of them wait for most of their lives.
+    #[test]
+    fn a_secret_that_waits_for_its_next_look_takes_little() {
+        let source = AnySource::File(File::new(PathBuf::from("/dev/null")));
+        let run = Arc::new(item()).run(Arc::new(source), || {});
+        assert!(size_of_val(&run) <= 1_024, "{} bytes", size_of_val(&run));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn many_secrets_are_asked_for_a_few_at_a_time_and_those_that_hang_delay_the_others_for_seconds() {
         let (life, crowd, turns) = (Life::default(), Arc::new(Crowd::default()), turns());

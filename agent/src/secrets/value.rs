@@ -4,23 +4,28 @@
 //! TLS layers held on the way is not: their buffers are theirs.
 //! Never: compares in a time that depends on what is the same.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use zeroize::Zeroizing;
 
-/// Bytes that are never shown.
+/// Bytes that are never shown. Clones share them.
 #[derive(Clone, Default)]
-pub struct Value(Zeroizing<Vec<u8>>);
+pub struct Value(Arc<Zeroizing<Vec<u8>>>);
 
 impl Value {
     /// Takes the bytes over.
     pub fn new(bytes: Vec<u8>) -> Self {
-        Self(Zeroizing::new(bytes))
+        Self(Arc::new(Zeroizing::new(bytes)))
     }
 
     /// The bytes, for the one who needs them.
     pub fn expose(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The bytes, for one who keeps them as long as anybody does.
+    pub fn shared(&self) -> Arc<Zeroizing<Vec<u8>>> {
+        Arc::clone(&self.0)
     }
 
     /// The same as text, if it is UTF-8.

@@ -23,8 +23,8 @@ pub struct Secret {
     pub called: String,
     /// Which of its versions: the same name and version is the same value.
     pub version: String,
-    /// What it says.
-    pub value: super::Plain,
+    /// What it says, shared with who holds it.
+    pub value: Arc<super::Plain>,
     /// What the user wants.
     pub mask: Mask,
 }
@@ -38,6 +38,11 @@ impl fmt::Debug for Secret {
 impl Secret {
     fn is(&self, other: &Self) -> bool {
         self.name == other.name && self.version == other.version
+    }
+
+    /// True if the same is looked for because of either.
+    fn says_the_same(&self, other: &Self) -> bool {
+        self.called == other.called && self.mask == other.mask && self.value == other.value
     }
 }
 
@@ -90,13 +95,19 @@ impl Keeper {
     }
 
     fn add(&mut self, secrets: Vec<Secret>, standing: Standing, now: Instant) -> bool {
-        let before = self.kept.len();
-        for secret in secrets {
-            if secret.mask != Mask::Never && !self.kept.iter().any(|kept| kept.secret.is(&secret)) {
-                self.kept.push(Kept { secret, standing });
+        let mut is_new = false;
+        for mut secret in secrets {
+            if secret.mask == Mask::Never || self.kept.iter().any(|kept| kept.secret.is(&secret)) {
+                continue;
             }
+            // What files show is looked for first, whoever else has it.
+            let held = self.kept.iter().filter(|kept| kept.standing == Standing::Held);
+            match held.map(|kept| &kept.secret).find(|held| held.says_the_same(&secret)) {
+                Some(held) if standing != Standing::Held => secret.value = Arc::clone(&held.value),
+                _ => is_new = true,
+            }
+            self.kept.push(Kept { secret, standing });
         }
-        let is_new = self.kept.len() > before;
         self.forget(now) || is_new
     }
 
@@ -138,7 +149,7 @@ mod tests {
     use super::*;
 
     fn secret(name: &str, version: &str) -> Secret {
-        let value = super::super::Plain::new(version.as_bytes().to_vec());
+        let value = Arc::new(super::super::Plain::new(version.as_bytes().to_vec()));
         Secret { name: name.into(), called: String::new(), version: version.to_owned(), value, mask: Mask::Auto }
     }
 
@@ -177,6 +188,26 @@ mod tests {
         assert_eq!(versions(&keeper), ["1", "7"]);
         assert!(!keeper.also(vec![secret("api", "7")], later), "it is known");
         assert!(!keeper.also(vec![Secret { mask: Mask::Never, ..secret("x", "1") }], later), "it is not wanted");
+    }
+
+    /// An app that reads by the API what files show: nothing is built anew, and it is looked for when the files show another.
+    #[test]
+    fn what_is_held_and_given_away_is_looked_for_once_and_until_both_are_over() {
+        let mut keeper = Keeper::default();
+        let now = Instant::now();
+        assert!(keeper.hold(vec![secret("db", "1")], now));
+        let read = |version: &str| Secret { version: format!("orders/db {version}"), ..secret("api", version) };
+        assert!(!keeper.also(vec![read("1")], now), "it is looked for");
+        assert!(keeper.also(vec![read("2")], now), "it is not");
+        let by_another_name = Secret { called: "host".to_owned(), version: "host".to_owned(), ..read("1") };
+        assert!(keeper.also(vec![by_another_name], now), "nor by this name");
+        let always = Secret { mask: Mask::Always, version: "always".to_owned(), ..read("1") };
+        assert!(keeper.also(vec![always], now), "nor always");
+        for version in 2..5 {
+            keeper.hold(vec![secret("db", &version.to_string())], now + version * MASK_OLD_FOR);
+        }
+        let all = versions(&keeper);
+        assert!(!all.contains(&"1".to_owned()) && all.contains(&"orders/db 1".to_owned()), "{all:?}");
     }
 
     #[test]

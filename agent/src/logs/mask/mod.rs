@@ -24,6 +24,7 @@ mod which;
 use std::{
     collections::HashSet,
     fmt,
+    hash::{BuildHasher, RandomState},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -200,6 +201,8 @@ impl Set {
         let mut unfit = Vec::new();
         let mut patterns = Vec::new();
         let mut names: Vec<Arc<str>> = Vec::new();
+        // A secret that apps read by the API and find in a file is told of twice. Its forms take room once.
+        let (hasher, mut told) = (RandomState::new(), HashSet::new());
         let mut left_out = 0;
         for secret in secrets {
             let known = names.iter().position(|name| *name == secret.name);
@@ -211,7 +214,7 @@ impl Set {
             if parts.is_empty() && secret.mask == Mask::Always {
                 unfit.push(Arc::clone(&secret.name));
             }
-            for part in parts {
+            for part in parts.into_iter().filter(|part| told.insert((hasher.hash_one(&part[..]), part.len()))) {
                 let forms = encode::forms(&part);
                 if patterns.len() + forms.len() > MASK_PATTERNS_MAX {
                     left_out += 1;

@@ -3,12 +3,11 @@
 //! Promises: what a session would hand on is compared to the byte, and its framing is walked anew.
 //! Never: opens a socket; the stories do.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io::Write as _};
 
 use flate2::{Compression, write::GzEncoder};
 use proptest::prelude::*;
 use rmpv::Value as Tree;
-use std::io::Write as _;
 
 use super::*;
 use crate::logs::{
@@ -31,7 +30,7 @@ fn secrets(values: &[(&str, &str)]) -> Vec<Secret> {
         name: name.into(),
         called: name.to_owned(),
         version: "1".to_owned(),
-        value: Plain::new(value.as_bytes().to_vec()),
+        value: Arc::new(Plain::new(value.as_bytes().to_vec())),
         mask: Mask::Auto,
     };
     values.iter().map(secret).collect()
@@ -323,10 +322,9 @@ fn what_is_masked_is_counted_for_secret_and_container() {
 fn more_values_than_there_is_room_for_are_told_and_the_first_are_masked() {
     let counters = Counters::new();
     let masks = Masks::new(&counters);
-    let long: String = (0..60_000).map(|n| char::from(b'!' + (n * 7 % 90) as u8)).collect();
-    let many: Vec<Secret> = (0..20)
-        .map(|n| Secret { value: Plain::new(format!("{n}{long}").into_bytes()), ..secrets(&[("db", "")])[0].clone() })
-        .collect();
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut long = || (0..60_000).map(|_| random.char('!'..='z')).collect::<String>();
+    let many: Vec<Secret> = (0..20).flat_map(|_| secrets(&[("db", &long())])).collect();
     let mut all = secrets(&[("first", "First-Secret-1")]);
     all.extend(many);
     masks.replace(&all);
@@ -337,6 +335,19 @@ fn more_values_than_there_is_room_for_are_told_and_the_first_are_masked() {
     assert!(!holds(&entries, b"First-Secret-1"));
     masks.replace(&secrets(&[("first", "First-Secret-1")]));
     assert_eq!(counters.masking.left_out.get(), 0);
+}
+
+/// Room is for what is looked for, not for how often it was told of.
+#[test]
+fn what_is_told_of_twice_takes_its_room_once() {
+    let counters = Counters::new();
+    let masks = Masks::new(&counters);
+    let value = |n: usize| format!("{n}{}", "Qx7!zP".repeat(600));
+    let once: Vec<Secret> = (0..100).flat_map(|n| secrets(&[("db", &value(n))])).collect();
+    masks.replace(&once);
+    let bytes = masks.bytes();
+    masks.replace(&[once.clone(), once].concat());
+    assert_eq!((counters.masking.left_out.get(), masks.bytes()), (0, bytes));
 }
 
 /// More places than are remembered: rather too much is masked than too little, and the stream goes on.

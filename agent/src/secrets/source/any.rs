@@ -82,7 +82,8 @@ impl Source for AnySource {
 
     async fn overheard(&self) -> Result<Seen, SourceFault> {
         match self {
-            Self::Parameter(parameter) => parameter.overheard().await,
+            // On the heap: every secret waits here for as long as the agent runs, few of them for this.
+            Self::Parameter(parameter) => Box::pin(parameter.overheard()).await,
             Self::Manager(_) | Self::ByPath(_) | Self::File(_) => std::future::pending().await,
         }
     }

@@ -118,11 +118,14 @@ fn request(number: usize) -> String {
     )
 }
 
-/// No character that JSON writes otherwise, so that the answer holds it as it is.
+/// As a key: what repeats would cost the agent less than a secret does. No character that JSON writes otherwise, so that the answer holds
+/// it as it is.
 fn value(number: usize, version: &str, bytes: usize) -> String {
-    let begin = format!("secret {number} {version} ");
-    let rest = bytes.saturating_sub(begin.len());
-    begin + &"x".repeat(rest)
+    let mut text = format!("secret {number} {version} ");
+    let seed = text.bytes().fold(0, |seed: u64, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
+    let mut random = fastrand::Rng::with_seed(seed);
+    text.extend(std::iter::repeat_with(|| random.alphanumeric()).take(bytes.saturating_sub(text.len())));
+    text
 }
 
 fn configuration(folder: &TempDir, aws: &FakeAws, api: SocketAddr, count: usize, wait: &str) -> String {
