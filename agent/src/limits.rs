@@ -69,6 +69,11 @@ pub const OTLP_IDLE: Duration = Duration::from_secs(330);
 pub const OTLP_BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a request waits, unread, for room.
 pub const OTLP_ROOM_WAIT: Duration = Duration::from_secs(2);
+/// While a request waits for room: how often bodies that have some are looked at, which is soon enough for who waits
+/// [`OTLP_ROOM_WAIT`], and what must have come of one meanwhile. On one host it is gigabytes.
+pub const OTLP_BODY_PAUSE: Duration = Duration::from_millis(500);
+/// Bytes of that.
+pub const OTLP_BODY_BYTES_LEAST: usize = 16 * 1024;
 /// How long an answer waits for what it promises (`ack`), at most.
 pub const OTLP_ACK_TIMEOUT: Duration = Duration::from_secs(60);
 /// While the agent stops: how long a connection without a request is kept. SDKs send every 5 s.

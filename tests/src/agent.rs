@@ -6,7 +6,7 @@
 //! Never: restarts an agent, or looks inside it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     fs,
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
@@ -409,9 +409,24 @@ pub fn binary() -> anyhow::Result<PathBuf> {
     })
 }
 
+/// Ports that [`free_address`] gave last and does not give again: whoever asked for one may not listen on it yet.
+static GIVEN: Mutex<VecDeque<u16>> = Mutex::new(VecDeque::new());
+/// A quarter of the kernel's usual range of ports.
+const GIVEN_MAX: usize = 7_000;
+
 /// An address of loopback that nobody listens on. The agent cannot tell us which port it got, so we choose one.
 pub fn free_address() -> anyhow::Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("loopback has no free port")?.local_addr()?)
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("loopback has no free port")?.local_addr()?;
+        if !given.contains(&address.port()) {
+            given.push_back(address.port());
+            if given.len() > GIVEN_MAX {
+                given.pop_front();
+            }
+            return Ok(address);
+        }
+    }
 }
 
 /// One GET by hand: status and body.

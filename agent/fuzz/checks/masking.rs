@@ -44,7 +44,7 @@ pub(crate) fn check(bytes: &[u8]) {
 
 fn secret(value: &[u8]) -> Secret {
     let (name, called, version) = ("s".into(), String::new(), format!("{value:?}"));
-    Secret { name, called, version, value: Plain::new(value.to_vec()), mask: Mask::Always }
+    Secret { name, called, version, value: Plain::new(value.to_vec()).into(), mask: Mask::Always }
 }
 
 /// The messages of `stream`, masked, if it comes in pieces of the sizes `cuts`; up to the first that is not well-formed.

@@ -1,7 +1,8 @@
 //! Listeners: unix sockets and TCP, bound early, accepted from for as long as the agent lives.
 //!
 //! Promises: a stale unix socket is replaced, anything else at its path is an error; accepting survives whatever `accept`
-//! says (too many open files, a peer that is gone); beyond the most that the caller allows, peers wait in the kernel; none is closed.
+//! says (too many open files, a peer that is gone); beyond the most that the caller allows, peers wait, but for the listeners
+//! whose connections give way ([`Seats`]); none is closed here.
 //! Never: reads or writes what a connection carries.
 
 use std::{
@@ -21,16 +22,21 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWriteExt, ReadBuf},
-    sync::Semaphore,
-    time::sleep,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::seats::Seats;
 use crate::{life::Life, tell::RateLimited};
 
 /// The pause after `accept` failed for want of something (file descriptors, memory).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// So long after a connection was asked to give way, the next one is.
+const GIVE_WAY_WITHIN: Duration = Duration::from_millis(200);
+/// A warning of one kind, at most so often.
+const WARN_EVERY: Duration = Duration::from_secs(10);
 /// While the agent stops: how long no new peer must come before the listener closes.
 const QUIET: Duration = Duration::from_millis(250);
 
@@ -243,11 +249,48 @@ impl Polled {
     }
 }
 
+/// How many connections there may be at a time, and whether one gives way for the next.
+#[derive(Clone, Debug)]
+pub struct Most {
+    count: usize,
+    seats: Option<Seats>,
+}
+
+impl From<usize> for Most {
+    /// The next ones wait.
+    fn from(count: usize) -> Self {
+        Self { count, seats: None }
+    }
+}
+
+impl Most {
+    /// The next one has the place of one of `seats` who does nothing with it.
+    pub fn giving_way(count: usize, seats: &Seats) -> Self {
+        Self { count, seats: Some(seats.clone()) }
+    }
+
+    /// One of `places`, as soon as there is one.
+    async fn place(&self, places: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+        loop {
+            if places.available_permits() == 0
+                && let Some(seats) = &self.seats
+            {
+                seats.make_room();
+            }
+            // Who waited for an answer then may have it by now.
+            match timeout(GIVE_WAY_WITHIN, Arc::clone(places).acquire_owned()).await {
+                Ok(place) => return place.expect("nobody closes it"),
+                Err(_) => continue,
+            }
+        }
+    }
+}
+
 /// Accepts connections, at most `most` at a time, and serves each in a task of its own. Once `stopping` is cancelled it goes on until no connection
 /// is left and nobody new came for a moment, or until `closing`; it returns when all connections have ended.
 pub async fn serve<F>(
     listener: Listener,
-    most: usize,
+    most: impl Into<Most>,
     life: &Life,
     name: &'static str,
     stopping: CancellationToken,
@@ -261,7 +304,7 @@ where
         Listener::Unix(listener, file) => (Accepting::Unix(tokio::net::UnixListener::from_std(listener)?), Some(file)),
         Listener::Tcp(listener) => (Accepting::Tcp(tokio::net::TcpListener::from_std(listener)?), None),
     };
-    accept_all(&accepting, most, &Task { life, name, stopping, closing }, serve).await;
+    accept_all(&accepting, &most.into(), &Task { life, name, stopping, closing }, serve).await;
     Ok(())
 }
 
@@ -273,22 +316,20 @@ struct Task<'a> {
     closing: CancellationToken,
 }
 
-/// At most `most` connections at a time: the next ones wait in the kernel, which closes none.
-async fn accept_all<F>(accepting: &Accepting, most: usize, task: &Task<'_>, serve: impl Fn(Socket) -> F)
+/// At most so many connections at a time: one waits with us and the next ones in the kernel, which closes none.
+async fn accept_all<F>(accepting: &Accepting, most: &Most, task: &Task<'_>, serve: impl Fn(Socket) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
     let Task { life, name, stopping, closing } = task;
-    let places = Arc::new(Semaphore::new(most));
-    let warned = RateLimited::new(Duration::from_secs(10));
+    let places = Arc::new(Semaphore::new(most.count));
+    let (warned, warned_of_want) = (RateLimited::new(WARN_EVERY), RateLimited::new(WARN_EVERY));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
         let quiet = async {
             stopping.cancelled().await;
             loop {
                 sleep(QUIET).await;
-                // One place is ours.
-                if places.available_permits() == most - 1 {
+                if places.available_permits() == most.count {
                     return;
                 }
             }
@@ -301,6 +342,17 @@ where
         };
         match accepted {
             Ok(socket) => {
+                if places.available_permits() == 0
+                    && let Some(suppressed) = warned_of_want.allow(tokio::time::Instant::now())
+                {
+                    let most = most.count;
+                    warn!(listener = *name, most, suppressed, "there are too many connections; an app may leak them");
+                }
+                let place = tokio::select! {
+                    biased;
+                    place = most.place(&places) => place,
+                    () = closing.cancelled() => break,
+                };
                 let served = serve(socket);
                 life.spawn(name, async move {
                     served.await;
@@ -315,7 +367,7 @@ where
             }
         }
     }
-    let all = u32::try_from(most).expect("a few thousand at most");
+    let all = u32::try_from(most.count).expect("a few thousand at most");
     drop(places.acquire_many(all).await);
 }
 
@@ -327,8 +379,6 @@ mod tests {
     };
 
     use std::future::poll_fn;
-
-    use tokio::time::timeout;
 
     use super::*;
 
@@ -366,7 +416,7 @@ mod tests {
                         }
                     }
                 };
-                accept_all(&accepting, most, &task, read).await;
+                accept_all(&accepting, &most.into(), &task, read).await;
             });
             Self { folder, served, stopping, closing }
         }

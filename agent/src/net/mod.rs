@@ -20,6 +20,7 @@ pub mod partial;
 pub mod pieces;
 pub mod resolve;
 pub mod rewound;
+pub mod seats;
 pub mod stall;
 #[cfg(test)]
 pub(crate) mod stub;

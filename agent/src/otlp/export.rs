@@ -34,6 +34,7 @@ use super::{
 use crate::{
     deliver::ack::{Ack, AckLevel},
     limits,
+    net::seats::Sitter,
     tell::{
         RateLimited,
         counters::{Counters, Otlp},
@@ -74,12 +75,13 @@ impl Exports {
         }
     }
 
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Reply> {
+    /// The answer to `request`, which came on the connection of `sitter`.
+    pub(super) async fn answer(&self, request: Request<Incoming>, sitter: &Sitter) -> Response<Reply> {
         let (head, mut body) = request.into_parts();
         if is_grpc(&head.headers) {
             let within = head.headers.get("grpc-timeout").and_then(grpc_timeout);
             let within = within.unwrap_or(limits::OTLP_BODY_TIMEOUT).min(limits::OTLP_BODY_TIMEOUT);
-            let done = async { self.grpc(&head, &mut body, within).await };
+            let done = async { self.grpc(&head, &mut body, within, sitter).await };
             return match done.await {
                 Ok(()) => grpc_answer(Reply::success()),
                 Err(refusal) => self.grpc_refusal(&refusal),
@@ -87,7 +89,7 @@ impl Exports {
         }
         // Errors are said in the encoding of the request, as far as that is known.
         let media = media(&head.headers);
-        match self.http(&head, &mut body, media).await {
+        match self.http(&head, &mut body, media, sitter).await {
             Ok(asked) => http_success(asked.media),
             Err(refusal) => {
                 if !head.headers.contains_key(EXPECT) {
@@ -103,6 +105,7 @@ impl Exports {
         head: &http::request::Parts,
         body: &mut Incoming,
         media: Option<Media>,
+        sitter: &Sitter,
     ) -> Result<Asked, Refusal> {
         let signal = http_signal(head.uri.path()).ok_or_else(|| {
             Refusal::new(Reason::Path, "there is nothing here; OTLP comes to /v1/traces, /v1/metrics and /v1/logs")
@@ -116,6 +119,7 @@ impl Exports {
         let coding = coding(&head.headers, CONTENT_ENCODING.as_str())?;
         let asked = Asked { signal, media, coding };
         let held = within(limits::OTLP_BODY_TIMEOUT, self.intake.read(body, Around::Nothing)).await?;
+        let _answering = sitter.answering();
         self.counters.received_bytes.inc_by(held.bytes.len() as u64);
         let request = self.intake.open(asked.coding, held.bytes.clone()).await?;
         let request = self.as_protobuf(asked, request)?;
@@ -123,13 +127,20 @@ impl Exports {
         Ok(asked)
     }
 
-    async fn grpc(&self, head: &http::request::Parts, body: &mut Incoming, patience: Duration) -> Result<(), Refusal> {
+    async fn grpc(
+        &self,
+        head: &http::request::Parts,
+        body: &mut Incoming,
+        patience: Duration,
+        sitter: &Sitter,
+    ) -> Result<(), Refusal> {
         let signal = grpc_signal(head.uri.path())
             .filter(|_| head.method == Method::POST)
             .ok_or_else(|| Refusal::new(Reason::Path, "this is no method of OTLP"))?;
         self.taken_at_all(signal)?;
         let coding = coding(&head.headers, "grpc-encoding")?;
         let held = within(patience, self.intake.read(body, Around::Grpc)).await?;
+        let _answering = sitter.answering();
         self.counters.received_bytes.inc_by(held.bytes.len() as u64);
         let (is_compressed, message) = message(&held.bytes)?;
         if is_compressed && coding == Coding::Identity {

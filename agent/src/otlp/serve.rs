@@ -1,7 +1,7 @@
 //! Connections on which OTLP comes in. Both ports speak both protocols: a client that was given the wrong port is served, too.
 //!
 //! Promises: a peer that sends no request, no whole one, too many at once, or does not read costs its own connection and only for
-//! a while; a connection that is used is kept, also while the agent stops, until nothing came for longer than SDKs wait.
+//! a while, at once if others need its place; a connection that is used is kept, also while the agent stops, until nothing came for longer than SDKs wait.
 //! Never: knows what is in a request.
 
 use std::{
@@ -37,7 +37,8 @@ use crate::{
     life::Life,
     limits,
     net::{
-        listen::{self, Listener, Polled},
+        listen::{self, Listener, Most, Polled},
+        seats::{Seat, Seats},
         stall::Unstalled,
     },
     tell::{chain, counters::Counters},
@@ -48,6 +49,8 @@ const ASK_EVERY: Duration = Duration::from_secs(60);
 const ASK_TIMEOUT: Duration = Duration::from_secs(20);
 /// Streams that a peer opened and reset again at once, before its connection is closed (CVE-2023-44487).
 const RESETS_MAX: usize = 32;
+/// How long a connection that gives way has to tell its peer.
+const FAREWELL: Duration = Duration::from_millis(100);
 
 /// What all connections of an input share.
 struct Shared {
@@ -61,6 +64,14 @@ struct Use {
     running: AtomicUsize,
     last: Mutex<Instant>,
     first: CancellationToken,
+}
+
+/// Why a connection is not waited for any more.
+enum Over {
+    /// No request came.
+    Unused,
+    /// The agent stops, and no request came for a while.
+    Quiet,
 }
 
 /// A request while it is answered.
@@ -88,18 +99,20 @@ pub async fn serve(
     let connections = counters.otlp.connections_open.clone();
     let shared = Arc::new(Shared { exports: Exports::new(takers, rules, counters), life: life.clone(), connections });
     let close = closing.clone();
-    listen::serve(listener, rules.connections_max, life, "otlp connection", life.stopping(), closing, move |socket| {
-        let (shared, close) = (Arc::clone(&shared), close.clone());
+    let seats = Seats::new(counters.connections_gave_way.with_label_values(&["otlp"]));
+    let most = Most::giving_way(rules.connections_max, &seats);
+    listen::serve(listener, most, life, "otlp connection", life.stopping(), closing, move |socket| {
+        let (shared, close, seat) = (Arc::clone(&shared), close.clone(), seats.seat());
         async move {
             shared.connections.inc();
             match socket.polled() {
                 Ok(Polled::Tcp(stream)) => {
                     // Answers are small and should not wait for more.
                     let _ = stream.set_nodelay(true);
-                    close.run_until_cancelled(converse(stream, &shared)).await;
+                    close.run_until_cancelled(converse(stream, &shared, &seat)).await;
                 }
                 Ok(Polled::Unix(stream)) => {
-                    close.run_until_cancelled(converse(stream, &shared)).await;
+                    close.run_until_cancelled(converse(stream, &shared, &seat)).await;
                 }
                 Err(error) => debug!(error = %chain(&error), "a connection for otlp could not be read"),
             }
@@ -109,27 +122,41 @@ pub async fn serve(
     .await
 }
 
-async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, shared: &Arc<Shared>) {
+async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, shared: &Arc<Shared>, seat: &Seat) {
     let usage = Arc::new(Use::default());
     let service = service_fn(|request: Request<Incoming>| {
-        let (shared, usage) = (Arc::clone(shared), Arc::clone(&usage));
-        async move { Ok::<Response<Reply>, Infallible>(usage.count(shared.exports.answer(request)).await) }
+        let (shared, usage, sitter) = (Arc::clone(shared), Arc::clone(&usage), seat.sitter());
+        async move { Ok::<Response<Reply>, Infallible>(usage.count(shared.exports.answer(request, &sitter)).await) }
     });
     let (builder, stopping) = (builder(&shared.life), shared.life.stopping());
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(Unstalled::new(stream)), service));
-    let unused = timeout(limits::OTLP_FIRST_REQUEST, usage.first.cancelled());
+    let over = async {
+        if timeout(limits::OTLP_FIRST_REQUEST, usage.first.cancelled()).await.is_err() {
+            return Over::Unused;
+        }
+        usage.quiet(&stopping).await;
+        Over::Quiet
+    };
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        first = unused => match first {
-            Ok(()) => tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = usage.quiet(&stopping) => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.as_mut().await
+        over = over => match over {
+            Over::Unused => return debug!("a connection for otlp sent no request"),
+            Over::Quiet => {
+                connection.as_mut().graceful_shutdown();
+                tokio::select! {
+                    ended = connection.as_mut() => ended,
+                    () = seat.asked() => return,
                 }
-            },
-            Err(_) => return debug!("a connection for otlp sent no request"),
+            }
         },
+        () = seat.asked() => {
+            debug!("a connection for otlp gave way");
+            if seat.is_proven() {
+                connection.as_mut().graceful_shutdown();
+                let _ = timeout(FAREWELL, connection).await;
+            }
+            return;
+        }
     };
     if let Err(error) = ended {
         debug!(error = %chain(&*error), "a connection for otlp ended");

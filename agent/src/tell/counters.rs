@@ -53,6 +53,8 @@ pub struct Set {
     pub logs_connections_opened: IntCounterVec,
     /// Connections open now, by `input`.
     pub logs_connections_open: IntGaugeVec,
+    /// Connections that were closed because others needed their places, by `listener`.
+    pub connections_gave_way: IntCounterVec,
     /// What could not be read, by `kind`. Ends a forward connection, except `signal`; a JSON connection goes on.
     pub logs_forward_errors: IntCounterVec,
     /// Acknowledgements not given because a record of the message was lost, by `input`.
@@ -151,6 +153,11 @@ fn connect_failures(to: &Registering) -> IntCounterVec {
     to.counters("pillion_net_connect_failures_total", &["reason"], help)
 }
 
+fn gave_way(to: &Registering) -> IntCounterVec {
+    let help = "Connections that did nothing and were closed because there were too many.";
+    to.counters("pillion_net_connections_gave_way_total", &["listener"], help)
+}
+
 fn own_spans(to: &Registering) -> IntCounterVec {
     let help = "The agent's own spans: `sent`, `failed` to be taken by the backend, or `dropped` because too many waited, or because the agent ended before they were sent.";
     to.counters("pillion_telemetry_own_spans_total", &["outcome"], help)
@@ -175,6 +182,7 @@ impl Counters {
                 "Connections accepted.",
             ),
             logs_connections_open: to.gauges("pillion_logs_connections_open", &["input"], "Connections open now."),
+            connections_gave_way: gave_way(&to),
             logs_forward_errors: to.counters(
                 "pillion_logs_forward_errors_total",
                 &["kind"],

@@ -40,6 +40,7 @@ mod secrets_told;
 mod segments;
 mod segments_as_spans;
 mod signals;
+mod slow_clients;
 mod soak;
 mod spool;
 mod statsd;

@@ -30,13 +30,13 @@ const PROTOBUF: (&str, &str) = ("content-type", "application/x-protobuf");
 
 pub(crate) struct Task {
     pub(crate) agent: Agent,
-    grpc: SocketAddr,
-    http: SocketAddr,
+    pub(crate) grpc: SocketAddr,
+    pub(crate) http: SocketAddr,
 }
 
 impl Task {
     /// With these outputs, in YAML, and `more` at the top of the file.
-    fn start(outputs: &[String], more: &str) -> Self {
+    pub(crate) fn start(outputs: &[String], more: &str) -> Self {
         Self::with(outputs, more, "")
     }
 
@@ -58,11 +58,11 @@ impl Task {
         Self { agent, grpc, http }
     }
 
-    fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::connect(self.http).unwrap()
     }
 
-    fn caller(&self) -> Caller {
+    pub(crate) fn caller(&self) -> Caller {
         Caller::connect(self.grpc).unwrap()
     }
 
@@ -96,7 +96,7 @@ impl Task {
     }
 }
 
-fn to(backend: &Backend) -> String {
+pub(crate) fn to(backend: &Backend) -> String {
     format!("endpoint: '{}'", backend.http())
 }
 

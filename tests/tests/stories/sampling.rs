@@ -23,16 +23,16 @@ const METRIC: &str = "pillion_traces_proxied_requests_total";
 const STATISTICS: &str = "{\"SamplingStatisticsDocuments\":[{\"RuleName\":\"checkout\",\"ClientID\":\"0123456789abcdef01234567\",\
      \"Timestamp\":1.6E9,\"RequestCount\":2,\"SampledCount\":1,\"BorrowCount\":0}], \"Unknown\" : 1e0}";
 
-struct Task {
+pub(crate) struct Task {
     aws: FakeAws,
-    agent: Agent,
-    port: SocketAddr,
+    pub(crate) agent: Agent,
+    pub(crate) port: SocketAddr,
 }
 
 /// An answer as it came.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     head: String,
     body: Vec<u8>,
 }
@@ -44,7 +44,7 @@ impl Answer {
 }
 
 impl Task {
-    fn start(more: &str) -> Self {
+    pub(crate) fn start(more: &str) -> Self {
         let aws = FakeAws::start();
         Self::of(aws, more, |setup| setup)
     }
@@ -63,7 +63,7 @@ impl Task {
         Self { aws, agent, port }
     }
 
-    fn post(&self, path: &str, headers: &str, body: &[u8]) -> Answer {
+    pub(crate) fn post(&self, path: &str, headers: &str, body: &[u8]) -> Answer {
         let length = body.len();
         let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n{headers}");
         talk(self.port, &[format!("{head}Connection: close\r\n\r\n").as_bytes(), body].concat())
@@ -73,7 +73,7 @@ impl Task {
         self.agent.metrics().sum(METRIC, &[("path", path), ("outcome", outcome)]) as u64
     }
 
-    fn end(self) {
+    pub(crate) fn end(self) {
         let ended = self.agent.stop(SOON);
         ended.assert_clean();
         let last = ended.final_line().unwrap();

@@ -75,8 +75,9 @@ fn it_is_shown_who_has_taken_up_a_rotation() {
     assert_eq!(series(&agent, "pillion_secrets_untaken_seconds", "db"), 0.0);
 
     // Whoever reads files says so, with the number that stands there.
-    task.rotate(3);
     task.aws.put_parameter("/orders/flag", "two");
+    assert_eq!(task.refresh(), 200);
+    task.rotate(3);
     assert_eq!(task.refresh(), 200);
     assert_eq!(shown(&agent, "flag")["use_can_be_seen"], false);
     let number = generation(&task);
@@ -88,11 +89,11 @@ fn it_is_shown_who_has_taken_up_a_rotation() {
     assert_eq!(task.ask("POST", &format!("/v1/agent/ack?generation={}", number - 1)).0, 200);
     assert_eq!(shown(&agent, "db")["taken"], serde_json::Value::Null, "that is the one before");
     assert_eq!(task.ask("POST", &format!("/v1/agent/ack?generation={number}")).0, 200);
-    for name in ["db", "flag"] {
+    for (name, changed) in [("db", number), ("flag", number - 1)] {
         let secret = shown(&agent, name);
         assert_eq!(
             (&secret["taken"]["by"], &secret["changed_in_generation"]),
-            (&"ack".into(), &number.into()),
+            (&"ack".into(), &changed.into()),
             "{secret}"
         );
     }

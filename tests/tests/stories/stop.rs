@@ -235,6 +235,8 @@ fn end_slowly(spooling: bool) {
     const SPEED: u64 = 3 << 20;
     const SECONDS: u64 = 6;
     const LINES: usize = 20_000;
+    /// A mebibyte of lines of a kilobyte, each with 26 bytes around it.
+    const REQUEST_LINES_MAX: usize = 1_024;
     let (aws, folder) = (FakeAws::start(), tempfile::tempdir().unwrap());
     aws.set_speed(Some(SPEED));
     let spool = format!("spool: {{path: {}}}\n", folder.path().display());
@@ -266,21 +268,23 @@ fn end_slowly(spooling: bool) {
     // Nine tenths of what fits the time but for two seconds: the one to spare, and one to find out that it is the end.
     assert!(bytes >= SPEED * (SECONDS - 2) * 9 / 10, "{bytes} bytes were taken\n{}", ended.log);
     assert!(count < LINES, "all was delivered: that was not slow");
-    let rest = (LINES - count) as u64;
-    let numbers = ["accepted", "delivered", "lost", "spooled"].map(|name| last_number(&ended, name));
+    // Of the request that is under way at the very end, the service may have everything and the agent no answer.
+    let delivered = last_number(&ended, "delivered") as usize;
+    assert!((count - REQUEST_LINES_MAX..=count).contains(&delivered), "{delivered} of {count}\n{}", ended.log);
+    let rest = (LINES - delivered) as u64;
+    let numbers = ["accepted", "lost", "spooled"].map(|name| last_number(&ended, name));
     let expected = if spooling { [0, rest] } else { [rest, 0] };
-    assert_eq!(numbers, [LINES as u64, count as u64, expected[0], expected[1]], "{}", ended.log);
+    assert_eq!(numbers, [LINES as u64, expected[0], expected[1]], "{}", ended.log);
+    let mut expected: Vec<usize> = (0..count).collect();
     if spooling {
         aws.set_speed(None);
         let agent = Agent::start(&setup).unwrap();
-        aws.wait_for_events(LINES, SOON);
         let settled = |metrics: &tests::metrics::Metrics| metrics.books().total().delivered == rest;
         agent.wait_for_metrics(SOON, "the rest to be delivered", settled);
         agent.stop(SOON).assert_clean();
+        expected.extend(delivered..LINES);
     }
-    let arrived = crate::spool::arrived(&aws);
-    assert_eq!(arrived, (0..arrived.len()).collect::<Vec<_>>(), "once, and in order");
-    assert_eq!(arrived.len(), if spooling { LINES } else { count });
+    assert_eq!(crate::spool::arrived(&aws), expected, "in order, and once but for what was under way");
     aws.assert_no_violations();
 }
 

@@ -27,7 +27,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{CONTENT_ENCODING, CONTENT_TYPE},
 };
-use prometheus::IntCounterVec;
+use prometheus::{IntCounter, IntCounterVec};
 use tokio::{sync::Semaphore, time::Instant};
 use tracing::warn;
 
@@ -60,6 +60,8 @@ pub struct Proxy {
     clients: Clients,
     kept: Kept,
     requests: IntCounterVec,
+    /// Connections that gave way to others.
+    gave_way: IntCounter,
     under_way: Semaphore,
     large: Semaphore,
     warned: RateLimited,
@@ -94,6 +96,7 @@ impl Proxy {
             clients: Clients { xray: xray.map(bounded), application_signals: application_signals.map(bounded) },
             kept: Kept::default(),
             requests: counters.traces.proxied.clone(),
+            gave_way: counters.connections_gave_way.with_label_values(&["xray_proxy"]),
             under_way: Semaphore::new(PROXY_UNDER_WAY_MAX),
             large: Semaphore::new(PROXY_LARGE_BODIES_MAX),
             warned: RateLimited::new(WARN_EVERY),

@@ -31,7 +31,8 @@ use crate::{
     life::Life,
     limits::{PROXY_BODY_BYTES_MAX, PROXY_CONNECTIONS_MAX, PROXY_HEAD_BYTES_MAX, PROXY_SMALL_BODY_BYTES},
     net::{
-        listen::{self, Listener, Polled},
+        listen::{self, Listener, Most, Polled},
+        seats::{Seat, Seats},
         stall::Unstalled,
     },
     tell::chain,
@@ -52,24 +53,25 @@ type Read<'a> = (Bytes, Option<SemaphorePermit<'a>>);
 /// Answers on `listener` until the agent stops and nobody is connected any more, or until `closing`.
 pub async fn serve(listener: Listener, proxy: Arc<Proxy>, life: &Life, closing: CancellationToken) -> io::Result<()> {
     let (stop, close) = (life.stopping(), closing.clone());
+    let seats = Seats::new(proxy.gave_way.clone());
     listen::serve(
         listener,
-        PROXY_CONNECTIONS_MAX,
+        Most::giving_way(PROXY_CONNECTIONS_MAX, &seats),
         life,
         "xray proxy connection",
         life.stopping(),
         closing,
         move |socket| {
-            let (proxy, stop, close) = (Arc::clone(&proxy), stop.clone(), close.clone());
+            let (proxy, stop, close, seat) = (Arc::clone(&proxy), stop.clone(), close.clone(), seats.seat());
             async move {
                 match socket.polled() {
                     Ok(Polled::Tcp(stream)) => {
                         // Not needed for an answer.
                         let _ = stream.set_nodelay(true);
-                        close.run_until_cancelled(proxy.converse(stream, &stop)).await;
+                        close.run_until_cancelled(proxy.converse(stream, &stop, &seat)).await;
                     }
                     Ok(Polled::Unix(stream)) => {
-                        close.run_until_cancelled(proxy.converse(stream, &stop)).await;
+                        close.run_until_cancelled(proxy.converse(stream, &stop, &seat)).await;
                     }
                     Err(error) => debug!(error = %chain(&error), "a connection of an sdk could not be read"),
                 }
@@ -80,8 +82,13 @@ pub async fn serve(listener: Listener, proxy: Arc<Proxy>, life: &Life, closing: 
 }
 
 impl Proxy {
-    async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send>(&self, stream: S, stop: &CancellationToken) {
-        let service = service_fn(|request| async { Ok::<_, Infallible>(self.respond(request).await) });
+    async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send>(
+        &self,
+        stream: S,
+        stop: &CancellationToken,
+        seat: &Seat,
+    ) {
+        let service = service_fn(|request| async { Ok::<_, Infallible>(self.respond(request, seat).await) });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
@@ -91,6 +98,8 @@ impl Proxy {
         let mut connection = pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
+            // An SDK that has its answer asks on a new connection.
+            () = seat.asked() => return,
             () = stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
@@ -101,7 +110,7 @@ impl Proxy {
         }
     }
 
-    async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn respond(&self, request: Request<Incoming>, seat: &Seat) -> Response<Full<Bytes>> {
         let route = match self.judge(&request) {
             Ok(route) => route,
             Err(stopped) => {
@@ -112,7 +121,10 @@ impl Proxy {
         };
         let (head, body) = request.into_parts();
         let answer = match timeout(BODY_TIMEOUT, self.read(body)).await {
-            Ok(Ok((body, _place))) => self.answer(route, &head.headers, body).await,
+            Ok(Ok((body, _place))) => {
+                let _answering = seat.sitter().answering();
+                self.answer(route, &head.headers, body).await
+            }
             Ok(Err(stopped)) => stopped.into(),
             Err(_) => Answer::own(StatusCode::REQUEST_TIMEOUT, Outcome::NoBody, "the body did not come"),
         };
