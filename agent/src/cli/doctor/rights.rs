@@ -41,7 +41,7 @@ pub(super) struct Try {
     /// Whom it asks. None: its source knows by itself.
     pub(super) client: Option<Client>,
     /// A role that is assumed for it.
-    role: Option<String>,
+    pub(super) role: Option<String>,
     how: How,
 }
 
@@ -171,7 +171,7 @@ pub(super) fn add_missing(action: &str, config: &Config, account: &Account, repo
 }
 
 impl Try {
-    fn action(&self) -> &'static str {
+    pub(super) fn action(&self) -> &'static str {
         match &self.how {
             How::Line { .. } => "logs:PutLogEvents",
             How::Segment => "xray:PutTraceSegments",

@@ -122,9 +122,12 @@ impl<'a> Policy<'a> {
                 }
             }
         }
+        let outputs = config.traces.running();
         for input in &config.traces.inputs {
             let Input::Xray(xray) = input else { continue };
-            if xray.tcp_address().is_some() && !self.assumed(xray.proxy.role_arn.as_ref()) {
+            // What the port's own settings leave open is as in the output to X-Ray, its role too.
+            let proxy = xray.proxy.clone().beside(&outputs);
+            if xray.tcp_address().is_some() && !self.assumed(proxy.role_arn.as_ref()) {
                 let actions =
                     ["xray:GetSamplingRules", "xray:GetSamplingTargets", "xray:GetSamplingStatisticSummaries"];
                 self.allow("AskForSampling", &actions, all());
@@ -153,33 +156,41 @@ impl<'a> Policy<'a> {
                 self.allow("CountTasks", &["ecs:DescribeServices"], service.unwrap_or_else(|| "*".to_owned()));
             }
         }
+        self.of_metric_outputs(config);
+    }
+
+    fn of_metric_outputs(&mut self, config: &Config) {
+        let (mut by_name, mut by_otlp) = (false, false);
         for output in config.metrics.running() {
-            // The rights at another backend are that backend's.
-            let MetricsTo::Cloudwatch(cloudwatch) = &output.to else { continue };
-            if self.assumed(cloudwatch.role_arn.as_ref()) {
-                continue;
+            match &output.to {
+                MetricsTo::Cloudwatch(cloudwatch) => by_name |= !self.assumed(cloudwatch.role_arn.as_ref()),
+                MetricsTo::Otlp(otlp) => {
+                    // The rights at another backend are that backend's.
+                    let aws = otlp.aws.as_ref();
+                    let aws = aws.filter(|aws| aws.service.as_deref().unwrap_or("monitoring") == "monitoring");
+                    by_otlp |= aws.is_some_and(|aws| !self.assumed(aws.role_arn.as_ref()));
+                }
+                // It goes by the logs.
+                MetricsTo::Emf(_) => {}
             }
-            let own = config.metrics.inputs.iter().filter_map(MetricsFrom::namespace);
-            let namespaces: BTreeSet<String> = own.map(str::to_owned).collect();
-            // Documents name namespaces of their own, which nobody knows beforehand.
-            let is_any = config
-                .metrics
-                .inputs
-                .iter()
-                .any(|input| matches!(input, MetricsFrom::Emf(emf) if emf.deliver == Deliver::Metrics));
-            if namespaces.is_empty() && !is_any {
-                return;
-            }
-            let namespaces: Vec<String> = namespaces.into_iter().collect();
-            // IAM knows no narrower resource; the namespace is the bound.
-            self.statements.push(Statement {
-                sid: "PutMetrics",
-                actions: vec!["cloudwatch:PutMetricData"],
-                resources: BTreeSet::from(["*".to_owned()]),
-                condition: (!is_any).then_some(("StringEquals", "cloudwatch:namespace", namespaces)),
-            });
+        }
+        let inputs = &config.metrics.inputs;
+        let own = inputs.iter().filter(|_| by_name).filter_map(MetricsFrom::namespace);
+        let namespaces: BTreeSet<String> = own.map(str::to_owned).collect();
+        // Documents name namespaces of their own, which nobody knows beforehand. By OTLP there is none.
+        let names_any = |input: &MetricsFrom| matches!(input, MetricsFrom::Emf(emf) if emf.deliver == Deliver::Metrics);
+        let is_any = by_otlp || by_name && inputs.iter().any(names_any);
+        if namespaces.is_empty() && !is_any {
             return;
         }
+        let namespaces: Vec<String> = namespaces.into_iter().collect();
+        // IAM knows no narrower resource; the namespace is the bound.
+        self.statements.push(Statement {
+            sid: "PutMetrics",
+            actions: vec!["cloudwatch:PutMetricData"],
+            resources: BTreeSet::from(["*".to_owned()]),
+            condition: (!is_any).then_some(("StringEquals", "cloudwatch:namespace", namespaces)),
+        });
     }
 
     pub(super) fn of_secrets(&mut self, config: &Config, key: Option<&str>) {

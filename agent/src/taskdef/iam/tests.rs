@@ -160,6 +160,10 @@ fn each_feature_adds_its_rights_on_the_narrowest_resource() {
             ("xray:GetTraceSegmentDestination", "*".to_owned()),
         ]),
         ("traces: {inputs: [otlp: {}], outputs: [to: {otlp: {endpoint: \"http://x\"}}]}".to_owned(), vec![]),
+        (
+            "traces: {inputs: [xray: {}], outputs: [to: {xray: {role_arn: \"arn:aws:iam::1:role/r\"}}]}".to_owned(),
+            vec![("sts:AssumeRole", "arn:aws:iam::1:role/r".to_owned())],
+        ),
         (secret("{secrets_manager: {id: prod/db, region: cn-north-1}}"), vec![
             ("secretsmanager:DescribeSecret", "arn:aws-cn:secretsmanager:cn-north-1:123456789012:secret:prod/db-??????".to_owned()),
             ("secretsmanager:GetSecretValue", "arn:aws-cn:secretsmanager:cn-north-1:123456789012:secret:prod/db-??????".to_owned()),
@@ -180,6 +184,11 @@ fn each_feature_adds_its_rights_on_the_narrowest_resource() {
             "metrics: {inputs: [statsd: {}], outputs: [to: {cloudwatch: {}}]}".to_owned(),
             vec![("cloudwatch:PutMetricData", "*".to_owned())],
         ),
+        (
+            "metrics: {inputs: [statsd: {}], outputs: [to: {otlp: {aws: {}}}]}".to_owned(),
+            vec![("cloudwatch:PutMetricData", "*".to_owned())],
+        ),
+        ("metrics: {inputs: [statsd: {}], outputs: [to: {otlp: {endpoint: \"http://x\"}}]}".to_owned(), vec![]),
         ("metrics: {inputs: [emf: {}], outputs: [to: {cloudwatch: {}}]}".to_owned(), vec![]),
         (
             "metrics: {inputs: [emf: {deliver: metrics}], outputs: [to: {cloudwatch: {}}]}".to_owned(),
