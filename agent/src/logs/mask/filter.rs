@@ -23,6 +23,7 @@ use std::{
 
 use zeroize::Zeroizing;
 
+use super::patterns::Patterns;
 use crate::limits::{MASK_FOUND_MAX, MASK_GRAMS_MAX, MASK_PATTERN_BYTES_MAX};
 
 /// Bytes of a gram.
@@ -39,14 +40,6 @@ const COUNTERS: usize = 1 << 18;
 const ORDINARY: u64 = 16;
 /// Bytes between two of the beginnings by which the cut end of a text is compared.
 const STEP: usize = 4;
-
-/// Text of a secret in one encoding, and which secret that is.
-pub(super) struct Pattern {
-    /// The text.
-    pub(super) text: Zeroizing<Vec<u8>>,
-    /// The number of the secret.
-    pub(super) secret: u32,
-}
 
 /// A place in the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -129,25 +122,24 @@ impl fmt::Debug for Filter {
 impl Filter {
     /// A filter for `patterns`, each of at least 8 and at most [`MASK_PATTERN_BYTES_MAX`] bytes. Others are left out; of those that
     /// say the same the first one counts.
-    pub(super) fn new(patterns: &[Pattern]) -> Self {
+    pub(super) fn new(patterns: &Patterns) -> Self {
         let hasher = RandomState::new();
         let mut seen = HashSet::new();
-        let mut kept: Vec<&Pattern> = Vec::with_capacity(patterns.len());
-        for pattern in patterns {
-            let length = pattern.text.len();
-            let hash = hasher.hash_one(&pattern.text[..]);
-            if (2 * GRAM..=MASK_PATTERN_BYTES_MAX).contains(&length) && seen.insert((hash, length)) {
-                kept.push(pattern);
+        let mut kept = Vec::with_capacity(patterns.len());
+        for (text, secret) in patterns.iter() {
+            let hash = hasher.hash_one(text);
+            if (2 * GRAM..=MASK_PATTERN_BYTES_MAX).contains(&text.len()) && seen.insert((hash, text.len())) {
+                kept.push((text, secret));
             }
         }
-        let shortest = kept.iter().map(|pattern| pattern.text.len()).min().unwrap_or(WINDOW_MAX);
+        let shortest = kept.iter().map(|(text, _)| text.len()).min().unwrap_or(WINDOW_MAX);
         let room = MASK_GRAMS_MAX / kept.len().max(1) + GRAM - 1;
         let window = shortest.min(WINDOW_MAX).min(room.max(2 * GRAM));
         let random = |seed: u8| hasher.hash_one(seed);
         let mut filter = Self {
             stride: window - GRAM + 1,
             window,
-            longest: kept.iter().map(|pattern| pattern.text.len()).max().unwrap_or(0),
+            longest: kept.iter().map(|(text, _)| text.len()).max().unwrap_or(0),
             bits: Box::default(),
             key: random(0) | 1,
             window_keys: [random(1), random(2)],
@@ -312,12 +304,12 @@ impl Filter {
         self.hasher.hash_one(beginning) as u16
     }
 
-    fn fill(&mut self, kept: &[&Pattern]) {
+    fn fill(&mut self, kept: &[(&[u8], u32)]) {
         let counters = self.counted(kept);
         let (mut grams, mut windows, mut beginnings) = (Vec::new(), Vec::new(), Vec::new());
         let (mut steps, mut patterns) = (Vec::new(), Vec::with_capacity(kept.len()));
-        for (number, &pattern) in kept.iter().enumerate() {
-            let (text, number) = (&pattern.text[..], number as u32);
+        for (number, &(text, secret)) in kept.iter().enumerate() {
+            let number = number as u32;
             let offset = self.rarest(text, &counters);
             let window = &text[offset..offset + self.window];
             windows.push(Window {
@@ -333,7 +325,7 @@ impl Filter {
             beginnings.push(Beginning { keyed: self.keyed(gram(text)), pattern: number });
             let (length, first) = (text.len() as u32, steps.len() as u32);
             let hash = self.pattern_keyed(text);
-            patterns.push(Known { hash, length, secret: pattern.secret, steps: first });
+            patterns.push(Known { hash, length, secret, steps: first });
             steps.extend((1..=text.len() / STEP).map(|step| self.step(&text[..step * STEP])));
         }
         grams.sort_unstable_by_key(|gram| gram.keyed);
@@ -358,10 +350,10 @@ impl Filter {
     }
 
     /// How often each gram is in all patterns, about.
-    fn counted(&self, kept: &[&Pattern]) -> Zeroizing<Vec<u16>> {
+    fn counted(&self, kept: &[(&[u8], u32)]) -> Zeroizing<Vec<u16>> {
         let mut counters = Zeroizing::new(vec![0u16; COUNTERS]);
-        for pattern in kept {
-            for four in pattern.text.windows(GRAM) {
+        for (text, _) in kept {
+            for four in text.windows(GRAM) {
                 let counter = &mut counters[self.counter(gram(four))];
                 *counter = counter.saturating_add(1);
             }

@@ -11,9 +11,9 @@ use proptest::prelude::*;
 use super::*;
 
 fn filter(patterns: &[Vec<u8>]) -> Filter {
-    let pattern =
-        |(number, text): (usize, &Vec<u8>)| Pattern { text: Zeroizing::new(text.clone()), secret: number as u32 };
-    Filter::new(&patterns.iter().enumerate().map(pattern).collect::<Vec<_>>())
+    let mut all = Patterns::default();
+    patterns.iter().zip(0..).for_each(|(text, number)| all.push(text, number));
+    Filter::new(&all)
 }
 
 fn found(filter: &Filter, text: &[u8]) -> BTreeSet<Found> {
@@ -84,7 +84,7 @@ fn what_is_no_pattern_is_left_out_and_what_comes_twice_counts_once() {
     let text = b"1234567 pattern-one pattern-two";
     let secrets: Vec<u32> = found(&filter, text).into_iter().map(|found| found.secret).collect();
     assert_eq!(secrets, [1, 3]);
-    let none = Filter::new(&[]);
+    let none = Filter::new(&Patterns::default());
     assert!(none.is_empty());
     assert_eq!(found(&none, text), BTreeSet::new());
     assert_eq!(none.cut_at(text), None);

@@ -19,6 +19,7 @@ mod encode;
 mod filter;
 mod keep;
 mod parts;
+mod patterns;
 mod which;
 
 use std::{
@@ -40,8 +41,9 @@ pub use keep::{Keeper, Secret};
 
 use self::{
     apply::{Look, Plan},
-    filter::{Filter, Found, Pattern},
+    filter::{Filter, Found},
     parts::{MARK, MARKER, Parts},
+    patterns::Patterns,
 };
 use super::forward::frame::{Entries, Finder};
 use crate::{
@@ -104,7 +106,7 @@ impl Masks {
     pub fn new(counters: &Counters) -> Self {
         Self(Arc::new(Shared {
             newest: AtomicU64::new(0),
-            set: Mutex::new(Arc::new(Set { filter: Filter::new(&[]), names: Vec::new() })),
+            set: Mutex::new(Arc::new(Set { filter: Filter::new(&Patterns::default()), names: Vec::new() })),
             masked: counters.masking.spans.clone(),
             left_out: counters.masking.left_out.clone(),
             told: Mutex::default(),
@@ -199,7 +201,7 @@ impl Set {
     /// they are, and cannot be.
     fn new(secrets: &[Secret]) -> (Self, usize, Vec<Arc<str>>) {
         let mut unfit = Vec::new();
-        let mut patterns = Vec::new();
+        let mut patterns = Patterns::default();
         let mut names: Vec<Arc<str>> = Vec::new();
         // A secret that apps read by the API and find in a file is told of twice. Its forms take room once.
         let (hasher, mut told) = (RandomState::new(), HashSet::new());
@@ -220,11 +222,11 @@ impl Set {
                     left_out += 1;
                     continue;
                 }
-                patterns.extend(forms.into_iter().map(|text| Pattern { text, secret: number as u32 }));
+                forms.iter().for_each(|text| patterns.push(text, number as u32));
             }
         }
         if !patterns.is_empty() {
-            patterns.push(Pattern { text: Plain::new(MARK.to_vec()), secret: MARKER });
+            patterns.push(MARK, MARKER);
         }
         (Self { filter: Filter::new(&patterns), names }, left_out, unfit)
     }
