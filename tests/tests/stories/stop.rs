@@ -39,6 +39,27 @@ fn assert_last(ended: &Ended, accepted: u64, delivered: u64, lost: u64, reason: 
     assert_eq!(ended.final_line().unwrap()["lost_by_reason"], reason);
 }
 
+/// Other routers read their configuration again. A hundred times, under load: nothing is lost, doubled or left open.
+#[test]
+fn a_signal_to_reload_changes_nothing() {
+    let story = Story::begin("");
+    let mut writer = story.connect();
+    writer.line(WEB, &line(0)).unwrap();
+    story.settled(1);
+    let before = story.agent.descriptors();
+    for number in 1..=1_000 {
+        writer.line(WEB, &line(number)).unwrap();
+        if number % 10 == 0 {
+            story.agent.signal("HUP");
+        }
+    }
+    wait_for_log(&story.agent, "there is no reload");
+    story.settled(1_001);
+    assert_eq!(story.web_lines(), (0..=1_000).map(line).collect::<Vec<_>>());
+    assert!(story.agent.descriptors() <= before + 1, "{} and {before} descriptors", story.agent.descriptors());
+    story.end();
+}
+
 /// Issue aws-for-fluent-bit#201: the last words of an app, written while the router is already told to stop, were lost.
 #[test]
 fn what_peers_write_until_they_close_is_delivered_also_after_the_signal() {
