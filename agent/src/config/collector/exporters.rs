@@ -15,7 +15,7 @@ impl Writer<'_, '_> {
     pub(super) fn exporter(&mut self, signal: Signal, exporter: &Named<'_>) {
         let (place, kind) = (&exporter.place, kind_of(&exporter.id));
         match (signal, kind) {
-            (Signal::Traces, "awsxray") => {
+            (Signal::Traces, "awsxray") if self.is_new(signal, exporter) => {
                 let output = self.next_output(signal);
                 self.of_aws(&format!("{output}.to.xray"), exporter);
                 let all = self.text(exporter.settings, &["index_all_attributes"]);
@@ -26,8 +26,10 @@ impl Writer<'_, '_> {
                 }
             }
             (Signal::Metrics, "awsemf") => {
-                let output = self.next_output(signal);
-                self.of_aws(&format!("{output}.to.cloudwatch"), exporter);
+                if self.is_new(signal, exporter) {
+                    let output = self.next_output(signal);
+                    self.of_aws(&format!("{output}.to.cloudwatch"), exporter);
+                }
                 let namespace = self.text(exporter.settings, &["namespace"]);
                 let namespace = namespace.unwrap_or_else(|| APP_NAMESPACE.to_owned());
                 for input in std::mem::take(&mut self.namespaces) {
@@ -35,11 +37,12 @@ impl Writer<'_, '_> {
                 }
             }
             (Signal::Metrics, "prometheus") => {
+                self.of_pipeline.insert(kind.to_owned());
                 if let Some(endpoint) = self.text(exporter.settings, &["endpoint"]) {
                     self.put_admin(place, &endpoint);
                 }
             }
-            (Signal::Logs, "awscloudwatchlogs") => {
+            (Signal::Logs, "awscloudwatchlogs") if self.is_new(signal, exporter) => {
                 let output = self.next_output(signal);
                 self.of_aws(&format!("{output}.to.cloudwatch"), exporter);
                 for (theirs, ours) in [("log_group_name", "group"), ("log_stream_name", "stream")] {
@@ -48,16 +51,42 @@ impl Writer<'_, '_> {
                     }
                 }
             }
-            (Signal::Traces | Signal::Metrics, "otlp" | "otlphttp" | "otlp_http") => {
+            (Signal::Traces | Signal::Metrics, "otlp" | "otlphttp" | "otlp_http") if self.is_new(signal, exporter) => {
                 self.backend(signal, exporter, kind != "otlp");
             }
-            _ if FOR_PEOPLE.contains(&kind) => {}
+            _ if FOR_PEOPLE.contains(&kind) || self.sends(signal, exporter) => {}
             _ => {
                 let hint =
                     "what would go there goes nowhere; see docs/traces.md and docs/metrics-guide.md for what is there";
                 self.warn(place.clone(), "this exporter is not known here", hint);
             }
         }
+    }
+
+    /// True for the first exporter that sends so to there. All inputs of a signal go to all of its outputs, so that with an output for each
+    /// pipeline everything would be sent twice.
+    fn is_new(&mut self, signal: Signal, exporter: &Named<'_>) -> bool {
+        let is_new = !self.sends(signal, exporter);
+        let key = self.destination(exporter);
+        self.of_pipeline.insert(key.clone());
+        if is_new {
+            self.sending.push((signal, key));
+        }
+        is_new
+    }
+
+    fn sends(&self, signal: Signal, exporter: &Named<'_>) -> bool {
+        let key = self.destination(exporter);
+        self.sending.iter().any(|(of, known)| *of == signal && *known == key)
+    }
+
+    /// Where an exporter sends, as far as it matters whether another does the same. What those for CloudWatch say of metrics is said of inputs here.
+    fn destination(&self, exporter: &Named<'_>) -> String {
+        if kind_of(&exporter.id) != "awsemf" {
+            return exporter.id.clone();
+        }
+        let of = |key| self.text(exporter.settings, &[key]).unwrap_or_default();
+        format!("awsemf {} {} {}", of("region"), of("endpoint"), of("role_arn"))
     }
 
     fn of_aws(&mut self, output: &str, exporter: &Named<'_>) {

@@ -45,6 +45,8 @@ pub(super) fn translated(tree: &Tree, environment: &Environment, problems: &mut 
         outputs: [0; 3],
         listening: Vec::new(),
         namespaces: Vec::new(),
+        sending: Vec::new(),
+        of_pipeline: BTreeSet::new(),
     };
     writer.service();
     writer.tree
@@ -97,13 +99,16 @@ struct Writer<'a, 'p> {
     listening: Vec<(Signal, String)>,
     /// Inputs of metrics that want a namespace, in the pipeline at hand.
     namespaces: Vec<String>,
+    /// Where the outputs so far send, and where the pipeline at hand does.
+    sending: Vec<(Signal, String)>,
+    of_pipeline: BTreeSet<String>,
 }
 
 impl<'a> Writer<'a, '_> {
     fn service(&mut self) {
         let root = &self.source.root;
         let Some(service) = root.get("service") else { return };
-        let mut unknown = BTreeSet::new();
+        let (mut unknown, mut pipelines) = (BTreeSet::new(), Vec::new());
         for entry in service.get("pipelines").map(Node::entries).unwrap_or_default() {
             let Some(signal) = Signal::of(&entry.key) else {
                 let place = format!("{}:{} service.pipelines.{}", self.source.name, entry.origin.line(), entry.key);
@@ -116,6 +121,17 @@ impl<'a> Writer<'a, '_> {
             }
             for exporter in self.named(&entry.value, "exporters") {
                 self.exporter(signal, &exporter);
+            }
+            let sends_to = std::mem::take(&mut self.of_pipeline);
+            let is_apart = |(of, others): &(Signal, BTreeSet<String>)| *of == signal && *others != sends_to;
+            if !sends_to.is_empty() && pipelines.iter().any(is_apart) {
+                let place = format!("{}:{} service.pipelines.{}", self.source.name, entry.origin.line(), entry.key);
+                let hint =
+                    "all inputs of a signal go to all of its outputs here; run an agent for each if that must not be";
+                self.warn(place, "is not kept apart from the other pipelines of its signal", hint);
+            }
+            if !sends_to.is_empty() {
+                pipelines.push((signal, sends_to));
             }
             for processor in self.named(&entry.value, "processors") {
                 if !BUILT_IN.contains(&kind_of(&processor.id)) && unknown.insert(processor.id.clone()) {

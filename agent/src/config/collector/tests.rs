@@ -106,6 +106,12 @@ fn files_of_the_image_are_known_by_their_names() {
             .map(|(_, inputs)| inputs)
             .sum::<usize>();
         assert_eq!(config.metrics.inputs.len(), of_metrics, "{name}");
+        // One for each service, whatever the number of pipelines: each input goes to every output.
+        assert_eq!(
+            (config.traces.outputs.len(), config.metrics.outputs.len()),
+            (usize::from(parts.contains(&TRACES)), usize::from(parts.contains(&TASK))),
+            "{name}"
+        );
         // Who reaches the task's address reaches the ports, as with ADOT.
         let others: Vec<_> = warnings
             .iter()
@@ -133,6 +139,45 @@ fn metrics_get_the_namespace_of_their_pipeline() {
     assert_eq!(statsd.udp_address().map(|address| address.to_string()).as_deref(), Some("0.0.0.0:8125"));
     assert_eq!(config.metrics.outputs.len(), 1);
     assert_eq!(warnings.len(), 1, "{warnings:?}");
+}
+
+/// With an output for each pipeline everything would be sent twice, and sums would be twice what was counted.
+#[test]
+fn pipelines_that_send_to_one_place_have_one_output() {
+    let text = |exporters: &str, pipelines: [&str; 2]| {
+        let [first, second] = pipelines;
+        format!(
+            "receivers: {{statsd: {{}}, awsecscontainermetrics: {{}}, otlp: {{}}}}\nexporters: {{{exporters}}}\n\
+             service: {{pipelines: {{metrics/app: {{receivers: [statsd], exporters: [{first}]}}, \
+             metrics/task: {{receivers: [awsecscontainermetrics], exporters: [{second}]}}}}}}\n"
+        )
+    };
+    let two = "awsemf/app: {namespace: Shop}, awsemf/task: {namespace: Task}";
+    let far = "awsemf/app: {namespace: Shop}, awsemf/task: {namespace: Task, region: eu-west-1}";
+    let other_role = "awsemf/app: {role_arn: 'arn:aws:iam::123456789012:role/a'}, awsemf/task: {}";
+    let backend = "otlp/one: {endpoint: 'one:4317'}, otlp/two: {endpoint: 'two:4317'}, awsemf: {}";
+    for (exporters, pipelines, outputs, is_told) in [
+        (two, ["awsemf/app", "awsemf/task"], 1, false),
+        (two, ["awsemf/app", "awsemf/app"], 1, false),
+        (far, ["awsemf/app", "awsemf/task"], 2, true),
+        (other_role, ["awsemf/app", "awsemf/task"], 2, true),
+        (backend, ["otlp/one", "otlp/one"], 1, false),
+        (backend, ["otlp/one", "otlp/two"], 2, true),
+        (backend, ["otlp/one, awsemf", "otlp/one"], 2, true),
+        (backend, ["otlp/one, otlp/two", "otlp/two, otlp/one"], 2, false),
+    ] {
+        let (config, warnings) = loaded(&text(exporters, pipelines));
+        let told = warnings.iter().filter(|warning| warning.contains("is not kept apart")).count();
+        assert_eq!(
+            (config.metrics.outputs.len(), told),
+            (outputs, usize::from(is_told)),
+            "{pipelines:?}: {warnings:#?}"
+        );
+        assert_eq!(config.metrics.inputs.len(), 2, "{pipelines:?}");
+    }
+    let (config, _) = loaded(&text(two, ["awsemf/app", "awsemf/task"]));
+    let namespaces: Vec<_> = config.metrics.inputs.iter().map(|input| input.namespace().unwrap_or_default()).collect();
+    assert_eq!(namespaces, ["Shop", "Task"], "each its own");
 }
 
 /// The collector has an address for each; we have one for both.

@@ -113,10 +113,10 @@ fn documents_alone_are_what_most_agents_are_there_for() {
 #[test]
 fn the_files_of_the_collectors_image_do_here_what_they_do_there() {
     for (file, inputs, outputs, traces) in [
-        ("ecs-default-config.yaml", 3, 2, 2),
-        ("ecs-cloudwatch.yaml", 3, 2, 2),
-        ("ecs-cloudwatch-xray.yaml", 3, 2, 2),
-        ("container-insights/otel-task-metrics-config.yaml", 3, 2, 2),
+        ("ecs-default-config.yaml", 3, 1, 2),
+        ("ecs-cloudwatch.yaml", 3, 1, 2),
+        ("ecs-cloudwatch-xray.yaml", 3, 1, 2),
+        ("container-insights/otel-task-metrics-config.yaml", 3, 1, 2),
         ("ecs-xray.yaml", 1, 0, 2),
     ] {
         let (config, _, told) = started(&collector(&format!(",\n      \"command\": [\"--config=/etc/ecs/{file}\"]")));
