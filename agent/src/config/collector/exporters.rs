@@ -15,8 +15,8 @@ impl Writer<'_, '_> {
     pub(super) fn exporter(&mut self, signal: Signal, exporter: &Named<'_>) {
         let (place, kind) = (&exporter.place, kind_of(&exporter.id));
         match (signal, kind) {
-            (Signal::Traces, "awsxray") if self.is_new(signal, exporter) => {
-                let output = self.next_output(signal);
+            (Signal::Traces, "awsxray") => {
+                let Some(output) = self.new_output(signal, exporter) else { return };
                 self.of_aws(&format!("{output}.to.xray"), exporter);
                 let all = self.text(exporter.settings, &["index_all_attributes"]);
                 self.put(&format!("{output}.to.xray.index_all_attributes"), place, all.as_deref().unwrap_or("false"));
@@ -26,8 +26,7 @@ impl Writer<'_, '_> {
                 }
             }
             (Signal::Metrics, "awsemf") => {
-                if self.is_new(signal, exporter) {
-                    let output = self.next_output(signal);
+                if let Some(output) = self.new_output(signal, exporter) {
                     self.of_aws(&format!("{output}.to.cloudwatch"), exporter);
                 }
                 let namespace = self.text(exporter.settings, &["namespace"]);
@@ -42,8 +41,8 @@ impl Writer<'_, '_> {
                     self.put_admin(place, &endpoint);
                 }
             }
-            (Signal::Logs, "awscloudwatchlogs") if self.is_new(signal, exporter) => {
-                let output = self.next_output(signal);
+            (Signal::Logs, "awscloudwatchlogs") => {
+                let Some(output) = self.new_output(signal, exporter) else { return };
                 self.of_aws(&format!("{output}.to.cloudwatch"), exporter);
                 for (theirs, ours) in [("log_group_name", "group"), ("log_stream_name", "stream")] {
                     if let Some(value) = self.text(exporter.settings, &[theirs]) {
@@ -51,10 +50,10 @@ impl Writer<'_, '_> {
                     }
                 }
             }
-            (Signal::Traces | Signal::Metrics, "otlp" | "otlphttp" | "otlp_http") if self.is_new(signal, exporter) => {
+            (Signal::Traces | Signal::Metrics, "otlp" | "otlphttp" | "otlp_http") => {
                 self.backend(signal, exporter, kind != "otlp");
             }
-            _ if FOR_PEOPLE.contains(&kind) || self.sends(signal, exporter) => {}
+            _ if FOR_PEOPLE.contains(&kind) => {}
             _ => {
                 let hint =
                     "what would go there goes nowhere; see docs/traces.md and docs/metrics-guide.md for what is there";
@@ -63,21 +62,17 @@ impl Writer<'_, '_> {
         }
     }
 
-    /// True for the first exporter that sends so to there. All inputs of a signal go to all of its outputs, so that with an output for each
-    /// pipeline everything would be sent twice.
-    fn is_new(&mut self, signal: Signal, exporter: &Named<'_>) -> bool {
-        let is_new = !self.sends(signal, exporter);
-        let key = self.destination(exporter);
-        self.of_pipeline.insert(key.clone());
-        if is_new {
-            self.sending.push((signal, key));
+    /// The output for an exporter, unless another one sends the same to the same place already: all inputs of a signal go to all of its
+    /// outputs, so that with an output for each pipeline everything would be sent twice.
+    fn new_output(&mut self, signal: Signal, exporter: &Named<'_>) -> Option<String> {
+        let destination = self.destination(exporter);
+        self.of_pipeline.insert(destination.clone());
+        let sending = &mut self.sending[signal as usize];
+        if sending.contains(&destination) {
+            return None;
         }
-        is_new
-    }
-
-    fn sends(&self, signal: Signal, exporter: &Named<'_>) -> bool {
-        let key = self.destination(exporter);
-        self.sending.iter().any(|(of, known)| *of == signal && *known == key)
+        sending.push(destination);
+        Some(format!("{}.outputs.{}", signal.section(), sending.len() - 1))
     }
 
     /// Where an exporter sends, as far as it matters whether another does the same. What those for CloudWatch say of metrics is said of inputs here.
@@ -104,7 +99,8 @@ impl Writer<'_, '_> {
     }
 
     fn backend(&mut self, signal: Signal, exporter: &Named<'_>, is_http: bool) {
-        let output = format!("{}.to.otlp", self.next_output(signal));
+        let Some(output) = self.new_output(signal, exporter) else { return };
+        let output = format!("{output}.to.otlp");
         let (place, settings) = (&exporter.place, exporter.settings);
         if !is_http {
             self.put(&format!("{output}.protocol"), place, "grpc");

@@ -42,10 +42,9 @@ pub(super) fn translated(tree: &Tree, environment: &Environment, problems: &mut 
         problems,
         tree: Tree::empty(&tree.name),
         inputs: [0; 3],
-        outputs: [0; 3],
         listening: Vec::new(),
         namespaces: Vec::new(),
-        sending: Vec::new(),
+        sending: Default::default(),
         of_pipeline: BTreeSet::new(),
     };
     writer.service();
@@ -92,15 +91,14 @@ struct Writer<'a, 'p> {
     environment: &'a Environment,
     problems: &'p mut Problems,
     tree: Tree,
-    /// Inputs and outputs so far, by signal.
+    /// Inputs so far, by signal.
     inputs: [usize; 3],
-    outputs: [usize; 3],
     /// Receivers that are inputs already, each once for its signal.
     listening: Vec<(Signal, String)>,
     /// Inputs of metrics that want a namespace, in the pipeline at hand.
     namespaces: Vec<String>,
-    /// Where the outputs so far send, and where the pipeline at hand does.
-    sending: Vec<(Signal, String)>,
+    /// Where the outputs so far send, by signal, and where the pipeline at hand does.
+    sending: [Vec<String>; 3],
     of_pipeline: BTreeSet<String>,
 }
 
@@ -262,12 +260,6 @@ impl<'a> Writer<'a, '_> {
         let count = &mut self.inputs[signal as usize];
         *count += 1;
         format!("{}.inputs.{}", signal.section(), *count - 1)
-    }
-
-    fn next_output(&mut self, signal: Signal) -> String {
-        let count = &mut self.outputs[signal as usize];
-        *count += 1;
-        format!("{}.outputs.{}", signal.section(), *count - 1)
     }
 
     /// A text among the settings of a component, with variables filled in.

@@ -8,7 +8,7 @@
 
 use zeroize::Zeroizing;
 
-/// Bytes of a buffer: more than what allocators map by itself (128 KiB).
+/// Bytes of a buffer: so many that allocators give it pages of its own (from 128 KiB on).
 const CHUNK_BYTES: usize = 256 * 1_024;
 
 /// Texts of secrets, each with the number of its secret.
