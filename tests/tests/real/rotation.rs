@@ -166,11 +166,11 @@ fn no_query_fails_while_alternating_users_are_rotated() {
 
 #[test]
 fn an_app_that_reports_a_refused_password_shows_nothing_of_a_single_user_rotation() {
-    let world = World::start("single", &["reports"], &[]);
-    let (mut report, mut fresh) = (world.app("report", "reports"), world.app("fresh", "reports"));
+    let world = World::start("single", &["reports", "invoices"], &[]);
+    let (mut report, mut fresh) = (world.app("report", "reports"), world.app("fresh", "invoices"));
     let mut plain = world.app("plain", "reports");
 
-    Pace::new(9, 2.5).go(|every| world.rotate(every));
+    Pace::new(18, 2.5).go(|every| world.rotate(every));
     world.settle();
     let every_one: Vec<u64> = (1..=world.generation().0).collect();
     assert_eq!(world.told.all(), every_one, "each generation is told once");
