@@ -62,6 +62,14 @@ pub struct Appending<'a> {
     unbooked: u32,
     /// Of the message that they are of.
     ack: Option<Arc<Ack>>,
+    /// Dropped behind `open`: an engine on another thread that is woken before would wait for the lane.
+    wake: Wake<'a>,
+}
+
+/// Wakes the engine at its end, if there is something to do.
+struct Wake<'a> {
+    engine: &'a Notify,
+    is_due: bool,
 }
 
 /// However little memory there is, a batch may have so many bytes.
@@ -115,7 +123,8 @@ impl Output {
     pub fn append<'a>(&'a self, lane: &'a Arc<Lane>, account: &'a Arc<Account>) -> Appending<'a> {
         let mut open = lane.lock();
         let source = open.source(account);
-        Appending { output: self, lane, open, account, source, unbooked: 0, ack: None }
+        let wake = Wake { engine: &self.wake, is_due: false };
+        Appending { output: self, lane, open, account, source, unbooked: 0, ack: None, wake }
     }
 
     /// True if about `bytes` more can be kept without giving up what waits already. Who can send again later asks before.
@@ -158,31 +167,43 @@ impl Output {
         open.seal(lane.key.clone(), &lane.frame, self.share.lease(), &self.stock)
     }
 
-    /// Adds a batch that was just sealed to the queue.
+    /// Adds a batch that was just sealed to the queue, and wakes the engine.
     pub(super) fn push(&self, pending: Pending) {
+        if self.push_alone(pending) {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Adds a batch that was just sealed to the queue. True if the engine has it.
+    fn push_alone(&self, pending: Pending) -> bool {
         let mut queue = self.queue();
         if queue.ended {
             drop(queue);
             pending.lost(Lost::Stopped);
-            return;
+            return false;
         }
         queue.push(pending);
-        drop(queue);
-        self.wake.notify_one();
+        true
     }
 
-    /// Makes the engine look after the open batch of `lane`.
+    /// Makes the engine look after the open batch of `lane`, and wakes it.
     pub(super) fn list(&self, lane: &Arc<Lane>, open: &mut Open) {
+        if self.list_alone(lane, open) {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Puts the open batch of `lane` on the engine's list. True if it is there.
+    fn list_alone(&self, lane: &Arc<Lane>, open: &mut Open) -> bool {
         let mut queue = self.queue();
         if queue.ended {
             drop(queue);
             open.lose(Lost::Stopped);
-            return;
+            return false;
         }
         lane.listed.store(true, Ordering::Relaxed);
         queue.list(Arc::clone(lane), open.opened());
-        drop(queue);
-        self.wake.notify_one();
+        true
     }
 }
 
@@ -258,8 +279,9 @@ impl Appending<'_> {
         let record = self.open.written().to_vec();
         self.open.cancel(&self.lane.frame);
         self.book();
-        if self.lease() {
-            self.output.seal(self.lane, &mut self.open);
+        if self.lease() && !self.open.is_empty() {
+            let pending = self.output.seal_alone(self.lane, &mut self.open);
+            self.wake.is_due |= self.output.push_alone(pending);
         }
         self.source = self.open.source(self.account);
         if full {
@@ -297,7 +319,15 @@ impl Drop for Appending<'_> {
         self.book();
         if self.lease() && !self.open.is_empty() && !self.lane.listed.load(Ordering::Relaxed) {
             // The first records of a batch: the engine must know when to seal it.
-            self.output.list(self.lane, &mut self.open);
+            self.wake.is_due |= self.output.list_alone(self.lane, &mut self.open);
+        }
+    }
+}
+
+impl Drop for Wake<'_> {
+    fn drop(&mut self) {
+        if self.is_due {
+            self.engine.notify_one();
         }
     }
 }
