@@ -52,10 +52,10 @@ fn main() -> std::io::Result<()> {
 
 /// The way back.
 fn back(out: &mut impl std::io::Write, name: &str, document: &[u8]) -> std::io::Result<()> {
-    let (mut request, mut spans) = (Vec::new(), 0);
+    let (mut services, mut request, mut spans) = (from_segment::Services::default(), Vec::new(), 0);
     let cost = cost(|| {
         request.clear();
-        spans = from_segment::request(document, &mut request, &mut |why| panic!("{}", why.label()));
+        spans = from_segment::request(document, &mut services, &mut request, &mut |why| panic!("{}", why.label()));
     });
     let each = cost / spans.max(1) as u64;
     writeln!(

@@ -192,6 +192,12 @@ pub const MASK_OLD_MAX: usize = 1_024;
 /// Attributes of a span, an event or a resource that are looked at when a span becomes a segment, which take 48 bytes each. SDKs
 /// send 128 unless told otherwise.
 pub const SPAN_ATTRIBUTES_MAX: usize = 1_024;
+/// Segments whose service is known to subsegments that come alone, which take 40 bytes each. Those that come behind their segment come soon.
+pub const TRACES_SEGMENTS_KNOWN: usize = 1_024;
+/// Sockets of SDKs whose service is known. A task has ten containers, a server in Python some processes for each core.
+pub const TRACES_SOURCES_KNOWN: usize = 64;
+/// Bytes of the name of a service that is known to others: X-Ray takes 200 characters.
+pub const TRACES_SERVICE_BYTES_MAX: usize = 200;
 /// Bytes of an exposition that is scraped, unless the user sets another. A large Java app has 2 MiB.
 pub const SCRAPE_BYTES_MAX: usize = 8 << 20;
 /// Samples of an exposition, unless the user sets another. An app has some hundred, a large one 10,000.

@@ -11,7 +11,7 @@ use pillion::{
         wire::each,
     },
     traces::{
-        from_segment::{DOCUMENT_BYTES_MAX, Unmade, request},
+        from_segment::{DOCUMENT_BYTES_MAX, Services, Unmade, request},
         segment::{Mapper, Resource, Settings},
     },
 };
@@ -20,7 +20,7 @@ use pillion::{
 /// can become a segment again.
 pub(crate) fn check(bytes: &[u8]) {
     let (mut out, mut unmade) = (Vec::new(), Vec::new());
-    let spans = request(bytes, &mut out, &mut |why| unmade.push(why));
+    let spans = request(bytes, &mut Services::default(), &mut out, &mut |why| unmade.push(why));
     assert_eq!(count(Signal::Traces, &out), Ok(spans));
     if bytes.starts_with(b"T1S") {
         return;

@@ -6,6 +6,7 @@
 //! Never: looks into a datagram, or waits for anything but datagrams.
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -19,7 +20,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::datagram::{DATAGRAM_BYTES_MAX, Datagrams};
+use super::datagram::{DATAGRAM_BYTES_MAX, Datagrams, Received};
 use crate::tell::{RateLimited, chain};
 
 /// Datagrams of a burst. With segments of 1.5 KB that is some 100 us of work.
@@ -56,22 +57,27 @@ pub struct Bursts {
 pub struct Burst<'a> {
     datagrams: &'a Datagrams,
     buffer: &'a mut [u8],
-    /// Bytes of the one that was waited for.
-    first: Option<usize>,
+    /// The one that was waited for.
+    first: Option<Received>,
     count: usize,
 }
 
 impl Burst<'_> {
     /// The next one, if it is there and has its place in this burst.
     pub fn datagram(&mut self) -> Option<&[u8]> {
-        let bytes = match self.first.take() {
-            Some(bytes) => bytes,
+        self.datagram_and_source().map(|(datagram, _)| datagram)
+    }
+
+    /// The same, and who sent it if the socket tells.
+    pub fn datagram_and_source(&mut self) -> Option<(&[u8], Option<SocketAddr>)> {
+        let Received { bytes, source } = match self.first.take() {
+            Some(received) => received,
             None if self.count == BURST_MAX => return None,
             // An error is told by the next read that waits.
             None => self.datagrams.next_at_once(self.buffer).ok().flatten()?,
         };
         self.count += 1;
-        Some(&self.buffer[..bytes])
+        Some((&self.buffer[..bytes], source))
     }
 }
 
@@ -100,9 +106,8 @@ impl Bursts {
         let mut pace = Pace::new(self.datagrams.kept_bytes(), asked);
         while !self.closing.is_cancelled() {
             match self.datagrams.next(&mut buffer) {
-                Ok(Some(bytes)) => {
-                    let mut burst =
-                        Burst { datagrams: &self.datagrams, buffer: &mut buffer, first: Some(bytes), count: 0 };
+                Ok(first @ Some(_)) => {
+                    let mut burst = Burst { datagrams: &self.datagrams, buffer: &mut buffer, first, count: 0 };
                     take(&mut burst);
                     if let Some(nap) = pace.nap(burst.count, Instant::now()) {
                         thread::sleep(nap);

@@ -17,7 +17,7 @@ use std::{
 
 use rustix::{
     fs::fstat,
-    net::{RecvFlags, recv, sockopt},
+    net::{RecvFlags, recv, recvfrom, sockopt},
 };
 
 use super::listen::{BindError, SocketFile, remove_stale};
@@ -36,6 +36,8 @@ pub enum Datagrams {
         socket: UdpSocket,
         /// By which the kernel's table names it.
         inode: u64,
+        /// Whether the kernel is asked for the sender of each datagram.
+        tells_sources: bool,
     },
     /// On a unix socket, where the kernel holds up who sends rather than drop anything.
     Unix {
@@ -46,6 +48,15 @@ pub enum Datagrams {
     },
 }
 
+/// A datagram that lies in a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// How many bytes it has.
+    pub bytes: usize,
+    /// Who sent it, from a socket that tells.
+    pub source: Option<SocketAddr>,
+}
+
 impl Datagrams {
     /// Binds `address`. The kernel may keep up to `receive_bytes` until they are read, if the host allows so many.
     pub fn bind(address: SocketAddr, receive_bytes: usize) -> Result<Self, BindError> {
@@ -54,7 +65,15 @@ impl Datagrams {
         sockopt::set_socket_recv_buffer_size(&socket, receive_bytes).map_err(|error| failed(error.into()))?;
         socket.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
         let inode = fstat(&socket).map_err(|error| failed(error.into()))?.st_ino;
-        Ok(Self::Udp { socket, inode })
+        Ok(Self::Udp { socket, inode, tells_sources: false })
+    }
+
+    /// The same one, which tells who sent each datagram. A unix socket cannot: who sends there has no name.
+    pub fn telling_sources(mut self) -> Self {
+        if let Self::Udp { tells_sources, .. } = &mut self {
+            *tells_sources = true;
+        }
+        self
     }
 
     /// Binds a unix socket with the permission bits given.
@@ -79,12 +98,12 @@ impl Datagrams {
     }
 
     /// The next datagram, after at most [`PATIENCE`]. `None` if there was none.
-    pub fn next(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+    pub fn next(&self, buffer: &mut [u8]) -> io::Result<Option<Received>> {
         self.receive(buffer, RecvFlags::empty())
     }
 
     /// The next datagram if it is there already.
-    pub fn next_at_once(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+    pub fn next_at_once(&self, buffer: &mut [u8]) -> io::Result<Option<Received>> {
         self.receive(buffer, RecvFlags::DONTWAIT)
     }
 
@@ -99,24 +118,30 @@ impl Datagrams {
 
     /// How many datagrams the kernel has dropped so far because nobody read them in time. `None` if it does not say.
     pub fn dropped(&self) -> Option<u64> {
-        let Self::Udp { socket, inode } = self else { return Some(0) };
+        let Self::Udp { socket, inode, .. } = self else { return Some(0) };
         let is_v4 = socket.local_addr().ok()?.is_ipv4();
         let table = fs::File::open(if is_v4 { "/proc/self/net/udp" } else { "/proc/self/net/udp6" }).ok()?;
         BufReader::new(table).lines().map_while(Result::ok).find_map(|line| dropped_in(&line, *inode))
     }
 
-    fn receive(&self, buffer: &mut [u8], flags: RecvFlags) -> io::Result<Option<usize>> {
-        let received = match self {
-            Self::Udp { socket, .. } => recv(socket, buffer, flags),
-            Self::Unix { socket, .. } => recv(socket, buffer, flags),
-        };
-        nothing_is_none(received.map(|(bytes, _)| bytes).map_err(io::Error::from))
+    fn receive(&self, buffer: &mut [u8], flags: RecvFlags) -> io::Result<Option<Received>> {
+        let without_source = |(bytes, _)| Received { bytes, source: None };
+        nothing_is_none(match self {
+            Self::Udp { socket, tells_sources: true, .. } => {
+                recvfrom(socket, buffer, flags).map(|(bytes, _, source)| Received {
+                    bytes,
+                    source: source.and_then(|source| SocketAddr::try_from(source).ok()),
+                })
+            }
+            Self::Udp { socket, .. } => recv(socket, buffer, flags).map(without_source),
+            Self::Unix { socket, .. } => recv(socket, buffer, flags).map(without_source),
+        })
     }
 }
 
-fn nothing_is_none(read: io::Result<usize>) -> io::Result<Option<usize>> {
-    match read {
-        Ok(bytes) => Ok(Some(bytes)),
+fn nothing_is_none(read: rustix::io::Result<Received>) -> io::Result<Option<Received>> {
+    match read.map_err(io::Error::from) {
+        Ok(received) => Ok(Some(received)),
         Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => Ok(None),
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
         Err(error) => Err(error),
@@ -146,13 +171,28 @@ mod tests {
         }
         let mut buffer = [0; 2_000];
         let mut read = 0;
-        while let Some(bytes) = datagrams.next_at_once(&mut buffer).expect("loopback") {
-            assert_eq!(bytes, 1_000);
+        while let Some(received) = datagrams.next_at_once(&mut buffer).expect("loopback") {
+            assert_eq!(received, Received { bytes: 1_000, source: None });
             read += 1;
         }
         assert!(read > 0 && read < 200, "the buffer is small: {read}");
         assert_eq!(datagrams.dropped(), Some(200 - read));
         assert_eq!(datagrams.next(&mut buffer).expect("loopback"), None);
+    }
+
+    #[test]
+    fn a_socket_tells_sources_if_it_is_to() {
+        let datagrams = Datagrams::bind(SocketAddr::from(([127, 0, 0, 1], 0)), 4_096).expect("a free port");
+        let datagrams = datagrams.telling_sources();
+        let Datagrams::Udp { socket, .. } = &datagrams else { panic!("it is UDP") };
+        let senders = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").expect("a free port"));
+        for sender in &senders {
+            sender.send_to(b"one", socket.local_addr().expect("bound")).expect("loopback");
+        }
+        for sender in &senders {
+            let expected = Received { bytes: 3, source: sender.local_addr().ok() };
+            assert_eq!(datagrams.next(&mut [0; 10]).expect("loopback"), Some(expected));
+        }
     }
 
     #[test]
@@ -183,8 +223,8 @@ mod tests {
             sent += 1;
         }
         let (mut buffer, mut read) = ([0; 100], 0);
-        while let Some(bytes) = datagrams.next_at_once(&mut buffer).expect("a socket") {
-            assert_eq!(bytes, 8);
+        while let Some(received) = datagrams.next_at_once(&mut buffer).expect("a socket") {
+            assert_eq!(received, Received { bytes: 8, source: None });
             read += 1;
         }
         assert!(sent > 0 && read == sent, "{read} of {sent}");

@@ -201,10 +201,13 @@ impl Job {
             }
             To::Nothing => Sink::Nowhere(account(name)),
         });
+        let sinks: Vec<_> = sinks.collect();
+        let asked = sinks.iter().any(Sink::asks_for_sources);
+        let datagrams = if asked { datagrams.telling_sources() } else { datagrams };
         let (life, counters) = (means.outputs.life, means.outputs.counters);
         let overflowed = counters.traces.overflowed.clone();
         let bursts = Bursts::new(datagrams, overflowed, life.stopping(), self.closing.clone());
-        let reader = Arc::new(Reader::new(bursts, sinks.collect(), counters));
+        let reader = Arc::new(Reader::new(bursts, sinks, counters));
         self.readers.push(life.keep("segments", move || burst::run(Arc::clone(&reader), Reader::read)));
     }
 

@@ -3,7 +3,7 @@
 //! Promises: a datagram that is wrong is counted and harms no other.
 //! Never: waits for anything but datagrams.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use prometheus::{IntCounter, IntCounterVec};
 use tokio::time::Instant;
@@ -46,19 +46,19 @@ impl Reader {
     pub fn read(&self) {
         self.bursts.read(|burst| {
             let mut appenders: Vec<Appender<'_>> = self.sinks.iter().map(Sink::appender).collect();
-            while let Some(datagram) = burst.datagram() {
-                self.append(datagram, &mut appenders);
+            while let Some((datagram, source)) = burst.datagram_and_source() {
+                self.append(datagram, source, &mut appenders);
             }
         });
     }
 
-    fn append(&self, datagram: &[u8], appenders: &mut [Appender<'_>]) {
+    fn append(&self, datagram: &[u8], source: Option<SocketAddr>, appenders: &mut [Appender<'_>]) {
         if datagram.is_empty() {
             return;
         }
         self.received.inc();
         match document(datagram) {
-            Ok(document) => appenders.iter_mut().for_each(|appender| appender.append(document)),
+            Ok(document) => appenders.iter_mut().for_each(|appender| appender.append(document, source)),
             Err(rejected) => {
                 self.rejected.with_label_values(&[rejected.label()]).inc();
                 if let Some(suppressed) = self.warned.allow(Instant::now()) {

@@ -106,6 +106,31 @@ fn segments_arrive_as_spans_between_documents_that_are_none() {
     task.end(135);
 }
 
+/// A process sends from one socket: what it streams ahead of its second segment is of the service of its first one.
+#[test]
+fn what_is_streamed_ahead_of_its_segment_is_of_the_process_s_service() {
+    let (aws, backend) = (FakeAws::start(), Backend::start());
+    let mut task = Task::start(&format!("[{{to: {{otlp: {{endpoint: '{}'}}}}}}]", backend.http()), &aws);
+    let alone =
+        |id| segment(id, 0).replacen("shop", "step\",\"type\":\"subsegment\",\"parent_id\":\"00000000000000ff", 1);
+    let mut till = UdpSocket::bind("127.0.0.1:0").unwrap();
+    task.send(&alone(1));
+    task.send(&segment(2, 0));
+    task.send(&alone(3));
+    std::mem::swap(&mut task.sdk, &mut till);
+    task.send(&alone(4));
+    task.send(&segment(5, 0).replacen("shop", "till", 1));
+    task.send(&alone(6));
+    std::mem::swap(&mut task.sdk, &mut till);
+    task.send(&alone(7));
+    task.wait("all", |total| total.delivered == 7);
+    let mut spans: Vec<_> = backend.spans().into_iter().map(|span| (span.id, span.service)).collect();
+    spans.sort();
+    let names = ["", "shop", "shop", "", "till", "till", "shop"].map(str::to_owned);
+    assert_eq!(spans, (1..).zip(names).collect::<Vec<_>>());
+    task.end(7);
+}
+
 /// Beside X-Ray, which gets the documents as they came, a backend gets spans only if it is said.
 #[test]
 fn beside_x_ray_a_backend_gets_segments_if_it_is_said() {

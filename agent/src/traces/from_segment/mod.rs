@@ -26,6 +26,9 @@ mod cause;
 mod json;
 mod part;
 mod resource;
+mod services;
+
+pub use services::Services;
 
 use attributes::Attributes;
 use cause::Exceptions;
@@ -114,8 +117,9 @@ impl Unmade {
     }
 }
 
-/// Appends the spans of `document` to `out` as a request of OTLP, and says how many there are. What becomes none is told to `unmade`.
-pub fn request(document: &[u8], out: &mut Vec<u8>, unmade: &mut dyn FnMut(Unmade)) -> usize {
+/// Appends the spans of `document` to `out` as a request of OTLP, and says how many there are. What becomes none is told to `unmade`. Segments tell
+/// `services` of theirs, which tell it of subsegments that come alone.
+pub fn request(document: &[u8], services: &mut Services, out: &mut Vec<u8>, unmade: &mut dyn FnMut(Unmade)) -> usize {
     if let Some(packed) = document.strip_prefix(SAMPLED) {
         return unpacked(packed, out).unwrap_or_else(|| refused(Unmade::NotOtlp, unmade));
     }
@@ -127,9 +131,9 @@ pub fn request(document: &[u8], out: &mut Vec<u8>, unmade: &mut dyn FnMut(Unmade
     }
     let text = String::from_utf8_lossy(document);
     match Value::parse(&text) {
-        Some(one) if one.is_object() => group(one, out, unmade),
+        Some(one) if one.is_object() => group(one, services, out, unmade),
         // X-Ray takes a list of subsegments for a document, too.
-        Some(list) if list.is_list() => list.elements().map(|one| group(one, out, unmade)).sum(),
+        Some(list) if list.is_list() => list.elements().map(|one| group(one, services, out, unmade)).sum(),
         _ => refused(Unmade::NotJson, unmade),
     }
 }
@@ -148,18 +152,23 @@ fn unpacked(packed: &[u8], out: &mut Vec<u8>) -> Option<usize> {
 }
 
 /// Appends a resource group with the spans of one segment, or of a subsegment that comes alone.
-fn group(object: Value<'_>, out: &mut Vec<u8>, unmade: &mut dyn FnMut(Unmade)) -> usize {
+fn group(object: Value<'_>, services: &mut Services, out: &mut Vec<u8>, unmade: &mut dyn FnMut(Unmade)) -> usize {
     if !object.is_object() {
         return refused(Unmade::NotJson, unmade);
     }
     let part = Part::read(object);
-    let (core, trace) = match part.core().and_then(|core| Ok((core, part.trace()?))) {
+    let (named, trace) = (part.named(), part.trace());
+    if let (Ok((id, name)), Ok(trace), false) = (&named, trace, part.is_subsegment) {
+        services.tell((trace, *id), name);
+    }
+    let (core, trace) = match named.and_then(|(id, name)| Ok((part.timed(id, name)?, trace?))) {
         Ok(found) => found,
         Err(why) => return refused(why, unmade),
     };
+    let service = if part.is_subsegment { services.of(trace, part.parent()).unwrap_or("") } else { &core.name };
     let group = begin(out, GROUPS);
     let head = begin(out, HEAD);
-    resource::write(&part, &core.name, out);
+    resource::write(&part, service, out);
     end(out, head);
     let scope = begin(out, MEMBERS);
     let exceptions = Exceptions::of(resource::language(&part));

@@ -112,8 +112,18 @@ impl<'a> Part<'a> {
 
     /// What makes it a span, or why it is none.
     pub(super) fn core(&self) -> Result<Core<'a>, Unmade> {
+        self.named().and_then(|(id, name)| self.timed(id, name))
+    }
+
+    /// Its id and its name.
+    pub(super) fn named(&self) -> Result<([u8; 8], Cow<'a, str>), Unmade> {
         let id = self.id.and_then(span_id).ok_or(Unmade::NoId)?;
         let name = self.name.and_then(Value::text).filter(|name| !name.trim().is_empty()).ok_or(Unmade::NoName)?;
+        Ok((id, name))
+    }
+
+    /// The rest of what makes it a span.
+    pub(super) fn timed(&self, id: [u8; 8], name: Cow<'a, str>) -> Result<Core<'a>, Unmade> {
         if self.in_progress || self.end.is_none_or(Value::is_null) {
             return Err(Unmade::InProgress);
         }

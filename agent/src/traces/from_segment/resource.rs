@@ -1,7 +1,7 @@
 //! What a segment came from: its service, what that ran on, and the SDK that told of it.
 //!
 //! Promises: an attribute is written once, though two blocks may say it.
-//! Never: names a service for a subsegment that comes alone: it does not say whose it is.
+//! Never: finds out whose a subsegment is that comes alone; [`super::services`] does.
 
 use super::{attributes::Attributes, json::Value, part::Part};
 
@@ -116,12 +116,10 @@ pub(super) fn language(part: &Part<'_>) -> String {
     sdk.rsplit_once(" for ").map(|(_, language)| language_named(language)).unwrap_or_default()
 }
 
-/// Writes the attributes of the resource that `part`, which is called `name`, came from.
-pub(super) fn write(part: &Part<'_>, name: &str, out: &mut Vec<u8>) {
+/// Writes the attributes of the resource that `part` of the `service` came from.
+pub(super) fn write(part: &Part<'_>, service: &str, out: &mut Vec<u8>) {
     let mut once = Once { attributes: Attributes::new(out, Attributes::OF_RESOURCE), written: Vec::new() };
-    if !part.is_subsegment {
-        once.text("service.name", name);
-    }
+    once.text("service.name", service);
     if let Some(service) = part.service {
         once.block(
             service,

@@ -7,9 +7,9 @@ pub mod segments;
 pub mod spans_of_segments;
 pub mod xray;
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
-use spans_of_segments::SpansOfSegments;
+use spans_of_segments::{Making, SpansOfSegments};
 use tracing::error;
 
 use crate::{
@@ -36,8 +36,8 @@ pub enum Sink {
 pub enum Appender<'a> {
     /// To AWS X-Ray.
     Xray(Appending<'a>),
-    /// To a backend of OTLP, by way of a buffer for the spans of one document.
-    Otlp(&'a SpansOfSegments, Vec<u8>),
+    /// To a backend of OTLP, by way of spans.
+    Otlp(Making<'a>),
     /// Counts it.
     Nowhere(Counting<'a>),
 }
@@ -97,22 +97,27 @@ fn append_filled(sink: &OtlpSink, task: &Task, request: &[u8], spans: usize, ack
 }
 
 impl Sink {
+    /// True if it wants to know where a document came from.
+    pub fn asks_for_sources(&self) -> bool {
+        matches!(self, Self::Otlp(_))
+    }
+
     /// Begins to append.
     pub fn appender(&self) -> Appender<'_> {
         match self {
             Self::Xray(sink) => Appender::Xray(sink.appending()),
-            Self::Otlp(spans) => Appender::Otlp(spans, Vec::new()),
+            Self::Otlp(spans) => Appender::Otlp(spans.making()),
             Self::Nowhere(account) => Appender::Nowhere(Counting { account, documents: 0 }),
         }
     }
 }
 
 impl Appender<'_> {
-    /// Appends one document.
-    pub fn append(&mut self, document: &[u8]) {
+    /// Appends one document, which came from `source`.
+    pub fn append(&mut self, document: &[u8], source: Option<SocketAddr>) {
         match self {
             Self::Xray(appending) => xray::append(appending, document),
-            Self::Otlp(spans, request) => spans.append(document, request),
+            Self::Otlp(spans) => spans.append(document, source),
             Self::Nowhere(counting) => counting.documents += 1,
         }
     }

@@ -4,7 +4,11 @@
 //! refused; what is in progress or was not sampled is no loss, and is counted.
 //! Never: keeps a document; holds the open batch while one is read.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use prometheus::IntCounterVec;
 use tokio::time::Instant;
@@ -15,7 +19,7 @@ use crate::{
     deliver::books::{Account, Refused},
     otlp::{out::Sink, task::Task},
     tell::RateLimited,
-    traces::from_segment::{self, Unmade},
+    traces::from_segment::{self, Services, Unmade},
 };
 
 /// A warning, at most so often.
@@ -29,6 +33,15 @@ pub struct SpansOfSegments {
     name: Arc<str>,
     unmade: IntCounterVec,
     warned: RateLimited,
+    services: Mutex<Services>,
+}
+
+/// Makes spans of what came together.
+pub struct Making<'a> {
+    of: &'a SpansOfSegments,
+    services: MutexGuard<'a, Services>,
+    /// A buffer for the spans of one document.
+    request: Vec<u8>,
 }
 
 impl SpansOfSegments {
@@ -36,16 +49,13 @@ impl SpansOfSegments {
     /// becomes no span in `unmade`.
     pub fn new(sink: Sink, account: Arc<Account>, task: Task, name: &Arc<str>, unmade: &IntCounterVec) -> Self {
         let (name, unmade, warned) = (Arc::clone(name), unmade.clone(), RateLimited::new(WARN_EVERY));
-        Self { sink, account, task, name, unmade, warned }
+        Self { sink, account, task, name, unmade, warned, services: Mutex::default() }
     }
 
-    /// Appends one document. `request` is a buffer to write to.
-    pub fn append(&self, document: &[u8], request: &mut Vec<u8>) {
-        request.clear();
-        let spans = from_segment::request(document, request, &mut |why| self.told(why));
-        if spans > 0 {
-            append_filled(&self.sink, &self.task, request, spans, None);
-        }
+    /// Begins to append. One at a time does: an input has a reader, and each input an appender of its own.
+    pub fn making(&self) -> Making<'_> {
+        let services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        Making { of: self, services, request: Vec::new() }
     }
 
     fn told(&self, why: Unmade) {
@@ -57,6 +67,18 @@ impl SpansOfSegments {
         self.account.accept(1).refused(1, Refused::Invalid);
         if let Some(suppressed) = self.warned.allow(Instant::now()) {
             warn!(output = &*self.name, why = why_label, suppressed, "a segment cannot become a span");
+        }
+    }
+}
+
+impl Making<'_> {
+    /// Appends one document, which came from `source`.
+    pub fn append(&mut self, document: &[u8], source: Option<SocketAddr>) {
+        let Self { of, services, request } = self;
+        request.clear();
+        let spans = from_segment::request(document, services.heard_from(source), request, &mut |why| of.told(why));
+        if spans > 0 {
+            append_filled(&of.sink, &of.task, request, spans, None);
         }
     }
 }

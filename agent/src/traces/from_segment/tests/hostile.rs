@@ -149,7 +149,7 @@ proptest! {
         let end = (at + length).min(whole.len());
         let damaged = [&whole[..at], &more, &whole[end..]].concat();
         let mut out = Vec::new();
-        let spans = request(&damaged, &mut out, &mut |_| {});
+        let spans = request(&damaged, &mut Services::default(), &mut out, &mut |_| {});
         prop_assert_eq!(walk::count(Signal::Traces, &out), Ok(spans));
         prop_assert!(out.len() <= 8 * damaged.len() + 64);
     }

@@ -95,8 +95,13 @@ struct Made {
 }
 
 fn made(document: &[u8]) -> Made {
+    made_by(document, &mut Services::default())
+}
+
+/// The same where `services` know something.
+fn made_by(document: &[u8], services: &mut Services) -> Made {
     let (mut out, mut unmade) = (b"before".to_vec(), Vec::new());
-    let count = request(document, &mut out, &mut |why| unmade.push(why));
+    let count = request(document, services, &mut out, &mut |why| unmade.push(why));
     let request = out.strip_prefix(b"before").expect("what was there stays");
     assert_eq!(walk::count(Signal::Traces, request), Ok(count), "as many as it says");
     let groups = || fields(request, GROUPS);

@@ -96,7 +96,7 @@ fn a_segment_and_what_it_called_become_spans_below_each_other() {
 }
 
 #[test]
-fn a_subsegment_that_comes_alone_is_below_its_parent_and_names_no_service() {
+fn a_subsegment_that_comes_alone_is_below_its_parent_and_names_no_service_that_is_not_known() {
     let document = json!({
         "type": "subsegment", "name": "step", "id": "0000000000000001", "trace_id": TRACE, "parent_id": "00000000000000aa",
         "start_time": 1, "end_time": 2, "subsegments": [{"name": "in it", "id": "0000000000000002", "start_time": 1, "end_time": 2}],
@@ -110,6 +110,50 @@ fn a_subsegment_that_comes_alone_is_below_its_parent_and_names_no_service() {
     // A list of them is a document, too.
     let list = Value::from(vec![document.clone(), document]);
     assert_eq!(made(list.to_string().as_bytes()).spans.len(), 4);
+}
+
+/// The segment right above it says whose it is, whoever sent that; else the socket does, as long as it told of one service.
+#[test]
+fn a_subsegment_that_comes_alone_is_of_the_service_that_is_known() {
+    let segment = |id: &str, more: Value| {
+        let mut segment = segment(more);
+        segment["id"] = id.into();
+        segment
+    };
+    let alone =
+        |parent: &str| segment("0000000000000001", json!({"type": "subsegment", "name": "step", "parent_id": parent}));
+    let list = Value::from(vec![alone("00000000000000ff"), alone("00000000000000aa")]);
+    let open = json!({"name": "till", "in_progress": true, "parent_id": "00000000000000bb"});
+    let mut services = Services::default();
+    for (port, document, expected) in [
+        (1, alone("00000000000000aa"), json!([null])),
+        (1, segment("00000000000000aa", json!({})), json!(["shop"])),
+        (1, alone("00000000000000ff"), json!(["shop"])),
+        (1, list, json!(["shop", "shop"])),
+        (2, alone("00000000000000ff"), json!([null])),
+        (2, alone("00000000000000aa"), json!(["shop"])),
+        // One that goes on tells whose it is, too.
+        (2, segment("00000000000000bb", open), json!([])),
+        (2, alone("00000000000000ff"), json!(["till"])),
+        (1, alone("00000000000000bb"), json!(["till"])),
+        (1, alone("00000000000000ff"), json!(["shop"])),
+        // What is no segment's name says nothing.
+        (1, segment("00000000000000cc", json!({"name": " "})), json!([])),
+        (1, segment("short", json!({"name": "till"})), json!([])),
+        (1, segment("00000000000000cc", json!({"name": "till", "trace_id": "1"})), json!([])),
+        (1, alone("00000000000000ff"), json!(["shop"])),
+        // A process that serves under several names: only its segments know.
+        (1, segment("00000000000000cc", json!({"name": "till"})), json!(["till"])),
+        (1, alone("00000000000000ff"), json!([null])),
+        (1, segment("00000000000000cc", json!({})), json!(["shop"])),
+        (1, alone("00000000000000ff"), json!([null])),
+        (1, alone("00000000000000cc"), json!(["shop"])),
+    ] {
+        let source = Some(([127, 0, 0, 1], port).into());
+        let Made { resources, .. } = made_by(document.to_string().as_bytes(), services.heard_from(source));
+        let names: Value = resources.iter().map(|resource| resource["service.name"].clone()).collect();
+        assert_eq!(names, expected, "{port}: {document}");
+    }
 }
 
 #[test]
@@ -312,7 +356,9 @@ fn a_resource_is_what_the_segment_ran_on() {
 #[test]
 fn packed_spans_are_unpacked() {
     let mut spans = Vec::new();
-    request(segment(json!({})).to_string().as_bytes(), &mut spans, &mut |_| panic!("all of it"));
+    request(segment(json!({})).to_string().as_bytes(), &mut Services::default(), &mut spans, &mut |_| {
+        panic!("all of it")
+    });
     let packed = base64::encoded(&spans, true);
     let Made { spans, unmade, .. } = made(format!("T1S{packed}\n").as_bytes());
     assert_eq!((spans.len(), unmade), (1, vec![]));

@@ -35,7 +35,7 @@ fn there_and_back(resource: &Value, span: &Value) -> (Value, Value) {
         .map(&Resource::read(&group), &span_of(span), |document, _| first = document.to_vec())
         .expect("ids");
     let mut request_of_it = Vec::new();
-    assert_eq!(request(&first, &mut request_of_it, &mut |why| panic!("{why:?}")), 1);
+    assert_eq!(request(&first, &mut Services::default(), &mut request_of_it, &mut |why| panic!("{why:?}")), 1);
     let mut again = documents(&request_of_it);
     (serde_json::from_slice(&first).expect("JSON"), again.remove(0))
 }
