@@ -6,13 +6,10 @@
 use super::{
     Level,
     attributes::Attributes,
-    json::Value,
+    json::{Names, Value, text},
     part::{Namespace, Part},
 };
 use crate::traces::segment;
-
-/// What a block holds, by the attribute that it becomes.
-type Names = [(&'static str, &'static str)];
 
 const CALLED: &Names = &[
     ("account_id", "aws.account_id"),
@@ -42,38 +39,36 @@ const QUERY: &Names = &[
     ("preparation", "aws.xray.sql.preparation"),
 ];
 
-/// The status of the answer.
-pub(super) fn status(part: &Part<'_>) -> Option<i64> {
-    part.http?.member("response")?.member("status")?.whole()
-}
-
-pub(super) fn http(part: &Part<'_>, level: Level, attributes: &mut Attributes<'_>) {
-    let Some(block) = part.http else { return };
-    if let Some(request) = block.member("request") {
-        attributes.text("http.request.method", &request.text_of("method"));
-        url(&request.text_of("url"), (part, level), attributes);
-        attributes.text("user_agent.original", &request.text_of("user_agent"));
-        let client = request.text_of("client_ip");
+/// Writes what was asked and answered, and gives the status of the answer.
+pub(super) fn http(part: &Part<'_>, level: Level, attributes: &mut Attributes<'_>) -> Option<i64> {
+    let [request, response] = part.http?.pick(["request", "response"]);
+    if let Some(request) = request {
+        let [method, url, agent, client] = request.texts(["method", "url", "user_agent", "client_ip"]);
+        let [forwarded, traced] = request.pick(["x_forwarded_for", "traced"]);
+        attributes.text("http.request.method", &method);
+        write_url(&url, (part, level), attributes);
+        attributes.text("user_agent.original", &agent);
         attributes.text("client.address", &client);
-        if !request.member("x_forwarded_for").is_some_and(Value::is_true) {
+        if !forwarded.is_some_and(Value::is_true) {
             // Nobody stood between.
             attributes.text("network.peer.address", &client);
         }
-        if let Some(traced) = request.member("traced").and_then(Value::truth) {
+        if let Some(traced) = traced.and_then(Value::truth) {
             attributes.truth("aws.xray.traced", traced);
         }
     }
-    if let Some(status) = status(part) {
+    let [status, length] = response?.pick(["status", "content_length"]).map(|value| value.and_then(Value::whole));
+    if let Some(status) = status {
         attributes.whole("http.response.status_code", status);
     }
-    let length = block.member("response").and_then(|response| response.member("content_length"));
-    if let Some(length) = length.and_then(Value::whole) {
+    if let Some(length) = length {
         attributes.whole("http.response.body.size", length);
     }
+    status
 }
 
 /// An address, whole and in the parts that who serves and who calls are asked for.
-fn url(url: &str, (part, level): (&Part<'_>, Level), attributes: &mut Attributes<'_>) {
+fn write_url(url: &str, (part, level): (&Part<'_>, Level), attributes: &mut Attributes<'_>) {
     attributes.text("url.full", url);
     let Some((scheme, rest)) = url.split_once("://") else { return };
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
@@ -105,10 +100,10 @@ fn host(authority: &str, attributes: &mut Attributes<'_>) {
 
 pub(super) fn sql(part: &Part<'_>, attributes: &mut Attributes<'_>) {
     let Some(block) = part.sql else { return };
-    attributes.text("db.system.name", &block.text_of("database_type").to_ascii_lowercase());
+    let [kind, connection, url] = block.texts(["database_type", "connection_string", "url"]);
+    attributes.text("db.system.name", &kind.to_ascii_lowercase());
     named(block, QUERY, attributes);
     // Agents write an address as one of the two, the database behind the last slash.
-    let (connection, url) = (block.text_of("connection_string"), block.text_of("url"));
     let address = if connection.is_empty() && url.contains('/') { url } else { connection };
     let address = address.split(['?', ';']).next().unwrap_or_default();
     if let Some((scheme, rest)) = address.split_once("://") {
@@ -130,15 +125,17 @@ pub(super) fn aws(part: &Part<'_>, name: &str, level: Level, attributes: &mut At
         }
     }
     let Some(block) = part.aws else { return };
-    let operation = if part.namespace == Namespace::Aws { "rpc.method" } else { "aws.operation" };
-    attributes.text(operation, &block.text_of("operation"));
-    if let Some(tables) = block.member("table_names") {
-        attributes.texts("aws.dynamodb.table_names", tables.elements().filter_map(Value::text));
-    } else if let Some(table) = block.member("table_name").and_then(Value::text) {
-        attributes.texts("aws.dynamodb.table_names", [table]);
+    let [operation, tables, table, xray] = block.pick(["operation", "table_names", "table_name", "xray"]);
+    let name = if part.namespace == Namespace::Aws { "rpc.method" } else { "aws.operation" };
+    attributes.text(name, &text(operation));
+    match (tables, table.and_then(Value::text)) {
+        (Some(tables), _) => {
+            attributes.texts("aws.dynamodb.table_names", tables.elements().filter_map(Value::text));
+        }
+        (None, table) => attributes.texts("aws.dynamodb.table_names", table),
     }
-    if let Some(rule) = block.member("xray").map(|xray| xray.text_of("sampling_rule_name")) {
-        attributes.text("aws.xray.sampling_rule", &rule);
+    if let Some(xray) = xray {
+        attributes.text("aws.xray.sampling_rule", &text(xray.member("sampling_rule_name")));
     }
     // The account of a segment is that of its resource.
     named(block, if level == Level::Segment { &CALLED[1..] } else { CALLED }, attributes);
@@ -151,8 +148,8 @@ pub(super) fn aws(part: &Part<'_>, name: &str, level: Level, attributes: &mut At
 }
 
 /// Text of `block` by the `names` that it has outside.
-fn named(block: Value<'_>, names: &Names, attributes: &mut Attributes<'_>) {
-    for (member, name) in names {
-        attributes.text(name, &block.text_of(member));
+fn named(block: Value<'_>, names: &'static Names, attributes: &mut Attributes<'_>) {
+    for (name, value) in block.named(names) {
+        attributes.text(name, &text(Some(value)));
     }
 }

@@ -9,7 +9,10 @@
 
 use std::{borrow::Cow, fmt::Write};
 
-use super::{attributes::Attributes, json::Value};
+use super::{
+    attributes::Attributes,
+    json::{Value, text},
+};
 use crate::otlp::wire::{begin, end, put_bytes, put_fixed64};
 
 /// Exceptions of a segment that are looked at, and those of a document that others may name.
@@ -52,7 +55,7 @@ impl<'a> Exceptions<'a> {
         let list = || cause.member("exceptions").into_iter().flat_map(Value::elements).filter(|one| one.is_object());
         let thrown: Vec<_> = list().take(EXCEPTIONS_MAX).map(read).collect();
         if thrown.is_empty() {
-            let id = cause.text().unwrap_or_else(|| cause.text_of("id"));
+            let id = cause.text().unwrap_or_else(|| text(cause.member("id")));
             return if id.is_empty() { id } else { self.passed_on(id, time, out) };
         }
         let is_message = |one: &Exception<'_>| one.kind.is_empty() && !has_frames(one) && !one.message.is_empty();
@@ -132,13 +135,8 @@ impl<'a> Exceptions<'a> {
 }
 
 fn read(exception: Value<'_>) -> Exception<'_> {
-    Exception {
-        id: exception.text_of("id"),
-        kind: exception.text_of("type"),
-        message: exception.text_of("message"),
-        cause: exception.text_of("cause"),
-        stack: exception.member("stack"),
-    }
+    let [id, kind, message, cause, stack] = exception.pick(["id", "type", "message", "cause", "stack"]);
+    Exception { id: text(id), kind: text(kind), message: text(message), cause: text(cause), stack }
 }
 
 fn has_frames(exception: &Exception<'_>) -> bool {
@@ -149,8 +147,8 @@ fn has_frames(exception: &Exception<'_>) -> bool {
 fn frames<'a>(exception: &Exception<'a>) -> impl Iterator<Item = (Cow<'a, str>, i64, Cow<'a, str>)> + use<'a> {
     let frames = exception.stack.into_iter().flat_map(Value::elements).take(FRAMES_MAX);
     frames.map(|frame| {
-        let line = frame.member("line").and_then(Value::whole).unwrap_or(0);
-        (frame.text_of("path"), line, frame.text_of("label"))
+        let [path, line, label] = frame.pick(["path", "line", "label"]);
+        (text(path), line.and_then(Value::whole).unwrap_or(0), text(label))
     })
 }
 

@@ -12,8 +12,8 @@
 //! | annotations | attributes, whose names are in `aws.xray.annotations`, by which the way back finds them |
 //! | metadata | an attribute `aws.xray.metadata.NAMESPACE` with the object as JSON |
 //!
-//! What each block becomes stands in its file and in `docs/traces.md`. A document is found to be JSON once. Then the members of each part are found
-//! in one pass, and written straight as protobuf: no tree, no map. A subsegment is passed over once for each part above it.
+//! What each block becomes stands in its file and in `docs/traces.md`. A document is found to be JSON once. Then the members of each part, and
+//! those of each block, are found in one pass, and written straight as protobuf: no tree, no map. A subsegment is passed over once for each part above it.
 //!
 //! Promises: every complete segment or subsegment with id, name and times becomes one span with the same ids, below the same one; each that does
 //! not is told with its reason; what comes out is a request of OTLP that [`walk::count`] takes.
@@ -28,11 +28,13 @@ mod part;
 mod resource;
 mod services;
 
+use std::borrow::Cow;
+
 pub use services::Services;
 
 use attributes::Attributes;
 use cause::Exceptions;
-use json::Value;
+use json::{Value, text};
 use part::{Core, Flags, Namespace, Part, span_id, trace_id};
 
 use crate::{
@@ -129,7 +131,8 @@ pub fn request(document: &[u8], services: &mut Services, out: &mut Vec<u8>, unma
     if document.len() > DOCUMENT_BYTES_MAX {
         return refused(Unmade::TooLarge, unmade);
     }
-    let text = String::from_utf8_lossy(document);
+    // What checks without replacing is much faster.
+    let text = str::from_utf8(document).map_or_else(|_| String::from_utf8_lossy(document), Cow::Borrowed);
     match Value::parse(&text) {
         Some(one) if one.is_object() => group(one, services, out, unmade),
         // X-Ray takes a list of subsegments for a document, too.
@@ -168,10 +171,10 @@ fn group(object: Value<'_>, services: &mut Services, out: &mut Vec<u8>, unmade: 
     let service = if part.is_subsegment { services.of(trace, part.parent()).unwrap_or("") } else { &core.name };
     let group = begin(out, GROUPS);
     let head = begin(out, HEAD);
-    resource::write(&part, service, out);
+    let language = resource::write(&part, service, out);
     end(out, head);
     let scope = begin(out, MEMBERS);
-    let exceptions = Exceptions::of(resource::language(&part));
+    let exceptions = Exceptions::of(language);
     let mut spans = Spans { out, unmade, trace, exceptions, written: 0 };
     spans.below(&part, core.id, DEPTH_MAX);
     spans.write(&part, &core, part.parent(), if part.is_subsegment { Level::Subsegment } else { Level::Segment });
@@ -241,10 +244,10 @@ impl<'a> Spans<'_, 'a> {
         if level == Level::Subsegment && (part.namespace == Namespace::Remote || is_query) {
             attributes.text("peer.service", &core.name);
         }
-        blocks::http(part, level, &mut attributes);
+        let status = blocks::http(part, level, &mut attributes);
         blocks::sql(part, &mut attributes);
         blocks::aws(part, &core.name, level, &mut attributes);
-        own(part, &mut attributes);
+        own(part, status, &mut attributes);
         let failed = part.flags != Flags::default();
         let message = part.cause.map(|cause| self.exceptions.write(cause, (core.end, failed), out)).unwrap_or_default();
         links(part, out);
@@ -273,9 +276,9 @@ fn kind(part: &Part<'_>, level: Level) -> u64 {
 }
 
 /// What a segment says beside its blocks.
-fn own(part: &Part<'_>, attributes: &mut Attributes<'_>) {
+fn own(part: &Part<'_>, status: Option<i64>, attributes: &mut Attributes<'_>) {
     // What the way back takes from the status of the answer, or from that of the span.
-    let told = match blocks::status(part) {
+    let told = match status {
         Some(status @ 400..=499) => Flags { error: true, throttle: status == 429, fault: false },
         Some(500..=599) => Flags { fault: true, ..Flags::default() },
         _ => Flags { fault: part.flags != Flags::default(), ..Flags::default() },
@@ -288,7 +291,7 @@ fn own(part: &Part<'_>, attributes: &mut Attributes<'_>) {
             }
         }
     }
-    attributes.text("enduser.id", &part.user.and_then(Value::text).unwrap_or_default());
+    attributes.text("enduser.id", &text(part.user));
     attributes
         .texts("aws.xray.precursor_ids", part.precursors.into_iter().flat_map(Value::elements).filter_map(Value::text));
     for (namespace, value) in part.metadata.into_iter().flat_map(Value::members) {
@@ -309,13 +312,13 @@ fn own(part: &Part<'_>, attributes: &mut Attributes<'_>) {
 
 fn links(part: &Part<'_>, out: &mut Vec<u8>) {
     for link in part.links.into_iter().flat_map(Value::elements) {
-        let ids = link.member("trace_id").and_then(trace_id).zip(link.member("id").and_then(span_id));
-        if let Some((trace, id)) = ids {
+        let [trace, id, told] = link.pick(["trace_id", "id", "attributes"]);
+        if let Some((trace, id)) = trace.and_then(trace_id).zip(id.and_then(span_id)) {
             let begun = begin(out, 13);
             put_bytes(out, 1, &trace);
             put_bytes(out, 2, &id);
             let mut attributes = Attributes::new(out, Attributes::OF_LINK);
-            for (name, value) in link.member("attributes").into_iter().flat_map(Value::members) {
+            for (name, value) in told.into_iter().flat_map(Value::members) {
                 attributes.value("", &name, value);
             }
             end(out, begun);

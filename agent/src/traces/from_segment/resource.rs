@@ -3,7 +3,11 @@
 //! Promises: an attribute is written once, though two blocks may say it.
 //! Never: finds out whose a subsegment is that comes alone; [`super::services`] does.
 
-use super::{attributes::Attributes, json::Value, part::Part};
+use super::{
+    attributes::Attributes,
+    json::{Names, Value, text},
+    part::Part,
+};
 
 /// Origins, by the platform and the way to launch that they are.
 const ORIGINS: [(&str, &str, &str); 8] = [
@@ -16,39 +20,32 @@ const ORIGINS: [(&str, &str, &str); 8] = [
     ("AWS::EC2::Instance", "aws_ec2", ""),
     ("AWS::Lambda::Function", "aws_lambda", ""),
 ];
-/// Blocks of `aws`, each with its members by the attributes that they are.
-const BLOCKS: [(&str, &[(&str, &str)]); 4] = [
-    (
-        "ecs",
-        &[
-            ("container", "container.name"),
-            ("container_id", "container.id"),
-            ("container_arn", "aws.ecs.container.arn"),
-            ("cluster_arn", "aws.ecs.cluster.arn"),
-            ("task_arn", "aws.ecs.task.arn"),
-            ("task_family", "aws.ecs.task.family"),
-            ("launch_type", "aws.ecs.launchtype"),
-            ("availability_zone", "cloud.availability_zone"),
-        ],
-    ),
-    ("eks", &[("cluster_name", "k8s.cluster.name"), ("pod", "k8s.pod.name"), ("container_id", "container.id")]),
-    (
-        "elastic_beanstalk",
-        &[
-            ("environment_name", "service.namespace"),
-            ("version_label", "service.version"),
-            ("deployment_id", "service.instance.id"),
-        ],
-    ),
-    (
-        "ec2",
-        &[
-            ("instance_id", "host.id"),
-            ("availability_zone", "cloud.availability_zone"),
-            ("instance_size", "host.type"),
-            ("ami_id", "host.image.id"),
-        ],
-    ),
+const SERVICE: &Names = &[
+    ("version", "service.version"),
+    ("runtime", "process.runtime.name"),
+    ("runtime_version", "process.runtime.version"),
+];
+const ECS: &Names = &[
+    ("container", "container.name"),
+    ("container_id", "container.id"),
+    ("container_arn", "aws.ecs.container.arn"),
+    ("cluster_arn", "aws.ecs.cluster.arn"),
+    ("task_arn", "aws.ecs.task.arn"),
+    ("task_family", "aws.ecs.task.family"),
+    ("launch_type", "aws.ecs.launchtype"),
+    ("availability_zone", "cloud.availability_zone"),
+];
+const EKS: &Names = &[("cluster_name", "k8s.cluster.name"), ("pod", "k8s.pod.name"), ("container_id", "container.id")];
+const BEANSTALK: &Names = &[
+    ("environment_name", "service.namespace"),
+    ("version_label", "service.version"),
+    ("deployment_id", "service.instance.id"),
+];
+const EC2: &Names = &[
+    ("instance_id", "host.id"),
+    ("availability_zone", "cloud.availability_zone"),
+    ("instance_size", "host.type"),
+    ("ami_id", "host.image.id"),
 ];
 
 /// Attributes, each once.
@@ -65,39 +62,46 @@ impl Once<'_> {
         }
     }
 
-    /// The members of `block` that are text or numbers.
-    fn block(&mut self, block: Value<'_>, members: &[(&str, &'static str)]) {
-        for (member, name) in members {
-            if let Some(value) = block.member(member).filter(|value| !value.is_null()) {
-                match value.text() {
-                    Some(text) => self.text(name, &text),
-                    None if value.number().is_some() => self.text(name, value.raw()),
-                    None => {}
-                }
-            }
+    fn value(&mut self, name: &'static str, value: Value<'_>) {
+        match value.text() {
+            Some(text) => self.text(name, &text),
+            None if value.number().is_some() => self.text(name, value.raw()),
+            None => {}
         }
     }
 
-    fn aws(&mut self, aws: Value<'_>) {
-        for (name, members) in BLOCKS {
-            if let Some(block) = aws.member(name) {
-                self.block(block, members);
-            }
+    /// The members of a block that are text or numbers.
+    fn block(&mut self, block: Option<Value<'_>>, names: &'static Names) {
+        for (name, value) in block.into_iter().flat_map(|block| block.named(names)) {
+            self.value(name, value);
         }
-        let groups = || aws.member("cloudwatch_logs").into_iter().flat_map(Value::elements);
-        let of = |name| groups().map(move |group| group.text_of(name)).filter(|text| !text.is_empty());
+    }
+
+    /// What a segment tells of where it ran. Gives the language that its SDK is for, empty if it does not say.
+    fn aws(&mut self, aws: Value<'_>, is_subsegment: bool) -> String {
+        let [account, ecs, eks, beanstalk, ec2, groups, xray] =
+            aws.pick(["account_id", "ecs", "eks", "elastic_beanstalk", "ec2", "cloudwatch_logs", "xray"]);
+        if let (Some(account), false) = (account, is_subsegment) {
+            self.value("cloud.account.id", account);
+        }
+        for (block, names) in [(ecs, ECS), (eks, EKS), (beanstalk, BEANSTALK), (ec2, EC2)] {
+            self.block(block, names);
+        }
+        let groups = || groups.into_iter().flat_map(Value::elements);
+        let of = |name| groups().map(move |group| text(group.member(name))).filter(|text| !text.is_empty());
         self.attributes.texts("aws.log.group.arns", of("arn"));
         self.attributes.texts("aws.log.group.names", of("log_group"));
-        if let Some(xray) = aws.member("xray") {
-            let sdk = xray.text_of("sdk");
-            let (name, language) = sdk.rsplit_once(" for ").unwrap_or((&sdk, ""));
-            self.text("telemetry.sdk.name", name);
-            self.text("telemetry.sdk.language", &language_named(language));
-            self.text("telemetry.sdk.version", &xray.text_of("sdk_version"));
-            if xray.member("auto_instrumentation").is_some_and(Value::is_true) {
-                self.attributes.truth("aws.xray.auto_instrumentation", true);
-            }
+        let Some(xray) = xray else { return String::new() };
+        let [sdk, version] = xray.texts(["sdk", "sdk_version"]);
+        let (name, language) = sdk.rsplit_once(" for ").unwrap_or((&sdk, ""));
+        let language = language_named(language);
+        self.text("telemetry.sdk.name", name);
+        self.text("telemetry.sdk.language", &language);
+        self.text("telemetry.sdk.version", &version);
+        if xray.member("auto_instrumentation").is_some_and(Value::is_true) {
+            self.attributes.truth("aws.xray.auto_instrumentation", true);
         }
+        language
     }
 }
 
@@ -110,39 +114,20 @@ fn language_named(name: &str) -> String {
     }
 }
 
-/// The language that a segment's SDK is for, empty if it does not say.
-pub(super) fn language(part: &Part<'_>) -> String {
-    let sdk = part.aws.and_then(|aws| aws.member("xray")).map(|xray| xray.text_of("sdk")).unwrap_or_default();
-    sdk.rsplit_once(" for ").map(|(_, language)| language_named(language)).unwrap_or_default()
-}
-
-/// Writes the attributes of the resource that `part` of the `service` came from.
-pub(super) fn write(part: &Part<'_>, service: &str, out: &mut Vec<u8>) {
+/// Writes the attributes of the resource that `part` of the `service` came from. Gives the language that its SDK is for, empty if it does not say.
+pub(super) fn write(part: &Part<'_>, service: &str, out: &mut Vec<u8>) -> String {
     let mut once = Once { attributes: Attributes::new(out, Attributes::OF_RESOURCE), written: Vec::new() };
     once.text("service.name", service);
-    if let Some(service) = part.service {
-        once.block(
-            service,
-            &[
-                ("version", "service.version"),
-                ("runtime", "process.runtime.name"),
-                ("runtime_version", "process.runtime.version"),
-            ],
-        );
-    }
-    let origin = part.origin.and_then(Value::text).unwrap_or_default();
+    once.block(part.service, SERVICE);
+    let origin = text(part.origin);
     let origin = ORIGINS.into_iter().find(|(known, ..)| *known == origin);
     if let Some((_, platform, _)) = origin {
         once.text("cloud.provider", "aws");
         once.text("cloud.platform", platform);
     }
-    if let Some(aws) = part.aws {
-        if !part.is_subsegment {
-            once.block(aws, &[("account_id", "cloud.account.id")]);
-        }
-        once.aws(aws);
-    }
+    let language = part.aws.map(|aws| once.aws(aws, part.is_subsegment)).unwrap_or_default();
     if let Some((.., launch)) = origin {
         once.text("aws.ecs.launchtype", launch);
     }
+    language
 }
