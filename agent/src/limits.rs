@@ -50,10 +50,10 @@ pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 pub const OWN_SPANS_MAX: usize = 2_048;
 /// Connections to one OTLP address. A task has one or two for each process with an SDK.
 pub const OTLP_CONNECTIONS_MAX: usize = 128;
-/// Bytes that a connection of HTTP/2 may send before they are read; with all connections at once 32 MiB.
-pub const OTLP_CONNECTION_WINDOW: u32 = 256 * 1024;
-/// Bytes of the same for one request.
-pub const OTLP_STREAM_WINDOW: u32 = 128 * 1024;
+/// Bytes that a connection of HTTP/2 may send before they are read, by one request or by several. 512 spans have 180 KB, and need not wait.
+pub const OTLP_WINDOW: u32 = 192 * 1024;
+/// Bytes of a frame of HTTP/2, which is read whole. Large ones take fewer system calls. With the window, and all connections at once, 32 MiB.
+pub const OTLP_FRAME_BYTES_MAX: u32 = 64 * 1024;
 /// Requests at a time on one connection of HTTP/2. SDKs send one after another.
 pub const OTLP_STREAMS_MAX: u32 = 64;
 /// Bytes of the headers of a request. SDKs send under 1 KiB; tokens that users add have a few.

@@ -9,10 +9,10 @@ use std::fmt::Write;
 use crate::{
     config::Config,
     limits::{
-        CONNECTIONS_MAX, FORWARD_BURST_BYTES, FORWARD_MESSAGE_BYTES_MAX, FORWARD_READ_BYTES, OTLP_CONNECTION_WINDOW,
-        OTLP_CONNECTIONS_MAX, OWN_SPANS_MAX, PARTIAL_BYTES_FREE, PARTIAL_MESSAGES_MAX, PARTIAL_WAITING_MAX,
-        PROXY_ANSWER_BYTES_MAX, PROXY_BODY_BYTES_MAX, PROXY_CONNECTIONS_MAX, PROXY_HEAD_BYTES_MAX, PROXY_KEPT_MAX,
-        PROXY_LARGE_BODIES_MAX, PROXY_SMALL_BODY_BYTES, PROXY_UNDER_WAY_MAX, STATSD_CONNECTIONS_MAX,
+        CONNECTIONS_MAX, FORWARD_BURST_BYTES, FORWARD_MESSAGE_BYTES_MAX, FORWARD_READ_BYTES, OTLP_CONNECTIONS_MAX,
+        OTLP_FRAME_BYTES_MAX, OTLP_WINDOW, OWN_SPANS_MAX, PARTIAL_BYTES_FREE, PARTIAL_MESSAGES_MAX,
+        PARTIAL_WAITING_MAX, PROXY_ANSWER_BYTES_MAX, PROXY_BODY_BYTES_MAX, PROXY_CONNECTIONS_MAX, PROXY_HEAD_BYTES_MAX,
+        PROXY_KEPT_MAX, PROXY_LARGE_BODIES_MAX, PROXY_SMALL_BODY_BYTES, PROXY_UNDER_WAY_MAX, STATSD_CONNECTIONS_MAX,
         STATSD_PACKET_BYTES_MAX,
     },
     logs::settings::Input,
@@ -249,7 +249,7 @@ fn of_traces(config: &Config) -> Vec<Row> {
     if !places.is_empty() {
         let each = |place: &input::Place| {
             let bodies = (place.request_bytes_max as u64).saturating_mul(3);
-            bodies.saturating_add(OTLP_CONNECTIONS_MAX as u64 * u64::from(OTLP_CONNECTION_WINDOW))
+            bodies.saturating_add(OTLP_CONNECTIONS_MAX as u64 * u64::from(OTLP_WINDOW + OTLP_FRAME_BYTES_MAX))
         };
         let bytes = places.iter().map(each).fold(0, u64::saturating_add);
         let source = "each port with two bodies and an open one of `request_bytes_max`, and 256 KiB a connection";

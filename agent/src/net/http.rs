@@ -216,6 +216,11 @@ impl HttpClient {
 
     /// Sends a request, whose URI must have a scheme and a host, and reads its whole answer.
     pub async fn send_within(&self, request: Request<Bytes>, bounds: Bounds) -> Result<Response<Bytes>, HttpError> {
+        self.send_pieces(request.map(Pieces::new), bounds).await
+    }
+
+    /// The same with a body of pieces.
+    pub async fn send_pieces(&self, request: Request<Pieces>, bounds: Bounds) -> Result<Response<Bytes>, HttpError> {
         let result = self.exchange_within(request, bounds).await;
         if let Err(reason) = result.as_ref().map_err(HttpError::unconnected)
             && let Some(reason) = reason
@@ -225,9 +230,12 @@ impl HttpClient {
         result
     }
 
-    async fn exchange_within(&self, request: Request<Bytes>, bounds: Bounds) -> Result<Response<Bytes>, HttpError> {
+    async fn exchange_within(
+        &self,
+        mut request: Request<Pieces>,
+        bounds: Bounds,
+    ) -> Result<Response<Bytes>, HttpError> {
         let client = self.client().map_err(HttpError::Tls)?;
-        let mut request = request.map(Pieces::new);
         // hyper tells which connection a request was given to just before it writes.
         let connection = capture_connection(&mut request);
         match timeout(bounds.time, exchange(client, request, &connection, bounds.answer_bytes)).await {

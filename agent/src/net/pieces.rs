@@ -23,6 +23,8 @@ pub const PIECE_BYTES: usize = 256 * 1_024;
 /// A body that gives way between its pieces.
 #[derive(Debug)]
 pub struct Pieces {
+    /// What comes before the rest, as a piece of its own.
+    head: Bytes,
     rest: Bytes,
     /// Others have their turn before the next piece.
     gives_way: bool,
@@ -31,7 +33,12 @@ pub struct Pieces {
 impl Pieces {
     /// All of `body`.
     pub fn new(body: Bytes) -> Self {
-        Self { rest: body, gives_way: false }
+        Self::behind(&[], body)
+    }
+
+    /// All of `body` behind `head`, which has a few bytes.
+    pub fn behind(head: &[u8], body: Bytes) -> Self {
+        Self { head: Bytes::copy_from_slice(head), rest: body, gives_way: false }
     }
 }
 
@@ -40,6 +47,10 @@ impl Body for Pieces {
     type Error = Infallible;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if !self.head.is_empty() {
+            let head = std::mem::take(&mut self.head);
+            return Poll::Ready(Some(Ok(Frame::data(head))));
+        }
         if self.rest.is_empty() {
             return Poll::Ready(None);
         }
@@ -54,11 +65,11 @@ impl Body for Pieces {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty()
+        self.head.is_empty() && self.rest.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.rest.len() as u64)
+        SizeHint::with_exact((self.head.len() + self.rest.len()) as u64)
     }
 }
 
@@ -72,23 +83,26 @@ mod tests {
     async fn the_pieces_are_the_body() {
         for length in [0, 1, PIECE_BYTES, PIECE_BYTES + 1, 5 * PIECE_BYTES] {
             let body: Bytes = (0..length).map(|n| (n % 251) as u8).collect();
-            let pieces = Pieces::new(body.clone());
-            assert_eq!((pieces.size_hint().exact(), pieces.is_end_stream()), (Some(length as u64), length == 0));
-            let collected = pieces.collect().await.expect("cannot fail").to_bytes();
-            assert_eq!(collected, body);
+            for head in [&b""[..], b"head"] {
+                let pieces = Pieces::behind(head, body.clone());
+                let whole = [head, &body].concat();
+                let told = (pieces.size_hint().exact(), pieces.is_end_stream());
+                assert_eq!(told, (Some(whole.len() as u64), whole.is_empty()));
+                assert_eq!(pieces.collect().await.expect("cannot fail").to_bytes(), whole);
+            }
         }
     }
 
     #[test]
     fn it_gives_way_between_pieces() {
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        let mut pieces = Pieces::new(Bytes::from(vec![0; 2 * PIECE_BYTES + 1]));
+        let mut pieces = Pieces::behind(b"head", Bytes::from(vec![0; 2 * PIECE_BYTES + 1]));
         let mut poll = || match Pin::new(&mut pieces).poll_frame(&mut cx) {
             Poll::Pending => "others",
             Poll::Ready(Some(_)) => "piece",
             Poll::Ready(None) => "end",
         };
-        let turns: Vec<_> = (0..6).map(|_| poll()).collect();
-        assert_eq!(turns, ["piece", "others", "piece", "others", "piece", "end"]);
+        let turns: Vec<_> = (0..7).map(|_| poll()).collect();
+        assert_eq!(turns, ["piece", "piece", "others", "piece", "others", "piece", "end"]);
     }
 }

@@ -176,8 +176,9 @@ fn builder(life: &Life) -> auto::Builder<Streams> {
         .keep_alive_interval(ASK_EVERY)
         .keep_alive_timeout(ASK_TIMEOUT)
         .max_concurrent_streams(limits::OTLP_STREAMS_MAX)
-        .initial_stream_window_size(limits::OTLP_STREAM_WINDOW)
-        .initial_connection_window_size(limits::OTLP_CONNECTION_WINDOW)
+        .initial_stream_window_size(limits::OTLP_WINDOW)
+        .initial_connection_window_size(limits::OTLP_WINDOW)
+        .max_frame_size(limits::OTLP_FRAME_BYTES_MAX)
         .max_header_list_size(limits::OTLP_HEAD_BYTES_MAX as u32)
         .max_pending_accept_reset_streams(RESETS_MAX)
         .max_local_error_reset_streams(RESETS_MAX);

@@ -451,6 +451,34 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
+/// A client is told that a request of 512 spans may come whole, in large frames.
+#[test]
+fn what_http_2_is_told_has_room_for_a_usual_request() {
+    let backend = Backend::start();
+    let task = Task::start(&[to(&backend)], "");
+    let mut stream = TcpStream::connect(task.grpc).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    stream.write_all(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &frame(4, 0, 0, b"")[..]].concat()).unwrap();
+    let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u32::from(*byte));
+    let (mut told, mut window) = (Vec::new(), 65_535);
+    while window == 65_535 {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).unwrap();
+        let mut payload = vec![0; number(&head[..3]) as usize];
+        stream.read_exact(&mut payload).unwrap();
+        match (head[3], head[4]) {
+            (4, 0) => told.extend(payload.chunks(6).map(|setting| (number(&setting[..2]), number(&setting[2..])))),
+            (8, _) => window += number(&payload),
+            _ => {}
+        }
+    }
+    // SETTINGS_INITIAL_WINDOW_SIZE, SETTINGS_MAX_FRAME_SIZE.
+    assert!(told.contains(&(4, window)) && told.contains(&(5, 64 * 1024)), "{told:?}");
+    assert!(request("shop", 0..512).len() < window as usize && window <= 192 * 1024, "{window}");
+    drop(stream);
+    task.end();
+}
+
 /// Bytes that the agent takes of a flood, at most, and whether it closed the connection.
 fn flood(address: SocketAddr, first: &[u8], mut next: impl FnMut(u32) -> Vec<u8>) -> (usize, bool) {
     const MUCH: usize = 32 << 20;

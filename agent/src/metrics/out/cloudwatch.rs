@@ -91,7 +91,7 @@ impl CloudWatch {
         let (body, headers) = if batch.body.len() < COMPRESSED_FROM {
             (batch.body.clone(), Vec::new())
         } else {
-            (Bytes::from(deflate::gzip_behind(b"", &batch.body).await), vec![gzip])
+            (Bytes::from(deflate::gzip(&batch.body).await), vec![gzip])
         };
         let hash = sha256_hex(&body).await;
         self.client.call_hashed(Operation::Target(PUT), body, &hash, &headers).await?;

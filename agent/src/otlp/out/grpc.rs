@@ -13,16 +13,20 @@ use super::{AGENT, Compression, Otlp, Target, meaning};
 use crate::{
     aws::Fault,
     deliver::{Answer, Cause},
-    net::http::{HttpClient, Trailers},
+    net::{
+        http::{HttpClient, Trailers},
+        pieces::Pieces,
+    },
     otlp::frame::{self, HEAD},
 };
 
 impl Otlp {
     pub(super) async fn call(&self, client: &HttpClient, target: &Target, headers: &HeaderMap, body: &Bytes) -> Answer {
-        let Some(frame) = self.framed(body).await else {
+        let (is_gzip, message) = (self.compression == Compression::Gzip, self.compressed(body).await);
+        let Some(head) = frame::head(is_gzip, message.len()) else {
             return Answer::Divide { detail: "the request is larger than a message of grpc".to_owned() };
         };
-        let mut request = Request::new(frame);
+        let mut request = Request::new(Pieces::behind(&head, message));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = target.uri().clone();
         *request.version_mut() = Version::HTTP_2;
@@ -31,23 +35,13 @@ impl Otlp {
         all.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         all.insert(TE, HeaderValue::from_static("trailers"));
         all.insert(USER_AGENT, AGENT);
-        if self.compression == Compression::Gzip {
+        if is_gzip {
             all.insert("grpc-encoding", HeaderValue::from_static("gzip"));
         }
-        match client.send_within(request, self.bounds).await {
+        match client.send_pieces(request, self.bounds).await {
             Ok(answer) => of_answer(&answer),
             Err(error) => Answer::from(Fault::from(error)),
         }
-    }
-
-    async fn framed(&self, body: &Bytes) -> Option<Bytes> {
-        let mut frame = match self.compression {
-            Compression::Gzip => crate::net::deflate::gzip_behind(&[0; HEAD], body).await,
-            Compression::None => [&[0; HEAD], &body[..]].concat(),
-        };
-        let head = frame::head(self.compression == Compression::Gzip, frame.len() - HEAD)?;
-        frame[..HEAD].copy_from_slice(&head);
-        Some(frame.into())
     }
 }
 

@@ -46,7 +46,7 @@ use crate::{
     },
     limits::{OTLP_BATCH_ITEMS_MAX, OTLP_PIECE_BYTES_MAX},
     net::{
-        deflate::gzip_behind,
+        deflate::gzip,
         http::{Bounds, HttpClient},
     },
     tell::RateLimited,
@@ -146,7 +146,7 @@ impl Otlp {
     }
 
     async fn post(&self, client: &HttpClient, target: &Target, headers: &HeaderMap, body: &Bytes) -> Answer {
-        let mut request = Request::new(self.compressed(&[], body).await);
+        let mut request = Request::new(self.compressed(body).await);
         *request.method_mut() = Method::POST;
         *request.uri_mut() = target.uri().clone();
         *request.headers_mut() = headers.clone();
@@ -165,7 +165,7 @@ impl Otlp {
         headers: &HeaderMap,
         body: &Bytes,
     ) -> Result<Answer, Fault> {
-        let body = self.compressed(&[], body).await;
+        let body = self.compressed(body).await;
         let hash = sha256_hex(&body).await;
         let named = headers.iter().map(|(name, value)| (name.clone(), value.clone()));
         let headers: Vec<_> = named.chain(self.describing_headers()).collect();
@@ -173,11 +173,10 @@ impl Otlp {
         Ok(meaning::of_success(&reply.body))
     }
 
-    async fn compressed(&self, head: &[u8], body: &Bytes) -> Bytes {
+    async fn compressed(&self, body: &Bytes) -> Bytes {
         match self.compression {
-            Compression::Gzip => gzip_behind(head, body).await.into(),
-            Compression::None if head.is_empty() => body.clone(),
-            Compression::None => [head, body].concat().into(),
+            Compression::Gzip => gzip(body).await.into(),
+            Compression::None => body.clone(),
         }
     }
 
