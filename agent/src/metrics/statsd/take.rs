@@ -17,7 +17,7 @@ use super::{
 use crate::{
     aws::Unit,
     metrics::store::{
-        Raw, SeriesId, Writing,
+        AHEAD, Raw, SeriesId, Writing,
         key::{Key, Kind, Publication, SourceId},
     },
 };
@@ -80,20 +80,58 @@ impl Taker {
 
     /// Takes a packet.
     pub fn packet(&self, packet: &[u8], writing: &mut Writing<'_>, tally: &mut Tally) {
+        let mut all = lines(packet);
+        if let (Some(line), None) = (all.next(), all.next()) {
+            return self.line(parse(line), writing, tally);
+        }
+        let mut group = [const { None }; AHEAD];
+        let mut hashes = [0; AHEAD];
+        let mut count = 0;
         for line in lines(packet) {
-            match parse(line) {
-                Ok(Line::Metric(metric)) => self.metric(&metric, writing, tally),
-                Ok(Line::Event(event)) => self.event(&event, writing, tally),
-                Ok(Line::Check(check)) => self.check(&check, writing, tally),
-                Err(reason) => tally.reject(reason),
+            let read = parse(line);
+            if let Ok(Line::Metric(metric)) = read {
+                (group[count], hashes[count]) = (Some(metric), writing.hash(&self.raw(&metric)));
+                count += 1;
+                if count == AHEAD {
+                    self.group(&group, &hashes, writing, tally);
+                    count = 0;
+                }
+                continue;
             }
+            self.group(&group[..count], &hashes, writing, tally);
+            count = 0;
+            self.line(read, writing, tally);
+        }
+        self.group(&group[..count], &hashes, writing, tally);
+    }
+
+    fn line(&self, read: Result<Line<'_>, Rejected>, writing: &mut Writing<'_>, tally: &mut Tally) {
+        match read {
+            Ok(Line::Metric(metric)) => self.metric(&metric, writing.hash(&self.raw(&metric)), writing, tally),
+            Ok(Line::Event(event)) => self.event(&event, writing, tally),
+            Ok(Line::Check(check)) => self.check(&check, writing, tally),
+            Err(reason) => tally.reject(reason),
         }
     }
 
+    /// Lines that come one behind the other. With many series each misses the processor's caches several times.
+    fn group(&self, group: &[Option<Metric<'_>>], hashes: &[u64; AHEAD], writing: &mut Writing<'_>, tally: &mut Tally) {
+        if group.len() > 1 {
+            writing.look_ahead(hashes);
+        }
+        for (metric, hash) in group.iter().flatten().zip(hashes) {
+            self.metric(metric, *hash, writing, tally);
+        }
+    }
+
+    fn raw<'a>(&self, metric: &Metric<'a>) -> Raw<'a> {
+        Raw { source: self.source, kind: kind(metric.kind), name: metric.name, tags: metric.tags }
+    }
+
     #[inline]
-    fn metric(&self, metric: &Metric<'_>, writing: &mut Writing<'_>, tally: &mut Tally) {
-        let raw = Raw { source: self.source, kind: kind(metric.kind), name: metric.name, tags: metric.tags };
-        let series = match writing.known(&raw) {
+    fn metric(&self, metric: &Metric<'_>, hash: u64, writing: &mut Writing<'_>, tally: &mut Tally) {
+        let raw = self.raw(metric);
+        let series = match writing.known_by(&raw, hash) {
             Some(known) => known,
             None => match self.meet(metric, &raw, writing, tally) {
                 Ok(series) => series,
@@ -245,6 +283,10 @@ mod tests {
     };
 
     fn setting(moves_gauges: bool) -> (Store, Taker) {
+        of(moves_gauges, 50)
+    }
+
+    fn of(moves_gauges: bool, series_max: usize) -> (Store, Taker) {
         let store = Store::default();
         let source = store.source(Policy {
             is_sent: true,
@@ -252,7 +294,7 @@ mod tests {
             dimensions: Dimensions::All,
             fixed: Vec::new(),
             is_high_resolution: false,
-            series_max: 50,
+            series_max,
             buckets: [1.0].into(),
         });
         (store, Taker::new(source, Mappings::default(), moves_gauges, false))
@@ -319,6 +361,43 @@ mod tests {
         taker.packet(packet.as_bytes(), &mut store.writing(0), &mut tally);
         let expected = Tally { samples: 1, rejected: [0, 0, 0, 0, 0, 0, 1], ..Tally::default() };
         assert_eq!(tally, expected);
+    }
+
+    /// With so many series lines are looked up in groups. What is no metric stands between two, and the last value of a gauge holds.
+    #[test]
+    fn lines_of_many_series_are_taken_each_and_in_their_order() {
+        const SERIES: usize = 5_000;
+        let (store, taker) = of(true, 2 * SERIES);
+        let lines: Vec<String> = (0..SERIES)
+            .map(|n| match n % 40 {
+                7 => format!("g:{n}|g"),
+                23 => "_e{1,1}:a|b".to_owned(),
+                31 => "wrong".to_owned(),
+                _ => format!("c{n}:{n}|c"),
+            })
+            .collect();
+        let mut tally = Tally::default();
+        for length in [1, 100, 37, 1] {
+            let mut writing = store.writing(0);
+            lines
+                .chunks(length)
+                .for_each(|packet| taker.packet(packet.join("\n").as_bytes(), &mut writing, &mut tally));
+        }
+        assert_eq!(
+            (tally.samples, tally.rejected.iter().sum::<u64>()),
+            (4 * 39 * SERIES as u64 / 40, 4 * SERIES as u64 / 40)
+        );
+        let (told, counters) = (told(&store), SERIES - 3 * SERIES / 40);
+        assert_eq!(told.len(), counters + 2);
+        for (head, sum, _) in told {
+            let name = head[1..].split('"').next().expect("a name");
+            let expected = match name.strip_prefix('c').map(|number| number.parse::<f64>().expect("a number")) {
+                Some(number) => 4.0 * number,
+                None if name == "g" => (SERIES - 40 + 7) as f64,
+                None => SERIES as f64 / 10.0,
+            };
+            assert_eq!(sum, expected, "{head}");
+        }
     }
 
     proptest! {

@@ -196,6 +196,12 @@ impl Cells {
         (end < self.cells.len()).then_some(end)
     }
 
+    /// True if the cell gathered nothing.
+    #[inline]
+    pub(super) fn is_empty(&self, id: u32) -> bool {
+        matches!(self.cells.get(id as usize), Some(Some(Cell { window: Window::Empty, .. })))
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.by_head.len()

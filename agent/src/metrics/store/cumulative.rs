@@ -60,6 +60,15 @@ impl Fed {
     }
 
     #[inline]
+    pub(super) fn first(&self) -> Option<u32> {
+        match self {
+            Self::None => None,
+            Self::One(cell) => Some(*cell),
+            Self::Many(cells) => cells.first().copied(),
+        }
+    }
+
+    #[inline]
     pub(super) fn each(&self, mut tell: impl FnMut(u32)) {
         match self {
             Self::None => {}

@@ -42,7 +42,7 @@ pub use kept::Kept;
 use key::{Key, Kind, Publication, SourceId, label_text, shown_name};
 use policy::Policy;
 pub use show::{Shown, ShownValue};
-pub use table::Raw;
+pub use table::{AHEAD, Raw};
 use table::{Buckets, Fed, Series, Table, Value};
 
 /// The label of the series that stands for all those beyond a cap.
@@ -157,7 +157,24 @@ impl Writing<'_> {
     /// The series that was written so before: `None` if that is not known, `Some(None)` if it is not wanted.
     #[inline]
     pub fn known(&self, raw: &Raw<'_>) -> Option<Option<SeriesId>> {
-        self.inner.table.known(raw).map(|known| known.map(SeriesId))
+        self.known_by(raw, self.hash(raw))
+    }
+
+    /// The same for who has its hash.
+    #[inline]
+    pub fn known_by(&self, raw: &Raw<'_>, hash: u64) -> Option<Option<SeriesId>> {
+        self.inner.table.known(raw, hash).map(|known| known.map(SeriesId))
+    }
+
+    /// By what a spelling is found.
+    #[inline]
+    pub fn hash(&self, raw: &Raw<'_>) -> u64 {
+        self.inner.table.hash(raw)
+    }
+
+    /// Has the processor fetch what is known of spellings with these hashes, for who comes with all of them next.
+    pub fn look_ahead(&self, hashes: &[u64; AHEAD]) {
+        self.inner.table.look_ahead(&self.inner.cells, hashes);
     }
 
     /// Remembers that `series` is written so, or that what is written so is not wanted.

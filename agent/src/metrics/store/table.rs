@@ -6,6 +6,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    hint::black_box,
     sync::Arc,
 };
 
@@ -13,7 +14,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use super::{
-    cell::{Seen, put},
+    cell::{Cells, Seen, put},
     hash,
     key::{Kind, SourceId},
 };
@@ -22,6 +23,10 @@ use super::{
 const OWN_PREFIX: &str = "pillion_";
 /// Spellings of series that are remembered, for each series that there may be: clients write tags in one order.
 const ALIASES_PER_SERIES: usize = 4;
+/// Spellings that are looked ahead for at once.
+pub const AHEAD: usize = 16;
+/// With fewer spellings all is in the processor's caches.
+const AHEAD_FROM: usize = 4_096;
 
 /// One series.
 #[derive(Debug)]
@@ -119,6 +124,8 @@ struct Alias {
     text: Box<[u8]>,
     /// None: what is written so is not wanted.
     series: Option<u32>,
+    /// Of its hash, so that others are seldom looked at.
+    mark: u32,
 }
 
 /// All series.
@@ -142,6 +149,11 @@ impl Raw<'_> {
     fn hash(&self, state: &RandomState) -> u64 {
         hash(state, u64::from(self.source.0) << 8 | self.kind as u64, self.name, self.tags)
     }
+}
+
+/// The bits of a hash by which the table does not find it.
+fn mark(hash: u64) -> u32 {
+    (hash >> 24) as u32
 }
 
 impl Alias {
@@ -168,16 +180,42 @@ impl Family {
 impl Table {
     /// The series that was written so before. `Some(None)` if it is not wanted.
     #[inline]
-    pub(super) fn known(&self, raw: &Raw<'_>) -> Option<Option<u32>> {
+    pub(super) fn known(&self, raw: &Raw<'_>, hash: u64) -> Option<Option<u32>> {
         let is_it = |alias: &Alias| {
             let names = usize::from(alias.name_bytes);
-            alias.source == raw.source
+            alias.mark == mark(hash)
+                && alias.source == raw.source
                 && alias.kind == raw.kind
                 && alias.text.len() == names + raw.tags.len()
                 && alias.text[..names] == *raw.name
                 && alias.text[names..] == *raw.tags
         };
-        self.aliases.find(raw.hash(&self.state), is_it).map(|alias| alias.series)
+        self.aliases.find(hash, is_it).map(|alias| alias.series)
+    }
+
+    /// By what a spelling is found.
+    #[inline]
+    pub(super) fn hash(&self, raw: &Raw<'_>) -> u64 {
+        raw.hash(&self.state)
+    }
+
+    /// Looks at what will be looked at for spellings of these hashes, for all of them one step and then for all the next: so the processor
+    /// waits for the memory of all at once. Nothing depends on it.
+    pub(super) fn look_ahead(&self, cells: &Cells, hashes: &[u64; AHEAD]) {
+        if self.aliases.len() < AHEAD_FROM {
+            return;
+        }
+        let found = hashes.map(|hash| self.aliases.find(hash, |alias| alias.mark == mark(hash)));
+        let fed = found.map(|alias| {
+            let alias = alias?;
+            black_box((alias.text.first().copied(), alias.text.last().copied()));
+            let series = self.series[alias.series? as usize].as_ref()?;
+            black_box((series.touched, matches!(series.value, Value::Counter(_))));
+            series.cells.first()
+        });
+        for cell in fed.into_iter().flatten() {
+            black_box(cells.is_empty(cell));
+        }
     }
 
     /// Remembers how a series is written, if that is worth it.
@@ -187,9 +225,10 @@ impl Table {
             return;
         }
         let text = [raw.name, raw.tags].concat().into();
-        let alias = Alias { source: raw.source, kind: raw.kind, name_bytes, text, series };
         let state = &self.state;
-        self.aliases.insert_unique(raw.hash(state), alias, |alias| alias.hash(state));
+        let hash = raw.hash(state);
+        let alias = Alias { source: raw.source, kind: raw.kind, name_bytes, text, series, mark: mark(hash) };
+        self.aliases.insert_unique(hash, alias, |alias| alias.hash(state));
     }
 
     /// The family of this name, made if need be.
