@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use super::{
     DOCUMENT_BYTES_MAX, MEMBERS_MAX, Metric, SERIES_MAX,
-    directive::{Dimension, Directive, Root},
+    directive::{Dimension, Directive, Resolution, Root},
     fault::{Fault, Findings, Repair},
     json::{self, Member},
     target::Values,
@@ -193,10 +193,10 @@ impl Document<'_> {
         self.time
     }
 
-    /// The second since 1970 in which it happened, if that is of another minute than the one in which it came.
-    pub fn other_time(&self) -> Option<u32> {
+    /// The second since 1970 in which it happened, if the metric's resolution tells that from the minute in which it came.
+    pub fn other_time(&self, resolution: Resolution) -> Option<u32> {
         let time = self.time?;
-        let is_of_now = time.div_euclid(60_000) == self.now.div_euclid(60_000);
+        let is_of_now = resolution == Resolution::Minute && time.div_euclid(60_000) == self.now.div_euclid(60_000);
         u32::try_from(time.div_euclid(1_000)).ok().filter(|_| !is_of_now)
     }
 

@@ -116,13 +116,13 @@ impl Taker for Documents {
     fn take(&self, document: &Document<'_>) {
         let Setup { name, store, seconds, rejected, samples, .. } = &self.setup;
         let mut writing = store.writing(seconds.now());
-        let ((mut taken, mut unused), at) = ((0, 0), document.other_time());
+        let (mut taken, mut unused) = (0, 0);
         document.metrics(|metric| {
             let values = match metric.values {
                 Values::Many(numbers) => numbers.len() as u64,
                 Values::One(_) | Values::Weighted { .. } | Values::Statistics(_) => 1,
             };
-            match self.put(&mut writing, &metric, &labels(&metric), at) {
+            match self.put(&mut writing, &metric, &labels(&metric), document.other_time(metric.resolution)) {
                 true => taken += values,
                 false => unused += values,
             }
@@ -186,15 +186,15 @@ mod tests {
     fn values_are_of_the_minute_or_second_that_their_document_says() {
         let minute = 60_000;
         for (at, expected) in [
-            (NOW, None),
-            (NOW + minute - 1, None),
-            (NOW - 1, Some((-60, -1))),
-            (NOW - 59_001, Some((-60, -60))),
-            (NOW - 14 * 1_440 * minute, Some((-14 * 86_400, -14 * 86_400))),
-            (NOW + 119 * minute + 7_300, Some((119 * 60, 119 * 60 + 7))),
+            (NOW, (None, Some(0))),
+            (NOW + minute - 1, (None, Some(59))),
+            (NOW - 1, (Some(-60), Some(-1))),
+            (NOW - 59_001, (Some(-60), Some(-60))),
+            (NOW - 14 * 1_440 * minute, (Some(-14 * 86_400), Some(-14 * 86_400))),
+            (NOW + 119 * minute + 7_300, (Some(119 * 60), Some(119 * 60 + 7))),
             // CloudWatch takes neither, and so they are of now.
-            (NOW - 15 * 1_440 * minute, None),
-            (NOW + 121 * minute, None),
+            (NOW - 15 * 1_440 * minute, (None, None)),
+            (NOW + 121 * minute, (None, None)),
         ] {
             let (store, documents) = documents();
             let text = format!(
@@ -207,7 +207,7 @@ mod tests {
                 let Window::Values(values) = &datum.window else { panic!("{:?}", datum.window) };
                 told.push((datum.at.map(|at| i64::from(at) - NOW / 1_000), values.sum()));
             }) {}
-            let (minute, second) = (expected.map(|(minute, _)| minute), expected.map(|(_, second)| second));
+            let (minute, second) = expected;
             assert_eq!(told, [(minute, 2.5), (minute, 8.5), (second, 4.0)], "{at}");
         }
     }
