@@ -229,6 +229,7 @@ fn described_publish(text: &mut String, publish: &metrics::Publish) {
     let dimensions = match &policy.dimensions {
         Dimensions::All => "every label is a dimension".to_owned(),
         Dimensions::Named(names) if names.is_empty() => "no label is a dimension".to_owned(),
+        Dimensions::Declared(_) => format!("{} declarations choose metrics and dimensions", publish.declarations.len()),
         Dimensions::Named(names) => format!("dimensions: {}", names.join(", ")),
     };
     let most = policy.series_max;

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     metrics::{
         self,
+        declared::Declared,
         settings::{ALL, Deliver, Destination, Emf, Input, Metrics, Publish, Statsd},
         statsd::mapping::Mappings,
     },
@@ -35,6 +36,8 @@ const NAMESPACE_MAX: usize = 255;
 const DIMENSIONS_MAX: usize = 30;
 /// Buckets of a histogram: each is a line on the page for each series.
 const BUCKETS_MAX: usize = 64;
+/// Declarations: each is asked once for each new series.
+const DECLARATIONS_MAX: usize = 64;
 /// Rules: each is asked once for each new spelling of a series.
 const MAPPINGS_MAX: usize = 256;
 
@@ -161,6 +164,17 @@ fn check_publish(publish: &Publish, path: &Path, check: &mut Check<'_>) {
     }
     if publish.dimensions.iter().chain(publish.fixed_dimensions.keys()).any(|name| name.trim().is_empty()) {
         check.error(&path.key("dimensions"), "a name is empty", "write the name of a label");
+    }
+    let declarations = path.key("declarations");
+    if let Err((place, why)) = Declared::new(&publish.declarations) {
+        check.error(&declarations.item(place), why, "write expressions of RE2's kind");
+    }
+    if publish.declarations.len() > DECLARATIONS_MAX {
+        let what = format!("{} declarations", publish.declarations.len());
+        check.error(&declarations, what, &format!("write {DECLARATIONS_MAX} at most"));
+    }
+    if !publish.declarations.is_empty() && !publish.dimensions.is_empty() {
+        check.error(&path.key("dimensions"), "stands beside `declarations`", "write the one or the other");
     }
     let rises = publish.buckets.is_sorted_by(|a, b| a < b) && publish.buckets.iter().all(|bound| bound.is_finite());
     if !rises || publish.buckets.len() > BUCKETS_MAX {

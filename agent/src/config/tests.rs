@@ -681,6 +681,10 @@ metrics:
         unix: /run/a
         unix_stream: /run/a
         publish: {namespace: ':x', series_max: 0}
+    - otlp:
+        publish:
+          dimensions: [a]
+          declarations: [{names: [a]}, {names: ['(']}]
   outputs:
     - to: {cloudwatch: {region: Frankfurt}}
 ";
@@ -698,7 +702,12 @@ metrics:
     error: p.yaml:12 metrics.inputs[1].statsd.publish.buckets: not at most 64 rising numbers; write for example `[0.1, 1, 10]`
     error: p.yaml:16 metrics.inputs[2].statsd.unix_stream: `/run/a` is the socket of `metrics.inputs[2].statsd.unix` too; give each listener a path of its own
     error: p.yaml:17 metrics.inputs[2].statsd.publish.namespace: not a namespace of CloudWatch; use 1 to 255 characters of ASCII, not beginning with a colon
-    error: p.yaml:19 metrics.outputs[0].to.cloudwatch.region: not a region; write for example `eu-west-1`
+    error: p.yaml:21 metrics.inputs[3].otlp.publish.declarations[1]: regex parse error:
+        (
+        ^
+    error: unclosed group; write expressions of RE2's kind
+    error: p.yaml:20 metrics.inputs[3].otlp.publish.dimensions: stands beside `declarations`; write the one or the other
+    error: p.yaml:23 metrics.outputs[0].to.cloudwatch.region: not a region; write for example `eu-west-1`
     warning: p.yaml:7 metrics.inputs[1].statsd.udp: `0.0.0.0:8125` is not a loopback address; whoever reaches it can use it; write `127.0.0.1` unless something outside of the task needs it
     ");
 }

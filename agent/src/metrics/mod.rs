@@ -12,6 +12,7 @@
 
 pub mod asking;
 pub mod cost;
+pub mod declared;
 pub mod distribution;
 pub mod emf;
 pub mod expose;

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 use serde::Deserialize;
 
 use super::{
+    declared::{Declaration, Declared},
     out::{cloudwatch, emf},
     queue::settings::Queue,
     scrape::settings::Scrape,
@@ -79,9 +80,13 @@ pub struct Publish {
     /// Labels that are dimensions in CloudWatch, or `["*"]` for all (30 at most). Every combination of their values is a metric that
     /// costs money; what is no dimension is added up, and stays on `/metrics`. Default: none.
     pub dimensions: Vec<String>,
+    /// In place of `dimensions`: which metrics are CloudWatch's, and in which sets of dimensions, at most 64. What none of these selects
+    /// is on `/metrics` alone.
+    pub declarations: Vec<Declaration>,
     /// Dimensions with a value that is always the same, for example `{Service: cart}`.
     pub fixed_dimensions: BTreeMap<String, String>,
-    /// Whether CloudWatch keeps what it gets by the second for three hours (`StorageResolution` 1). Default: false.
+    /// Whether CloudWatch keeps what it gets by the second for three hours (`StorageResolution` 1). It still gets a value for each
+    /// `flush_every`. Default: false.
     pub high_resolution: bool,
     /// How many series there may be, 1 to 1000000. Of those beyond, one per name is kept, with the label `overflow="true"`.
     /// Default 10000.
@@ -320,7 +325,7 @@ impl Records {
     /// How its series are published.
     pub fn publish(&self) -> Publish {
         let mut publish = self.publish.clone();
-        if publish.dimensions.is_empty() {
+        if publish.dimensions.is_empty() && publish.declarations.is_empty() {
             // There are few of both, and a sum over them says little.
             publish.dimensions = [CONTAINER, LEVEL].map(str::to_owned).into();
         }
@@ -344,10 +349,16 @@ impl Publish {
     /// The policy that this says. Without outputs nothing is gathered for them.
     pub fn policy(&self, has_outputs: bool) -> Policy {
         let all = self.dimensions.iter().any(|name| name == ALL);
+        let dimensions = match Declared::new(&self.declarations) {
+            // Whether they are expressions was looked at before.
+            Ok(declared) if !self.declarations.is_empty() => Dimensions::Declared(declared),
+            _ if all => Dimensions::All,
+            _ => Dimensions::Named(self.dimensions.clone()),
+        };
         Policy {
             is_sent: has_outputs,
             namespace: self.namespace.as_deref().unwrap_or(NAMESPACE).into(),
-            dimensions: if all { Dimensions::All } else { Dimensions::Named(self.dimensions.clone()) },
+            dimensions,
             fixed: self.fixed_dimensions.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
             is_high_resolution: self.high_resolution,
             series_max: self.series_max(),

@@ -31,9 +31,11 @@ impl Writer<'_, '_> {
                 }
                 let namespace = self.text(exporter.settings, &["namespace"]);
                 let namespace = namespace.unwrap_or_else(|| APP_NAMESPACE.to_owned());
-                for input in std::mem::take(&mut self.namespaces) {
+                let publishing = std::mem::take(&mut self.namespaces);
+                for input in &publishing {
                     self.put(&format!("{input}.namespace"), place, &namespace);
                 }
+                self.publish(exporter, &publishing);
             }
             (Signal::Metrics, "prometheus") => {
                 self.of_pipeline.insert(kind.to_owned());

@@ -11,6 +11,7 @@
 //! built in.
 //! Never: reads a file; starts a pipeline that nobody wrote.
 
+mod declarations;
 mod exporters;
 mod image;
 
@@ -95,7 +96,7 @@ struct Writer<'a, 'p> {
     inputs: [usize; 3],
     /// Receivers that are inputs already, each once for its signal.
     listening: Vec<(Signal, String)>,
-    /// Inputs of metrics that want a namespace, in the pipeline at hand.
+    /// Inputs of metrics that want to know how they are published, in the pipeline at hand.
     namespaces: Vec<String>,
     /// Where the outputs so far send, by signal, and where the pipeline at hand does.
     sending: [Vec<String>; 3],
@@ -108,22 +109,22 @@ impl<'a> Writer<'a, '_> {
         let Some(service) = root.get("service") else { return };
         let (mut unknown, mut pipelines) = (BTreeSet::new(), Vec::new());
         for entry in service.get("pipelines").map(Node::entries).unwrap_or_default() {
+            let place = format!("{}:{} service.pipelines.{}", self.source.name, entry.origin.line(), entry.key);
             let Some(signal) = Signal::of(&entry.key) else {
-                let place = format!("{}:{} service.pipelines.{}", self.source.name, entry.origin.line(), entry.key);
                 self.warn(place, "is no pipeline of traces, metrics or logs", "it has no effect");
                 continue;
             };
-            self.namespaces.clear();
             for receiver in self.named(&entry.value, "receivers") {
                 self.receiver(signal, &receiver);
             }
             for exporter in self.named(&entry.value, "exporters") {
                 self.exporter(signal, &exporter);
             }
+            let publishing = std::mem::take(&mut self.namespaces);
+            self.publish_all(&publishing, &place);
             let sends_to = std::mem::take(&mut self.of_pipeline);
             let is_apart = |(of, others): &(Signal, BTreeSet<String>)| *of == signal && *others != sends_to;
             if !sends_to.is_empty() && pipelines.iter().any(is_apart) {
-                let place = format!("{}:{} service.pipelines.{}", self.source.name, entry.origin.line(), entry.key);
                 let hint =
                     "all inputs of a signal go to all of its outputs here; run an agent for each if that must not be";
                 self.warn(place, "is not kept apart from the other pipelines of its signal", hint);
@@ -208,17 +209,11 @@ impl<'a> Writer<'a, '_> {
             }
         }
         match kind {
-            // What the collector's exporter does with every label.
-            "otlp.listen" => self.published(format!("{input}.otlp.publish"), place),
-            "statsd" => self.published(format!("{input}.statsd.publish"), place),
+            "otlp.listen" => self.namespaces.push(format!("{input}.otlp.publish")),
+            "statsd" => self.namespaces.push(format!("{input}.statsd.publish")),
             "task" => self.namespaces.push(format!("{input}.task")),
             _ => {}
         }
-    }
-
-    fn published(&mut self, publish: String, place: &str) {
-        self.put(&format!("{publish}.dimensions.0"), place, "*");
-        self.namespaces.push(publish);
     }
 
     /// Each job of a `prometheus` receiver, as far as its targets are named.
@@ -252,7 +247,7 @@ impl<'a> Writer<'a, '_> {
                     self.put(&format!("{input}.scrape.{ours}"), &place, &value);
                 }
             }
-            self.published(format!("{input}.scrape.publish"), &place);
+            self.namespaces.push(format!("{input}.scrape.publish"));
         }
     }
 
@@ -268,14 +263,14 @@ impl<'a> Writer<'a, '_> {
         node.scalar().filter(|text| !text.is_empty()).map(|text| self.expanded(&text))
     }
 
-    /// `${env:NAME}`, `${NAME}` and `${env:NAME:-default}`, as the collector fills them in.
+    /// `${env:NAME}`, `${NAME}` and `${env:NAME:-default}`, as the collector fills them in; `$$` is `$`.
     fn expanded(&self, text: &str) -> String {
         let (mut out, mut rest) = (String::new(), text);
-        while let Some((before, after)) = rest.split_once("${") {
+        while let Some((before, after)) = rest.split_once('$') {
             out.push_str(before);
-            let Some((inner, behind)) = after.split_once('}') else {
-                out.push_str("${");
-                rest = after;
+            let Some((inner, behind)) = after.strip_prefix('{').and_then(|after| after.split_once('}')) else {
+                out.push('$');
+                rest = after.strip_prefix('$').unwrap_or(after);
                 continue;
             };
             let inner = inner.strip_prefix("env:").unwrap_or(inner);

@@ -204,6 +204,9 @@ fn odd_configurations_are_answered() {
         "exporters: {}\nservice: {pipelines: {traces: {receivers: otlp, exporters: [{}, [], ~, otlp]}}}\n",
         "receivers: {}\nservice: {pipelines: {profiles: {}, '': {}, metrics/: {receivers: ['', '/', 'prometheus/x']}}}\n",
         "receivers: {prometheus: {config: {scrape_configs: [7, {static_configs: [{targets: []}]}]}}}\nservice: {pipelines: {metrics: {receivers: [prometheus]}}}\n",
+        "receivers: {statsd: {}}\nexporters: {awsemf: {metric_declarations: [7, [], {metric_name_selectors: a}, {metric_name_selectors: ['', '{}', [], ~], \
+         dimensions: [a, [], [[]], ['']], label_matchers: [7, {}, {label_names: [''], regex: '('}]}]}}\n\
+         service: {pipelines: {metrics: {receivers: [statsd], exporters: [awsemf]}}}\n",
         "exporters: {otlp: {endpoint: '${env:NONE', headers: {'': x, a.b: 7}}}\nservice: {pipelines: {traces: {receivers: [], exporters: [otlp]}}}\n",
     ] {
         // No panic, and every problem has a place.

@@ -7,6 +7,7 @@
 use std::{borrow::Cow, fmt::Write, sync::Arc};
 
 use super::key::{Key, Publication};
+use crate::metrics::declared::Declared;
 
 /// Dimensions of a metric (API reference, `MetricDatum$Dimensions`).
 pub const DIMENSIONS_MAX: usize = 30;
@@ -37,23 +38,31 @@ pub struct Policy {
 }
 
 /// Which labels are dimensions.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Dimensions {
     /// All, the first 30 by name.
     All,
     /// These, where a series has them.
     Named(Vec<String>),
+    /// Sets of them, of metrics that are selected.
+    Declared(Declared),
 }
 
 impl Policy {
-    /// The dimensions of `labels`, sorted by name.
-    fn chosen<'a>(&'a self, labels: &'a [(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
-        let is_chosen = |name: &str| match &self.dimensions {
-            Dimensions::All => true,
-            Dimensions::Named(names) => names.iter().any(|wanted| wanted == name),
-        };
-        let own = labels.iter().copied().filter(|(name, _)| is_chosen(name));
-        self.fixed.iter().map(|(name, value)| (&**name, &**value)).chain(own).collect()
+    /// Calls `add` with the dimensions of each metric that CloudWatch makes of `key`.
+    fn chosen<'a>(&'a self, key: &'a Key<'_>, mut add: impl FnMut(Vec<(&'a str, &'a str)>)) {
+        let fixed = || self.fixed.iter().map(|(name, value)| (&**name, &**value));
+        let labels = key.labels.iter().copied();
+        match &self.dimensions {
+            Dimensions::All => add(fixed().chain(labels).collect()),
+            Dimensions::Named(names) => {
+                let is_chosen = |name: &str| names.iter().any(|wanted| wanted == name);
+                add(fixed().chain(labels.filter(|(name, _)| is_chosen(name))).collect());
+            }
+            Dimensions::Declared(declared) => {
+                declared.sets(key.name, key.labels).for_each(|set| add(fixed().chain(set).collect()));
+            }
+        }
     }
 
     /// Calls `add` with the namespace and the head of each metric that CloudWatch makes of `key`.
@@ -63,7 +72,7 @@ impl Policy {
         }
         match key.publication {
             Publication::ByPolicy => {
-                add(&self.namespace, head(key, self.chosen(key.labels), self.is_high_resolution));
+                self.chosen(key, |set| add(&self.namespace, head(key, set, self.is_high_resolution)));
             }
             Publication::Own { namespace, sets, is_high_resolution } => {
                 for set in sets {
@@ -130,7 +139,10 @@ mod tests {
     use super::*;
     use crate::{
         aws::Unit,
-        metrics::store::key::{Kind, SourceId},
+        metrics::{
+            declared::Declaration,
+            store::key::{Kind, SourceId},
+        },
     };
 
     fn policy(dimensions: Dimensions) -> Policy {
@@ -175,6 +187,27 @@ mod tests {
         );
         let unsent = Policy { is_sent: false, ..policy(Dimensions::All) };
         assert!(heads(&unsent, "hits", &labels, Publication::ByPolicy).is_empty());
+    }
+
+    /// Fixed dimensions are in every set.
+    #[test]
+    fn declarations_choose_metrics_and_their_sets_of_dimensions() {
+        let declaration = Declaration {
+            names: vec!["^hits$".into()],
+            dimensions: vec![vec!["route".into()], vec!["user".into(), "route".into()], vec!["nobody".into()]],
+            ..Declaration::default()
+        };
+        let declared = Declared::new(&[declaration]).expect("expressions");
+        let policy = policy(Dimensions::Declared(declared));
+        let labels = [("route", "/cart"), ("user", "7")];
+        let service = r#"{"Name":"ServiceName","Value":"cart"}"#;
+        let route = r#"{"Name":"route","Value":"/cart"}"#;
+        let of = |dimensions: String| format!(r#"Shop "MetricName":"hits","Dimensions":[{dimensions}],"Unit":"Count""#);
+        assert_eq!(
+            heads(&policy, "hits", &labels, Publication::ByPolicy),
+            [of(format!("{service},{route}")), of(format!(r#"{service},{route},{{"Name":"user","Value":"7"}}"#))]
+        );
+        assert!(heads(&policy, "others", &labels, Publication::ByPolicy).is_empty());
     }
 
     #[test]
