@@ -363,6 +363,20 @@ mod tests {
         assert_eq!(tally, expected);
     }
 
+    /// A check is a gauge that a line may set, too: what was said last holds.
+    #[test]
+    fn checks_and_lines_are_taken_in_their_order() {
+        for (packet, expected) in [
+            (&b"statsd.service_check:7|g|#check:db\n_sc|db|2"[..], 2.0),
+            (b"_sc|db|2\nstatsd.service_check:7|g|#check:db", 7.0),
+        ] {
+            let (store, taker) = setting(true);
+            taker.packet(packet, &mut store.writing(0), &mut Tally::default());
+            let told = told(&store);
+            assert_eq!((told.len(), told[0].1), (1, expected), "{told:?}");
+        }
+    }
+
     /// With so many series lines are looked up in groups. What is no metric stands between two, and the last value of a gauge holds.
     #[test]
     fn lines_of_many_series_are_taken_each_and_in_their_order() {

@@ -183,6 +183,8 @@ fn spellings_are_told_apart_by_all_that_makes_them() {
         Raw { source: other, ..raw },
     ] {
         assert_eq!(writing.known(&unknown), None, "{unknown:?}");
+        // Not by the hash alone, which another may have.
+        assert_eq!(writing.known_by(&unknown, writing.hash(&raw)), None, "{unknown:?}");
     }
     writing.remember(&Raw { name: b"dropped", ..raw }, None);
     assert_eq!(writing.known(&Raw { name: b"dropped", ..raw }), Some(None));
