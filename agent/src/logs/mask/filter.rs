@@ -10,6 +10,9 @@
 //! places of a window it occurs; a window that is known leads to its patterns; a pattern is known by a keyed hash. So the number
 //! of patterns costs next to nothing, and their shortest length decides the price: 5 bytes of the grid for a value of 8.
 //!
+//! A text that is nearly a secret costs what it leads to: a window for each place of a gram, a pattern for each with that window. So
+//! forms of a value share a window where they can, or at least its grams at the same places.
+//!
 //! Promises: every occurrence of every pattern is reported, also where they overlap; work is linear in the text, with at most
 //! one step for each gram of a window and each pattern with the same window at each place of the grid.
 //! Never: keeps the text of a pattern. What it keeps (grams, windows and patterns as keyed numbers) is no text that lies in memory
@@ -23,7 +26,10 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::patterns::Patterns;
+use super::{
+    patterns::Patterns,
+    table::{Keyed, Table},
+};
 use crate::limits::{MASK_FOUND_MAX, MASK_GRAMS_MAX, MASK_PATTERN_BYTES_MAX};
 
 /// Bytes of a gram.
@@ -38,6 +44,10 @@ const BLOCK: usize = 4;
 const COUNTERS: usize = 1 << 18;
 /// What a gram counts more that is found in ordinary text.
 const ORDINARY: u64 = 16;
+/// Windows of a value that are kept in mind while those of its forms are chosen.
+const WINDOWS_MAX: usize = 8;
+/// Bits of a place in a window.
+const PLACE: u32 = WINDOW_MAX as u32 - 1;
 /// Bytes between two of the beginnings by which the cut end of a text is compared.
 const STEP: usize = 4;
 
@@ -59,35 +69,28 @@ pub(super) struct Filter {
     longest: usize,
     bits: Box<[u64]>,
     key: u64,
-    window_keys: [u64; 2],
+    window_keys: [u64; 4],
     pattern_keys: [u64; 2],
-    grams: Index<Gram>,
-    windows: Index<Window>,
-    beginnings: Index<Beginning>,
+    grams: Table<Gram>,
+    windows: Table<Window>,
+    beginnings: Table<Beginning>,
     /// Hashes of the first 4, 8, 12 .. bytes of each pattern.
     steps: Box<[u16]>,
+    /// In the order of their windows.
     patterns: Box<[Known]>,
     hasher: RandomState,
     looks: Looks,
 }
 
-/// A gram and its places in windows, one bit each.
-#[derive(Clone, Copy)]
-struct Gram {
-    keyed: u32,
-    places: u32,
-}
+/// The number of a gram without its lowest bits, and in these its place in a window.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Gram(u32);
 
-/// A window and where it stands in which pattern. Of the pattern it has what tells others apart, so that these cost no look at it.
+/// A window. Its patterns begin here, and end where those of the next one begin.
 #[derive(Clone, Copy)]
 struct Window {
     keyed: u32,
-    pattern: u32,
-    offset: u16,
-    /// The length of the pattern, at most [`MASK_PATTERN_BYTES_MAX`].
-    length: u16,
-    /// The number of its ends.
-    ends: u32,
+    first: u32,
 }
 
 /// The first gram of a pattern.
@@ -97,10 +100,15 @@ struct Beginning {
     pattern: u32,
 }
 
-/// What is kept of a pattern.
+/// What is kept of a pattern: first what tells it from others with the same window.
 struct Known {
+    /// The number of its ends.
+    ends: u32,
+    /// Where the window stands in it.
+    offset: u16,
+    /// At most [`MASK_PATTERN_BYTES_MAX`].
+    length: u16,
     hash: u64,
-    length: u32,
     secret: u32,
     /// Where its steps begin.
     steps: u32,
@@ -111,6 +119,37 @@ struct Known {
 struct Looks {
     #[cfg(test)]
     count: std::sync::atomic::AtomicU64,
+}
+
+/// A text, the number of its secret, and whether it is a form of the one before.
+type Kept<'a> = (&'a [u8], u32, bool);
+
+/// The window of a pattern, and where it stands in it.
+struct Chosen {
+    keyed: u32,
+    offset: u16,
+    number: u32,
+}
+
+impl Keyed for Gram {
+    #[inline]
+    fn keyed(self) -> u32 {
+        self.0 & !PLACE
+    }
+}
+
+impl Keyed for Window {
+    #[inline]
+    fn keyed(self) -> u32 {
+        self.keyed
+    }
+}
+
+impl Keyed for Beginning {
+    #[inline]
+    fn keyed(self) -> u32 {
+        self.keyed
+    }
 }
 
 impl fmt::Debug for Filter {
@@ -126,27 +165,27 @@ impl Filter {
         let hasher = RandomState::new();
         let mut seen = HashSet::new();
         let mut kept = Vec::with_capacity(patterns.len());
-        for (text, secret) in patterns.iter() {
+        for (text, secret, is_form) in patterns.iter() {
             let hash = hasher.hash_one(text);
             if (2 * GRAM..=MASK_PATTERN_BYTES_MAX).contains(&text.len()) && seen.insert((hash, text.len())) {
-                kept.push((text, secret));
+                kept.push((text, secret, is_form));
             }
         }
-        let shortest = kept.iter().map(|(text, _)| text.len()).min().unwrap_or(WINDOW_MAX);
+        let shortest = kept.iter().map(|(text, ..)| text.len()).min().unwrap_or(WINDOW_MAX);
         let room = MASK_GRAMS_MAX / kept.len().max(1) + GRAM - 1;
         let window = shortest.min(WINDOW_MAX).min(room.max(2 * GRAM));
         let random = |seed: u8| hasher.hash_one(seed);
         let mut filter = Self {
             stride: window - GRAM + 1,
             window,
-            longest: kept.iter().map(|(text, _)| text.len()).max().unwrap_or(0),
+            longest: kept.iter().map(|(text, ..)| text.len()).max().unwrap_or(0),
             bits: Box::default(),
             key: random(0) | 1,
-            window_keys: [random(1), random(2)],
-            pattern_keys: [random(3), random(4)],
-            grams: Index::default(),
-            windows: Index::default(),
-            beginnings: Index::default(),
+            window_keys: [random(1), random(2), random(3), random(4)],
+            pattern_keys: [random(5), random(6)],
+            grams: Table::default(),
+            windows: Table::default(),
+            beginnings: Table::default(),
             steps: Box::default(),
             patterns: Box::default(),
             hasher,
@@ -188,7 +227,7 @@ impl Filter {
             8 => self.scan_by::<8>(text, found),
             9 => self.scan_by::<9>(text, found),
             13 => self.scan_by::<13>(text, found),
-            29 => self.scan_by::<29>(text, found),
+            18 => self.scan_by::<18>(text, found),
             stride => self.scan_each(text, 0, stride, found),
         }
     }
@@ -200,14 +239,12 @@ impl Filter {
         let (bits, key) = (&self.bits[..], self.key);
         let mut at = 0;
         for block in text.chunks_exact(BLOCK * STRIDE) {
-            let known = (0..BLOCK).fold(0, |known, place| {
+            for place in 0..BLOCK {
                 let start = place * STRIDE;
                 let gram = [block[start], block[start + 1], block[start + 2], block[start + 3]];
-                known | bit(bits, product(u32::from_le_bytes(gram), key))
-            });
-            if known & 1 != 0 {
-                for place in 0..BLOCK {
-                    self.look_at(text, at + place * STRIDE, found);
+                let product = product(u32::from_le_bytes(gram), key);
+                if bit(bits, product) & 1 != 0 {
+                    self.verify(text, at + start, keyed(product), found);
                 }
             }
             at += BLOCK * STRIDE;
@@ -235,10 +272,10 @@ impl Filter {
         let keyed = self.keyed(gram(text));
         let step = text.len() / STEP;
         let mut hash = None;
-        self.beginnings.of(keyed).any(|beginning| {
+        self.beginnings.from(keyed).iter().take_while(|beginning| beginning.keyed == keyed).any(|beginning| {
             let pattern = &self.patterns[beginning.pattern as usize];
             let hash = *hash.get_or_insert_with(|| self.step(&text[..step * STEP]));
-            pattern.length as usize > text.len() && self.steps[pattern.steps as usize + step - 1] == hash
+            usize::from(pattern.length) > text.len() && self.steps[pattern.steps as usize + step - 1] == hash
         })
     }
 
@@ -251,29 +288,36 @@ impl Filter {
         }
     }
 
+    /// Out of the way of the loop.
+    #[cold]
     #[inline(never)]
     fn verify(&self, text: &[u8], at: usize, keyed: u32, found: &mut Vec<Found>) {
-        for gram in self.grams.of(keyed) {
-            let mut places = gram.places;
-            while places != 0 {
-                let place = places.trailing_zeros() as usize;
-                places &= places - 1;
-                self.looks.one();
-                let Some(start) = at.checked_sub(place) else { break };
-                let Some(window) = text.get(start..start + self.window) else { continue };
-                for window in self.windows.of(self.window_keyed(window)) {
-                    self.looks.one();
-                    let Some(start) = start.checked_sub(window.offset.into()) else { continue };
-                    let end = start + usize::from(window.length);
-                    let Some(text) = text.get(start..end) else { continue };
-                    if self.ends_keyed(text) != window.ends || found.len() >= MASK_FOUND_MAX {
-                        continue;
-                    }
-                    let pattern = &self.patterns[window.pattern as usize];
-                    if self.pattern_keyed(text) == pattern.hash {
-                        found.push(Found { start, end, secret: pattern.secret });
-                    }
-                }
+        let keyed = keyed & !PLACE;
+        for gram in self.grams.from(keyed).iter().take_while(|gram| gram.keyed() == keyed) {
+            self.looks.one();
+            let Some(start) = at.checked_sub((gram.0 & PLACE) as usize) else { continue };
+            let Some(window) = text.get(start..start + self.window) else { continue };
+            let window_keyed = self.window_keyed(window);
+            if let [window, next, ..] = self.windows.from(window_keyed)
+                && window.keyed == window_keyed
+            {
+                self.verify_patterns(text, start, &self.patterns[window.first as usize..next.first as usize], found);
+            }
+        }
+    }
+
+    #[inline]
+    fn verify_patterns(&self, text: &[u8], start: usize, patterns: &[Known], found: &mut Vec<Found>) {
+        for pattern in patterns {
+            self.looks.one();
+            let Some(start) = start.checked_sub(pattern.offset.into()) else { continue };
+            let end = start + usize::from(pattern.length);
+            let Some(text) = text.get(start..end) else { continue };
+            if self.ends_keyed(text) == pattern.ends
+                && found.len() < MASK_FOUND_MAX
+                && self.pattern_keyed(text) == pattern.hash
+            {
+                found.push(Found { start, end, secret: pattern.secret });
             }
         }
     }
@@ -291,8 +335,16 @@ impl Filter {
         self.keyed(gram(text)) ^ self.keyed(last).rotate_left(16)
     }
 
+    /// A number of a window, which has 8 to 32 bytes: of its eight first and last ones, and of those that are next to these.
+    #[inline]
     fn window_keyed(&self, window: &[u8]) -> u32 {
-        (folded(window, self.window_keys) >> 16) as u32
+        let [first, last, second, third] = self.window_keys;
+        let ends = fold(word(window) ^ first, last_word(window) ^ last);
+        let middle = match window.len() {
+            ..=16 => 0,
+            length => fold(word(&window[8..]) ^ second, last_word(&window[..length - 8]) ^ third),
+        };
+        ((ends ^ middle) >> 16) as u32
     }
 
     /// A number of a whole pattern. Who reads logs does not know the keys, so he finds no two texts with the same one.
@@ -304,58 +356,75 @@ impl Filter {
         self.hasher.hash_one(beginning) as u16
     }
 
-    fn fill(&mut self, kept: &[(&[u8], u32)]) {
-        let counters = self.counted(kept);
+    fn fill(&mut self, kept: &[Kept<'_>]) {
         let (mut grams, mut windows, mut beginnings) = (Vec::new(), Vec::new(), Vec::new());
         let (mut steps, mut patterns) = (Vec::new(), Vec::with_capacity(kept.len()));
-        for (number, &(text, secret)) in kept.iter().enumerate() {
-            let number = number as u32;
-            let offset = self.rarest(text, &counters);
-            let window = &text[offset..offset + self.window];
-            windows.push(Window {
-                keyed: self.window_keyed(window),
-                pattern: number,
-                offset: offset as u16,
-                length: text.len() as u16,
-                ends: self.ends_keyed(text),
-            });
-            for (place, four) in window.windows(GRAM).enumerate() {
-                grams.push(Gram { keyed: self.keyed(gram(four)), places: 1 << place });
+        let mut last = None;
+        for Chosen { keyed, offset, number } in self.chosen(kept) {
+            let (text, secret, _) = kept[number as usize];
+            let place = patterns.len() as u32;
+            if last.replace(keyed) != Some(keyed) {
+                let window = &text[usize::from(offset)..][..self.window];
+                let places = window.windows(GRAM).zip(0..);
+                grams.extend(places.map(|(four, place)| Gram((self.keyed(gram(four)) & !PLACE) | place)));
+                windows.push(Window { keyed, first: place });
             }
-            beginnings.push(Beginning { keyed: self.keyed(gram(text)), pattern: number });
-            let (length, first) = (text.len() as u32, steps.len() as u32);
-            let hash = self.pattern_keyed(text);
-            patterns.push(Known { hash, length, secret, steps: first });
+            beginnings.push(Beginning { keyed: self.keyed(gram(text)), pattern: place });
+            let (ends, length, hash) = (self.ends_keyed(text), text.len() as u16, self.pattern_keyed(text));
+            patterns.push(Known { ends, offset, length, hash, secret, steps: steps.len() as u32 });
             steps.extend((1..=text.len() / STEP).map(|step| self.step(&text[..step * STEP])));
         }
-        grams.sort_unstable_by_key(|gram| gram.keyed);
-        grams.dedup_by(|later, gram| {
-            let same = later.keyed == gram.keyed;
-            if same {
-                gram.places |= later.places;
-            }
-            same
-        });
+        grams.sort_unstable();
+        grams.dedup();
         let words = (grams.len() * BITS_PER_GRAM / 64).next_power_of_two().clamp(1 << 6, 1 << 20);
         let mut map = vec![0; words].into_boxed_slice();
         for gram in &grams {
-            let (word, bit) = place_of(u64::from(gram.keyed) << 32, words);
+            let (word, bit) = place_of(u64::from(gram.0) << 32, words);
             map[word] |= 1 << bit;
         }
         self.bits = map;
-        self.grams = Index::new(grams);
-        self.windows = Index::new(windows);
-        self.beginnings = Index::new(beginnings);
+        beginnings.sort_unstable_by_key(|beginning: &Beginning| beginning.keyed);
+        let all = patterns.len() as u32;
+        self.grams = Table::new(&grams, |_| Gram(u32::MAX));
+        self.windows =
+            Table::new(&windows, |next| Window { keyed: u32::MAX, first: next.map_or(all, |next| next.first) });
+        self.beginnings = Table::new(&beginnings, |_| Beginning { keyed: u32::MAX, pattern: 0 });
         (self.steps, self.patterns) = (steps.into_boxed_slice(), patterns.into_boxed_slice());
     }
 
-    /// How often each gram is in all patterns, about.
-    fn counted(&self, kept: &[(&[u8], u32)]) -> Zeroizing<Vec<u16>> {
+    /// The window of each pattern, in the order of their keys.
+    fn chosen(&self, kept: &[Kept<'_>]) -> Vec<Chosen> {
+        let counters = self.counted(kept);
+        let mut all = Vec::with_capacity(kept.len());
+        // Those of the value.
+        let mut windows: Vec<&[u8]> = Vec::new();
+        for (number, &(text, _, is_form)) in kept.iter().enumerate() {
+            if !is_form {
+                windows.clear();
+            }
+            let offset = self.rarest(text, &counters, &windows);
+            let window = &text[offset..offset + self.window];
+            if windows.len() < WINDOWS_MAX && !windows.contains(&window) {
+                windows.push(window);
+            }
+            all.push(Chosen { keyed: self.window_keyed(window), offset: offset as u16, number: number as u32 });
+        }
+        all.sort_unstable_by_key(|chosen| (chosen.keyed, chosen.number));
+        all
+    }
+
+    /// In how many values each gram is, about.
+    fn counted(&self, kept: &[Kept<'_>]) -> Zeroizing<Vec<u16>> {
         let mut counters = Zeroizing::new(vec![0u16; COUNTERS]);
-        for (text, _) in kept {
-            for four in text.windows(GRAM) {
-                let counter = &mut counters[self.counter(gram(four))];
-                *counter = counter.saturating_add(1);
+        let mut of_value = Zeroizing::new(Vec::new());
+        for forms in kept.chunk_by(|_, (_, _, is_form)| *is_form) {
+            of_value.clear();
+            of_value
+                .extend(forms.iter().flat_map(|(text, ..)| text.windows(GRAM)).map(|four| self.counter(gram(four))));
+            of_value.sort_unstable();
+            of_value.dedup();
+            for &counter in &*of_value {
+                counters[counter] = counters[counter].saturating_add(1);
             }
         }
         counters
@@ -365,82 +434,25 @@ impl Filter {
         (self.keyed(gram) >> (32 - COUNTERS.trailing_zeros())) as usize
     }
 
-    /// Where the window of `text` begins whose grams are the fewest in other patterns and in ordinary text. Without this a
-    /// beginning that many URLs share made their text ninety times as dear as other text (measured).
-    fn rarest(&self, text: &[u8], counters: &[u16]) -> usize {
+    /// Where the window of `text` begins whose grams are the fewest in other values and in ordinary text. Without this a
+    /// beginning that many URLs share made their text ninety times as dear as other text (measured). What is not escaped stands in
+    /// more forms, and what stands in `windows` of other forms at the same place costs nothing more.
+    fn rarest(&self, text: &[u8], counters: &[u16], windows: &[&[u8]]) -> usize {
         let weigh = |four: &[u8]| {
             let ordinary = four.iter().all(|byte| byte.is_ascii_lowercase() || b" ./:=_-".contains(byte));
-            let weight = u64::from(counters[self.counter(gram(four))]) + if ordinary { ORDINARY } else { 0 };
+            let escaped = four.iter().filter(|byte| !byte.is_ascii_alphanumeric()).count() as u64;
+            let weight = u64::from(counters[self.counter(gram(four))]) + escaped + if ordinary { ORDINARY } else { 0 };
             weight * weight
         };
         let weights: Zeroizing<Vec<u64>> = Zeroizing::new(text.windows(GRAM).map(weigh).collect());
-        let sums = weights.windows(self.stride).map(|window| window.iter().sum::<u64>());
-        sums.enumerate().min_by_key(|&(_, sum)| sum).map_or(0, |(offset, _)| offset)
-    }
-}
-
-/// Entries with a number, found by it.
-struct Index<T> {
-    /// Where the entries with these highest bits begin.
-    starts: Box<[u32]>,
-    shift: u32,
-    entries: Box<[T]>,
-}
-
-trait Keyed {
-    fn keyed(&self) -> u32;
-}
-
-impl Keyed for Gram {
-    fn keyed(&self) -> u32 {
-        self.keyed
-    }
-}
-
-impl Keyed for Window {
-    fn keyed(&self) -> u32 {
-        self.keyed
-    }
-}
-
-impl Keyed for Beginning {
-    fn keyed(&self) -> u32 {
-        self.keyed
-    }
-}
-
-impl<T> Default for Index<T> {
-    fn default() -> Self {
-        Self { starts: Box::new([0, 0, 0]), shift: 31, entries: Box::default() }
-    }
-}
-
-impl<T: Keyed> Index<T> {
-    fn new(mut entries: Vec<T>) -> Self {
-        entries.sort_unstable_by_key(Keyed::keyed);
-        let bits = entries.len().next_power_of_two().trailing_zeros().clamp(1, 24);
-        let shift = 32 - bits;
-        let mut starts = vec![0u32; (1 << bits) + 1];
-        for entry in &entries {
-            starts[(entry.keyed() >> shift) as usize + 1] += 1;
-        }
-        let mut sum = 0;
-        for start in &mut starts {
-            sum += *start;
-            *start = sum;
-        }
-        Self { starts: starts.into_boxed_slice(), shift, entries: entries.into_boxed_slice() }
-    }
-
-    #[inline]
-    fn of(&self, keyed: u32) -> impl Iterator<Item = &T> {
-        let bucket = (keyed >> self.shift) as usize;
-        let range = self.starts[bucket] as usize..self.starts[bucket + 1] as usize;
-        self.entries[range].iter().filter(move |entry| entry.keyed() == keyed)
-    }
-
-    fn bytes(&self) -> usize {
-        size_of_val(&*self.starts) + size_of_val(&*self.entries)
+        let cost = |offset: usize| -> u64 {
+            let is_new = |place: &usize| {
+                let four = gram(&text[offset + place..]);
+                windows.iter().all(|window| gram(&window[*place..]) != four)
+            };
+            (0..self.stride).filter(is_new).map(|place| weights[offset + place]).sum()
+        };
+        (0..weights.len() + 1 - self.stride).min_by_key(|&offset| cost(offset)).unwrap_or(0)
     }
 }
 
@@ -464,10 +476,10 @@ fn keyed(product: u64) -> u32 {
     (product >> 32) as u32
 }
 
-/// The word of a map of `words`, a power of two of at most 2^20, and the bit in it.
+/// The word of a map of `words`, a power of two of at most 2^20, and the bit in it: nothing of what [`PLACE`] takes.
 #[inline]
 fn place_of(product: u64, words: usize) -> (usize, u32) {
-    ((product >> 44) as usize & (words - 1), (product >> 32) as u32 % 64)
+    ((product >> 44) as usize & (words - 1), (product >> 38) as u32 % 64)
 }
 
 /// In its lowest bit: whether the gram may be known.
@@ -475,6 +487,18 @@ fn place_of(product: u64, words: usize) -> (usize, u32) {
 fn bit(bits: &[u64], product: u64) -> u64 {
     let (word, bit) = place_of(product, bits.len());
     bits[word] >> bit
+}
+
+/// The first eight bytes. There are eight.
+#[inline]
+fn word(bytes: &[u8]) -> u64 {
+    bytes.first_chunk().map_or(0, |eight| u64::from_le_bytes(*eight))
+}
+
+/// The last eight bytes.
+#[inline]
+fn last_word(bytes: &[u8]) -> u64 {
+    bytes.last_chunk().map_or(0, |eight| u64::from_le_bytes(*eight))
 }
 
 /// The first four bytes. There are four.
@@ -492,8 +516,7 @@ fn folded(bytes: &[u8], [first, second]: [u64; 2]) -> u64 {
         rest = after;
     }
     // What is left is looked at with what was before it.
-    let last = bytes.last_chunk::<8>().map_or(0, |word| u64::from_le_bytes(*word));
-    fold(last ^ sum, second)
+    fold(last_word(bytes) ^ sum, second)
 }
 
 /// The second one's lowest bit does not count: it is a key, never text.

@@ -20,6 +20,7 @@ mod filter;
 mod keep;
 mod parts;
 mod patterns;
+mod table;
 mod which;
 
 use std::{
@@ -222,7 +223,7 @@ impl Set {
                     left_out += 1;
                     continue;
                 }
-                forms.iter().for_each(|text| patterns.push(text, number as u32));
+                patterns.push_forms(forms.iter().map(|text| &text[..]), number as u32);
             }
         }
         if !patterns.is_empty() {

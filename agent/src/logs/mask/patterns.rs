@@ -20,7 +20,8 @@ pub(super) struct Patterns {
 
 /// Where a text stands.
 struct Pattern {
-    chunk: u32,
+    chunk: u16,
+    is_form: bool,
     start: u32,
     length: u32,
     secret: u32,
@@ -29,6 +30,17 @@ struct Pattern {
 impl Patterns {
     /// Adds a text of the secret with this number.
     pub(super) fn push(&mut self, text: &[u8], secret: u32) {
+        self.push_forms([text], secret);
+    }
+
+    /// Adds the forms of a text.
+    pub(super) fn push_forms<'a>(&mut self, forms: impl IntoIterator<Item = &'a [u8]>, secret: u32) {
+        for (place, text) in forms.into_iter().enumerate() {
+            self.add(text, secret, place > 0);
+        }
+    }
+
+    fn add(&mut self, text: &[u8], secret: u32, is_form: bool) {
         let fits = |chunk: &Zeroizing<Vec<u8>>| chunk.capacity() - chunk.len() >= text.len();
         if !self.chunks.last().is_some_and(fits) {
             self.chunks.push(Zeroizing::new(Vec::with_capacity(CHUNK_BYTES.max(text.len()))));
@@ -37,7 +49,7 @@ impl Patterns {
         let bytes = &mut self.chunks[chunk];
         let (start, length) = (bytes.len() as u32, text.len() as u32);
         bytes.extend_from_slice(text);
-        self.all.push(Pattern { chunk: chunk as u32, start, length, secret });
+        self.all.push(Pattern { chunk: chunk as u16, is_form, start, length, secret });
     }
 
     /// How many there are.
@@ -50,11 +62,11 @@ impl Patterns {
         self.all.is_empty()
     }
 
-    /// Each text and the number of its secret, in the order in which they came.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], u32)> {
+    /// Each text, the number of its secret, and whether it is a form of the one before, in the order in which they came.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], u32, bool)> {
         self.all.iter().map(|pattern| {
-            let start = pattern.start as usize;
-            (&self.chunks[pattern.chunk as usize][start..start + pattern.length as usize], pattern.secret)
+            let (chunk, start) = (&self.chunks[usize::from(pattern.chunk)], pattern.start as usize);
+            (&chunk[start..start + pattern.length as usize], pattern.secret, pattern.is_form)
         })
     }
 }
@@ -78,7 +90,7 @@ mod tests {
             let after: Vec<*const u8> = patterns.chunks.iter().map(|chunk| chunk.as_ptr()).collect();
             assert!(after.starts_with(&before), "nothing moved");
         }
-        let all: Vec<(Vec<u8>, u32)> = patterns.iter().map(|(text, secret)| (text.to_vec(), secret)).collect();
+        let all: Vec<(Vec<u8>, u32)> = patterns.iter().map(|(text, secret, _)| (text.to_vec(), secret)).collect();
         let expected: Vec<(Vec<u8>, u32)> = texts.into_iter().zip(10..).collect();
         assert!(all == expected && patterns.len() == 7);
     }
