@@ -175,7 +175,7 @@ pub const SECRET_MARKER_BYTES_MAX: usize = 1024 * 1024;
 pub const SECRET_PATH_PARTS_MAX: usize = 16;
 /// Patterns of secrets that are looked for in logs. A value has 8 to 60 forms: 500 secrets of mixed kinds have 13,000.
 pub const MASK_PATTERNS_MAX: usize = 65_536;
-/// Pieces of 4 bytes of all patterns together, which take 20 bytes each at most: 10 MiB.
+/// Pieces of 4 bytes of all patterns together, which take 13 bytes each at most where there are many: 6 MiB.
 pub const MASK_GRAMS_MAX: usize = 500_000;
 /// Bytes of a value that are looked for as one: of a longer one each piece is a value. A line of a PEM file has as many.
 pub const MASK_PIECE_BYTES: usize = 64;

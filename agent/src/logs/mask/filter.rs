@@ -19,7 +19,6 @@
 //! to be found, but who has all of the memory could work it out, as he could read the values that the agent holds.
 
 use std::{
-    collections::HashSet,
     fmt,
     hash::{BuildHasher, RandomState},
 };
@@ -38,18 +37,22 @@ const GRAM: usize = 4;
 const WINDOW_MAX: usize = 32;
 /// Bits of the bitmap for each gram: what is not in it is taken for known once in a hundred times.
 const BITS_PER_GRAM: usize = 64;
+/// More are given half as many bits: they would not lie in a processor's caches.
+const GRAMS_MANY: usize = 1 << 16;
 /// Places of the grid that are looked at before anybody asks whether one was known.
 const BLOCK: usize = 4;
 /// Counters by which the rarest window is chosen, a power of two.
 const COUNTERS: usize = 1 << 18;
 /// What a gram counts more that is found in ordinary text.
-const ORDINARY: u64 = 16;
+const ORDINARY: u32 = 16;
+/// What a gram counts at most: squares of so much for a whole window are 32 bits.
+const COUNTED_MAX: u16 = 4_000;
 /// Windows of a value that are kept in mind while those of its forms are chosen.
 const WINDOWS_MAX: usize = 8;
 /// Bits of a place in a window.
 const PLACE: u32 = WINDOW_MAX as u32 - 1;
 /// Bytes between two of the beginnings by which the cut end of a text is compared.
-const STEP: usize = 4;
+const STEP: usize = 8;
 
 /// A place in the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,7 +77,7 @@ pub(super) struct Filter {
     grams: Table<Gram>,
     windows: Table<Window>,
     beginnings: Table<Beginning>,
-    /// Hashes of the first 4, 8, 12 .. bytes of each pattern.
+    /// Hashes of the first 8, 16, 24 .. bytes of each pattern.
     steps: Box<[u16]>,
     /// In the order of their windows.
     patterns: Box<[Known]>,
@@ -163,14 +166,7 @@ impl Filter {
     /// say the same the first one counts.
     pub(super) fn new(patterns: &Patterns) -> Self {
         let hasher = RandomState::new();
-        let mut seen = HashSet::new();
-        let mut kept = Vec::with_capacity(patterns.len());
-        for (text, secret, is_form) in patterns.iter() {
-            let hash = hasher.hash_one(text);
-            if (2 * GRAM..=MASK_PATTERN_BYTES_MAX).contains(&text.len()) && seen.insert((hash, text.len())) {
-                kept.push((text, secret, is_form));
-            }
-        }
+        let kept = kept(patterns, &hasher);
         let shortest = kept.iter().map(|(text, ..)| text.len()).min().unwrap_or(WINDOW_MAX);
         let room = MASK_GRAMS_MAX / kept.len().max(1) + GRAM - 1;
         let window = shortest.min(WINDOW_MAX).min(room.max(2 * GRAM));
@@ -260,8 +256,8 @@ impl Filter {
         }
     }
 
-    /// Where the end of `text` begins that could be the beginning of a pattern which was cut, if it has at least 4 bytes. The
-    /// last 3 of them are not compared.
+    /// Where the end of `text` begins that could be the beginning of a pattern which was cut, if it has at least 4 bytes. These
+    /// are compared, and then eight at a time: what is left is taken for a beginning.
     pub(super) fn cut_at(&self, text: &[u8]) -> Option<usize> {
         let first = text.len().saturating_sub(self.longest.saturating_sub(1));
         (first..(text.len() + 1).saturating_sub(GRAM)).find(|&start| self.begins_a_pattern(&text[start..]))
@@ -275,7 +271,8 @@ impl Filter {
         self.beginnings.from(keyed).iter().take_while(|beginning| beginning.keyed == keyed).any(|beginning| {
             let pattern = &self.patterns[beginning.pattern as usize];
             let hash = *hash.get_or_insert_with(|| self.step(&text[..step * STEP]));
-            usize::from(pattern.length) > text.len() && self.steps[pattern.steps as usize + step - 1] == hash
+            usize::from(pattern.length) > text.len()
+                && (step == 0 || self.steps[pattern.steps as usize + step - 1] == hash)
         })
     }
 
@@ -357,8 +354,11 @@ impl Filter {
     }
 
     fn fill(&mut self, kept: &[Kept<'_>]) {
-        let (mut grams, mut windows, mut beginnings) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut steps, mut patterns) = (Vec::new(), Vec::with_capacity(kept.len()));
+        // As large as they get: what grows leaves holes.
+        let mut grams = Vec::with_capacity(kept.len() * self.stride);
+        let (mut windows, mut beginnings) = (Vec::with_capacity(kept.len()), Vec::with_capacity(kept.len()));
+        let mut steps = Vec::with_capacity(kept.iter().map(|(text, ..)| text.len() / STEP).sum());
+        let mut patterns = Vec::with_capacity(kept.len());
         let mut last = None;
         for Chosen { keyed, offset, number } in self.chosen(kept) {
             let (text, secret, _) = kept[number as usize];
@@ -374,38 +374,43 @@ impl Filter {
             patterns.push(Known { ends, offset, length, hash, secret, steps: steps.len() as u32 });
             steps.extend((1..=text.len() / STEP).map(|step| self.step(&text[..step * STEP])));
         }
+        let all = patterns.len() as u32;
+        let gap = |next: Option<&Window>| Window { keyed: u32::MAX, first: next.map_or(all, |next| next.first) };
+        self.windows = Table::new(&windows, gap);
+        (self.steps, self.patterns) = (steps.into_boxed_slice(), patterns.into_boxed_slice());
+        beginnings.sort_unstable_by_key(|beginning: &Beginning| beginning.keyed);
+        self.beginnings = Table::new(&beginnings, |_| Beginning { keyed: u32::MAX, pattern: 0 });
+        self.fill_grams(grams);
+    }
+
+    fn fill_grams(&mut self, mut grams: Vec<Gram>) {
         grams.sort_unstable();
         grams.dedup();
-        let words = (grams.len() * BITS_PER_GRAM / 64).next_power_of_two().clamp(1 << 6, 1 << 20);
+        let bits = if grams.len() > GRAMS_MANY { BITS_PER_GRAM / 2 } else { BITS_PER_GRAM };
+        let words = (grams.len() * bits / 64).next_power_of_two().clamp(1 << 6, 1 << 20);
         let mut map = vec![0; words].into_boxed_slice();
         for gram in &grams {
             let (word, bit) = place_of(u64::from(gram.0) << 32, words);
             map[word] |= 1 << bit;
         }
         self.bits = map;
-        beginnings.sort_unstable_by_key(|beginning: &Beginning| beginning.keyed);
-        let all = patterns.len() as u32;
         self.grams = Table::new(&grams, |_| Gram(u32::MAX));
-        self.windows =
-            Table::new(&windows, |next| Window { keyed: u32::MAX, first: next.map_or(all, |next| next.first) });
-        self.beginnings = Table::new(&beginnings, |_| Beginning { keyed: u32::MAX, pattern: 0 });
-        (self.steps, self.patterns) = (steps.into_boxed_slice(), patterns.into_boxed_slice());
     }
 
     /// The window of each pattern, in the order of their keys.
     fn chosen(&self, kept: &[Kept<'_>]) -> Vec<Chosen> {
         let counters = self.counted(kept);
         let mut all = Vec::with_capacity(kept.len());
-        // Those of the value.
-        let mut windows: Vec<&[u8]> = Vec::new();
+        // The grams of those of the value.
+        let mut windows = Zeroizing::new(Vec::with_capacity(WINDOWS_MAX * self.stride));
         for (number, &(text, _, is_form)) in kept.iter().enumerate() {
             if !is_form {
                 windows.clear();
             }
-            let offset = self.rarest(text, &counters, &windows);
+            let (cost, offset) = self.rarest(text, &counters, &windows);
             let window = &text[offset..offset + self.window];
-            if windows.len() < WINDOWS_MAX && !windows.contains(&window) {
-                windows.push(window);
+            if cost > 0 && windows.len() < windows.capacity() {
+                windows.extend(window.windows(GRAM).map(gram));
             }
             all.push(Chosen { keyed: self.window_keyed(window), offset: offset as u16, number: number as u32 });
         }
@@ -437,22 +442,26 @@ impl Filter {
     /// Where the window of `text` begins whose grams are the fewest in other values and in ordinary text. Without this a
     /// beginning that many URLs share made their text ninety times as dear as other text (measured). What is not escaped stands in
     /// more forms, and what stands in `windows` of other forms at the same place costs nothing more.
-    fn rarest(&self, text: &[u8], counters: &[u16], windows: &[&[u8]]) -> usize {
+    fn rarest(&self, text: &[u8], counters: &[u16], windows: &[u32]) -> (u32, usize) {
         let weigh = |four: &[u8]| {
             let ordinary = four.iter().all(|byte| byte.is_ascii_lowercase() || b" ./:=_-".contains(byte));
-            let escaped = four.iter().filter(|byte| !byte.is_ascii_alphanumeric()).count() as u64;
-            let weight = u64::from(counters[self.counter(gram(four))]) + escaped + if ordinary { ORDINARY } else { 0 };
+            let escaped = four.iter().filter(|byte| !byte.is_ascii_alphanumeric()).count() as u32;
+            let count = counters[self.counter(gram(four))].min(COUNTED_MAX);
+            let weight = u32::from(count) + escaped + if ordinary { ORDINARY } else { 0 };
             weight * weight
         };
-        let weights: Zeroizing<Vec<u64>> = Zeroizing::new(text.windows(GRAM).map(weigh).collect());
-        let cost = |offset: usize| -> u64 {
-            let is_new = |place: &usize| {
-                let four = gram(&text[offset + place..]);
-                windows.iter().all(|window| gram(&window[*place..]) != four)
-            };
-            (0..self.stride).filter(is_new).map(|place| weights[offset + place]).sum()
+        let weights: Zeroizing<Vec<u32>> = Zeroizing::new(text.windows(GRAM).map(weigh).collect());
+        let grams: Zeroizing<Vec<u32>> = Zeroizing::new(text.windows(GRAM).map(gram).collect());
+        let cost = |offset: usize, window: &[u32]| {
+            let places = weights[offset..].iter().zip(&grams[offset..]).zip(window);
+            // It cannot overflow, and four are added at once where nobody looks whether it does.
+            places.fold(0_u32, |sum, ((weight, gram), known)| sum.wrapping_add(if gram == known { 0 } else { *weight }))
         };
-        (0..weights.len() + 1 - self.stride).min_by_key(|&offset| cost(offset)).unwrap_or(0)
+        let least = |offset: usize| {
+            let all = weights[offset..offset + self.stride].iter().fold(0_u32, |sum, weight| sum.wrapping_add(*weight));
+            windows.chunks_exact(self.stride).map(|window| cost(offset, window)).fold(all, u32::min)
+        };
+        (0..weights.len() + 1 - self.stride).map(|offset| (least(offset), offset)).min().unwrap_or_default()
     }
 }
 
@@ -462,6 +471,24 @@ impl Looks {
         #[cfg(test)]
         self.count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
+}
+
+/// The patterns that can be looked for, each once.
+fn kept<'a>(patterns: &'a Patterns, hasher: &RandomState) -> Vec<Kept<'a>> {
+    let mut hashes = Vec::with_capacity(patterns.len());
+    hashes.extend(patterns.iter().zip(0_u32..).map(|((text, ..), number)| (hasher.hash_one(text), number)));
+    // In order, the first of each; then in the order in which they came.
+    hashes.sort_unstable();
+    hashes.dedup_by_key(|(hash, _)| *hash);
+    hashes.sort_unstable_by_key(|(_, number)| *number);
+    let mut kept = Vec::with_capacity(hashes.len());
+    let mut first = hashes.iter().map(|(_, number)| *number).peekable();
+    for (pattern, number) in patterns.iter().zip(0..) {
+        if first.next_if_eq(&number).is_some() && (2 * GRAM..=MASK_PATTERN_BYTES_MAX).contains(&pattern.0.len()) {
+            kept.push(pattern);
+        }
+    }
+    kept
 }
 
 /// All that is asked of a gram is asked of this: of 64 bits, since the compiler then sees that the map's bounds are kept.

@@ -11,6 +11,8 @@
 
 /// Slots for each entry.
 const SLOTS: usize = 4;
+/// Of more entries there are a quarter more slots than these: they would not lie in a processor's caches.
+const LOOSE_MAX: usize = 1 << 15;
 /// Slots behind where the highest key would stand, so that keys made by chance do not change how many there are.
 const BEHIND: usize = 64;
 
@@ -37,7 +39,11 @@ impl<T: Keyed> Table<T> {
     /// Of `entries`, which are in order. `gap` makes what stands before an entry, or behind all, with the highest key of all. To who
     /// looks for that key it must do no harm.
     pub(super) fn new(entries: &[T], gap: impl Fn(Option<&T>) -> T) -> Self {
-        let homes = SLOTS * entries.len();
+        let homes = if entries.len() > LOOSE_MAX { entries.len() / 4 * 5 } else { SLOTS * entries.len() };
+        Self::with(homes, entries, gap)
+    }
+
+    fn with(homes: usize, entries: &[T], gap: impl Fn(Option<&T>) -> T) -> Self {
         let home = |entry: &T| home(entry.keyed(), homes);
         let ends = entries.iter().fold(0, |end, entry| home(entry).max(end) + 1);
         let length = ends.max(homes + BEHIND) + 1;
@@ -60,12 +66,6 @@ impl<T: Keyed> Table<T> {
             slots = rest;
         }
         slots
-    }
-
-    /// How many entries there are.
-    #[cfg(test)]
-    pub(super) fn entries(&self) -> usize {
-        self.homes / SLOTS
     }
 
     /// Bytes that it takes.
@@ -93,7 +93,7 @@ mod tests {
     }
 
     proptest! {
-        /// Also the highest keys, which are those of gaps, and many that are close together.
+        /// Also the highest keys, which are those of gaps, many that are close together, and with little room.
         #[test]
         fn property_all_entries_of_a_key_are_found(
             keys in prop::collection::vec(
@@ -101,10 +101,11 @@ mod tests {
                 0..60,
             ),
             others in prop::collection::vec(any::<u32>(), 0..20),
+            homes in 0..300_usize,
         ) {
             let mut entries: Vec<(u32, usize)> = keys.iter().copied().zip(0..).collect();
             entries.sort_unstable();
-            let table = Table::new(&entries, |next| (u32::MAX, 1_000 + next.map_or(0, |next| next.1)));
+            let table = Table::with(homes, &entries, |next| (u32::MAX, 1_000 + next.map_or(0, |next| next.1)));
             for &key in keys.iter().chain(&others).chain(&[0, u32::MAX]) {
                 let of_key = table.from(key).iter().take_while(|entry| entry.0 == key).filter(|entry| entry.1 < 1_000);
                 let expected = entries.iter().filter(|entry| entry.0 == key);
