@@ -359,14 +359,17 @@ impl Filter {
         let (mut windows, mut beginnings) = (Vec::with_capacity(kept.len()), Vec::with_capacity(kept.len()));
         let mut steps = Vec::with_capacity(kept.iter().map(|(text, ..)| text.len() / STEP).sum());
         let mut patterns = Vec::with_capacity(kept.len());
-        let mut last = None;
+        let (mut last, mut last_keyed) = (None, None);
         for Chosen { keyed, offset, number } in self.chosen(kept) {
             let (text, secret, _) = kept[number as usize];
             let place = patterns.len() as u32;
-            if last.replace(keyed) != Some(keyed) {
-                let window = &text[usize::from(offset)..][..self.window];
+            let window = &text[usize::from(offset)..][..self.window];
+            // Others may have the same number: all of their grams must lead to it.
+            if last.replace(window) != Some(window) {
                 let places = window.windows(GRAM).zip(0..);
                 grams.extend(places.map(|(four, place)| Gram((self.keyed(gram(four)) & !PLACE) | place)));
+            }
+            if last_keyed.replace(keyed) != Some(keyed) {
                 windows.push(Window { keyed, first: place });
             }
             beginnings.push(Beginning { keyed: self.keyed(gram(text)), pattern: place });

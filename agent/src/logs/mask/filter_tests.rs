@@ -115,6 +115,20 @@ fn what_is_no_pattern_is_left_out_and_what_comes_twice_counts_once() {
     assert_eq!(none.cut_at(text), None);
 }
 
+/// Of fifty thousand windows two have the same number once in four times.
+#[test]
+fn windows_with_the_same_number_are_all_found() {
+    let patterns: Vec<Vec<u8>> = (0..3).map(|n| format!("\0\0\0\0\0\0\0\0{n}-behind").into_bytes()).collect();
+    let mut all = Patterns::default();
+    patterns.iter().zip(0..).for_each(|(text, number)| all.push(text, number));
+    let mut filter = Filter::new(&all);
+    // With these keys what begins with zeros has the number zero.
+    filter.window_keys = [0; 4];
+    filter.fill(&kept(&all, &RandomState::new()));
+    let text = patterns.concat();
+    assert_eq!(found(&filter, &text), expected(&patterns, &text));
+}
+
 /// Four bytes are compared, and then eight at a time: what is left is masked rather than shown.
 #[test]
 fn what_only_begins_like_a_pattern_is_told_where_few_bytes_are_left() {
