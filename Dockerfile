@@ -37,6 +37,7 @@ RUN mkdir agent/src examples/src tests/src \
     && cargo build --release --locked --package pillion --target "$(cat /target-triple)"
 
 # Then our own code. Copied files keep their old times, which cargo would take for "built already": hence the touch.
+COPY agent/build.rs agent/build.rs
 COPY agent/src agent/src
 RUN touch agent/src/lib.rs agent/src/main.rs \
     && cargo build --release --locked --package pillion --target "$(cat /target-triple)" \

@@ -1,7 +1,7 @@
 //! The documentation of the configuration, made of the types: a JSON schema, and the page `docs/config.md`.
 //!
 //! The types tell their schema in test builds only, where `schema.json` is compared with them: what tells it weighs 0.4 MB,
-//! the schema a fifth of that.
+//! the schema, packed, a twentieth of that.
 //!
 //! Promises: every field of every section is in the schema and on the page, with its own comment and nothing else.
 //! Never: is edited by hand; tests compare `schema.json` with the types, and `docs/config.md` with this.
@@ -10,12 +10,20 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value};
 
-/// Written by `the_schema_is_the_one_that_the_types_give`, a definition a line.
-const SCHEMA: &str = include_str!("schema.json");
+use crate::net::inflate::gunzip;
+
+/// `schema.json`, which `the_schema_is_the_one_that_the_types_give` writes, packed by the build script.
+const SCHEMA: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/schema.json.gz"));
+/// More than its bytes.
+const SCHEMA_BYTES_MAX: usize = 1 << 20;
 
 /// The JSON schema of our own configuration file.
 pub fn schema() -> Value {
-    serde_json::from_str(SCHEMA).expect("a test has written it")
+    serde_json::from_slice(&text()).expect("a test has written it")
+}
+
+fn text() -> Vec<u8> {
+    gunzip(SCHEMA, SCHEMA_BYTES_MAX).expect("the build script has packed it")
 }
 
 /// `docs/config.md`.
@@ -250,7 +258,10 @@ mod tests {
             let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/config/schema.json");
             return std::fs::write(path, text).expect("the schema can be written");
         }
-        assert!(text == SCHEMA, "schema.json is stale: run `PILLION_SCHEMA=write cargo test -p pillion schema`");
+        assert!(
+            text.as_bytes() == super::text(),
+            "schema.json is stale: run `PILLION_SCHEMA=write cargo test -p pillion schema`"
+        );
     }
 
     #[test]
