@@ -179,6 +179,8 @@ fn spellings_are_told_apart_by_all_that_makes_them() {
     for unknown in [
         Raw { name: b"a", tags: b"bc", ..raw },
         Raw { name: b"abc", tags: b"", ..raw },
+        Raw { tags: b"d", ..raw },
+        Raw { name: b"ad", ..raw },
         Raw { kind: Kind::Gauge, ..raw },
         Raw { source: other, ..raw },
     ] {
