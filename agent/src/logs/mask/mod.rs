@@ -7,7 +7,7 @@
 //! ```
 //!
 //! It happens in the buffer that was read, before a message is parsed, so that nothing behind it can show what was there. A read in
-//! which nothing is found pays the scan and nothing else: 4 to 21 % of a record (docs/performance.md). How it finds, what it fills, which
+//! which nothing is found pays the scan and nothing else: 2 to 6 % of a record (docs/performance.md). How it finds, what it fills, which
 //! values it looks for and in which forms: the modules of this folder.
 //!
 //! Promises: a value is masked in every text of every record that is read after [`Masks::replace`] has returned; bytes keep their
