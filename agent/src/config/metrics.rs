@@ -16,7 +16,7 @@ use super::{
 use crate::{
     metrics::{
         self,
-        declared::Declared,
+        declared::{DECLARATIONS_MAX, Declared},
         settings::{ALL, Deliver, Destination, Emf, Input, Metrics, Publish, Statsd},
         statsd::mapping::Mappings,
     },
@@ -36,8 +36,6 @@ const NAMESPACE_MAX: usize = 255;
 const DIMENSIONS_MAX: usize = 30;
 /// Buckets of a histogram: each is a line on the page for each series.
 const BUCKETS_MAX: usize = 64;
-/// Declarations: each is asked once for each new series.
-const DECLARATIONS_MAX: usize = 64;
 /// Rules: each is asked once for each new spelling of a series.
 const MAPPINGS_MAX: usize = 256;
 

@@ -4,11 +4,13 @@
 //! every set, is no metric of CloudWatch, and stays on `/metrics`.
 //! Never: runs once a sample: a series is looked at when it is made.
 
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 use serde::Deserialize;
 
-/// Memory of a compiled expression, and again of the tables that are made while it runs.
-const COMPILED_BYTES_MAX: usize = 1 << 20;
+use super::expression::compiled;
+
+/// Declarations of an input: each is asked once for each new series.
+pub const DECLARATIONS_MAX: usize = 64;
 
 /// Some metrics, and their sets of dimensions.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -91,10 +93,6 @@ impl Matcher {
         let value = |wanted: &String| labels.iter().find(|(label, _)| label == wanted).map_or("", |(_, value)| value);
         self.names.iter().map(value).collect::<Vec<_>>().join(self.separator.as_deref().unwrap_or(";"))
     }
-}
-
-fn compiled(regex: &str) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(regex).size_limit(COMPILED_BYTES_MAX).dfa_size_limit(COMPILED_BYTES_MAX).build()
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ pub mod distribution;
 pub mod emf;
 pub mod expose;
 pub mod exposition;
+mod expression;
 pub mod flush;
 pub mod job;
 pub mod otlp;

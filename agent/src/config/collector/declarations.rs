@@ -6,15 +6,11 @@
 use super::{Named, Writer};
 use crate::{
     config::node::{Kind, Node},
-    metrics::declared::{Declaration, Declared, Matcher},
+    metrics::declared::{DECLARATIONS_MAX, Declaration, Declared, Matcher},
 };
 
 /// Labels that the collector adds, and that have no or another value here.
 const OF_THE_COLLECTOR: [&str; 5] = ["OTelLib", "service.name", "service.instance.id", "job", "instance"];
-/// Declarations that an input takes.
-const DECLARATIONS_MAX: usize = 64;
-/// What is no setting of ours, and what is to be known of it.
-const WITHOUT_EFFECT: [(&str, &str); 1] = [("metric_descriptors", "units are those that the metrics say themselves")];
 
 impl Writer<'_, '_> {
     /// How the series of `publishing` inputs are published, as an exporter says.
@@ -24,10 +20,9 @@ impl Writer<'_, '_> {
             let hint = "its inputs are published as another exporter says";
             return self.warn(self.at(node, "metric_declarations"), "has no effect here", hint);
         }
-        for (key, hint) in WITHOUT_EFFECT {
-            if let Some(node) = settings.get(key) {
-                self.warn(self.at(node, key), "has no effect here", hint);
-            }
+        if let Some(node) = settings.get("metric_descriptors") {
+            let hint = "units are those that the metrics say themselves";
+            self.warn(self.at(node, "metric_descriptors"), "has no effect here", hint);
         }
         let rollup = self.text(Some(settings), &["dimension_rollup_option"]);
         let rolls_up = rollup.as_deref() != Some("NoDimensionRollup");

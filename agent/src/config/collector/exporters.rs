@@ -31,7 +31,7 @@ impl Writer<'_, '_> {
                 }
                 let namespace = self.text(exporter.settings, &["namespace"]);
                 let namespace = namespace.unwrap_or_else(|| APP_NAMESPACE.to_owned());
-                let publishing = std::mem::take(&mut self.namespaces);
+                let publishing = std::mem::take(&mut self.publishing);
                 for input in &publishing {
                     self.put(&format!("{input}.namespace"), place, &namespace);
                 }

@@ -44,7 +44,7 @@ pub(super) fn translated(tree: &Tree, environment: &Environment, problems: &mut 
         tree: Tree::empty(&tree.name),
         inputs: [0; 3],
         listening: Vec::new(),
-        namespaces: Vec::new(),
+        publishing: Vec::new(),
         sending: Default::default(),
         of_pipeline: BTreeSet::new(),
     };
@@ -97,7 +97,7 @@ struct Writer<'a, 'p> {
     /// Receivers that are inputs already, each once for its signal.
     listening: Vec<(Signal, String)>,
     /// Inputs of metrics that want to know how they are published, in the pipeline at hand.
-    namespaces: Vec<String>,
+    publishing: Vec<String>,
     /// Where the outputs so far send, by signal, and where the pipeline at hand does.
     sending: [Vec<String>; 3],
     of_pipeline: BTreeSet<String>,
@@ -120,7 +120,7 @@ impl<'a> Writer<'a, '_> {
             for exporter in self.named(&entry.value, "exporters") {
                 self.exporter(signal, &exporter);
             }
-            let publishing = std::mem::take(&mut self.namespaces);
+            let publishing = std::mem::take(&mut self.publishing);
             self.publish_all(&publishing, &place);
             let sends_to = std::mem::take(&mut self.of_pipeline);
             let is_apart = |(of, others): &(Signal, BTreeSet<String>)| *of == signal && *others != sends_to;
@@ -209,9 +209,9 @@ impl<'a> Writer<'a, '_> {
             }
         }
         match kind {
-            "otlp.listen" => self.namespaces.push(format!("{input}.otlp.publish")),
-            "statsd" => self.namespaces.push(format!("{input}.statsd.publish")),
-            "task" => self.namespaces.push(format!("{input}.task")),
+            "otlp.listen" => self.publishing.push(format!("{input}.otlp.publish")),
+            "statsd" => self.publishing.push(format!("{input}.statsd.publish")),
+            "task" => self.publishing.push(format!("{input}.task")),
             _ => {}
         }
     }
@@ -247,7 +247,7 @@ impl<'a> Writer<'a, '_> {
                     self.put(&format!("{input}.scrape.{ours}"), &place, &value);
                 }
             }
-            self.namespaces.push(format!("{input}.scrape.publish"));
+            self.publishing.push(format!("{input}.scrape.publish"));
         }
     }
 

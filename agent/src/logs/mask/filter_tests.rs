@@ -8,7 +8,8 @@ use std::{collections::BTreeSet, sync::atomic::Ordering};
 use aho_corasick::AhoCorasick;
 use proptest::prelude::*;
 
-use super::*;
+use super::{super::patterns::Patterns, fill::kept, *};
+use crate::limits::MASK_GRAMS_MAX;
 
 fn filter(patterns: &[Vec<u8>]) -> Filter {
     let mut all = Patterns::default();

@@ -6,8 +6,10 @@
 
 use std::{borrow::Cow, fmt};
 
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 use serde::Deserialize;
+
+use super::expression;
 
 mod md5;
 #[cfg(test)]
@@ -19,8 +21,6 @@ pub const NAME: &str = "__name__";
 pub const VALUE_BYTES_MAX: usize = 4_096;
 /// Bytes of an expression.
 const REGEX_BYTES_MAX: usize = 4_096;
-/// Memory of a compiled expression, and again of the tables that are made while it runs.
-const COMPILED_BYTES_MAX: usize = 1 << 20;
 
 /// A rule of relabelling, as Prometheus has it.
 #[derive(Clone, Debug, Deserialize)]
@@ -208,11 +208,7 @@ fn compiled(rule: &Rule) -> Result<Regex, RuleError> {
     }
     // The expression alone must be one: `a)(b` would be one between our own parentheses.
     Regex::new(&rule.regex).map_err(|error| RuleError::Regex(error.to_string()))?;
-    let anchored = RegexBuilder::new(&format!("^(?s:{})$", rule.regex))
-        .size_limit(COMPILED_BYTES_MAX)
-        .dfa_size_limit(COMPILED_BYTES_MAX)
-        .build();
-    anchored.map_err(|error| RuleError::Regex(error.to_string()))
+    expression::compiled(&format!("^(?s:{})$", rule.regex)).map_err(|error| RuleError::Regex(error.to_string()))
 }
 
 impl Rule {

@@ -17,13 +17,11 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use regex::{Captures, Regex, RegexBuilder};
+use regex::{Captures, Regex};
 use serde::Deserialize;
 
 use super::grammar::Type;
-
-/// Bytes that a compiled expression may take: a hundred times what usual ones do.
-const REGEX_BYTES_MAX: usize = 1 << 20;
+use crate::metrics::expression::compiled;
 
 /// A rule, as it is written.
 #[derive(Clone, Debug, Deserialize)]
@@ -151,8 +149,7 @@ impl Rule {
                 pieces.join("([^.]*)")
             }
         };
-        let mut builder = RegexBuilder::new(&format!("^(?:{inner})$"));
-        builder.size_limit(REGEX_BYTES_MAX).dfa_size_limit(REGEX_BYTES_MAX).build().map_err(BadRule::Regex)
+        compiled(&format!("^(?:{inner})$")).map_err(BadRule::Regex)
     }
 }
 
