@@ -94,7 +94,7 @@ struct Known {
     ends: u32,
     /// Where the window stands in it.
     offset: u16,
-    /// At most [`MASK_PATTERN_BYTES_MAX`].
+    /// At most [`MASK_PATTERN_BYTES_MAX`](crate::limits::MASK_PATTERN_BYTES_MAX).
     length: u16,
     hash: u64,
     secret: u32,

@@ -233,10 +233,11 @@ pub(super) fn fingerprint(labels: &[Label<'_>], without: Option<&str>, state: &R
     counted.fold(0, |sum, label| sum.wrapping_add(of(label)))
 }
 
-/// True if both are the same labels in any order, without `without`.
-pub(super) fn same(a: &[Label<'_>], b: &[Label<'_>], without: Option<&str>) -> bool {
-    let counts = |label: &&Label<'_>| Some(&*label.name) != without && !label.value.is_empty();
-    let (mut left, mut right) = (a.iter().filter(counts), b.iter().filter(counts));
+/// True if `own` are the same labels as `others` in any order; those of `others` without `without`.
+pub(super) fn same(own: &[Label<'_>], others: &[Label<'_>], without: Option<&str>) -> bool {
+    let is_said = |label: &&Label<'_>| !label.value.is_empty();
+    let counts = |label: &&Label<'_>| is_said(label) && Some(&*label.name) != without;
+    let (mut left, mut right) = (own.iter().filter(is_said), others.iter().filter(counts));
     // They nearly always stand in the same order.
     loop {
         match (left.next(), right.next()) {
@@ -245,6 +246,7 @@ pub(super) fn same(a: &[Label<'_>], b: &[Label<'_>], without: Option<&str>) -> b
             _ => break,
         }
     }
-    let count = a.iter().filter(counts).count();
-    count == b.iter().filter(counts).count() && a.iter().filter(counts).all(|label| b.contains(label))
+    let is_there = |label: &Label<'_>| others.iter().filter(counts).any(|other| other == label);
+    let count = own.iter().filter(is_said).count();
+    count == others.iter().filter(counts).count() && own.iter().filter(is_said).all(is_there)
 }

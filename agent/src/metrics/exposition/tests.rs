@@ -215,6 +215,16 @@ fn histograms_are_gathered_wherever_their_samples_stand() {
     );
 }
 
+/// A bound is that of a bucket; with a sum or a count it is a label like others, and what has it is another histogram.
+#[test]
+fn a_bound_belongs_to_buckets() {
+    let text = "# TYPE a histogram\na_count{x=\"1\",le=\"1\"} 7\na_bucket{x=\"1\",le=\"1\"} 1\na_count{x=\"1\"} 3\na_sum{x=\"1\"} 6\n";
+    assert_eq!(
+        lines(text),
+        ["Histogram a x=\"1\" le=\"1\" [inf:7] sum None", "Histogram a x=\"1\" [1:1 inf:3] sum Some(6.0)"]
+    );
+}
+
 /// Each line is judged alone: what is wrong is counted by its reason, and the sample behind it is taken.
 #[test]
 fn a_line_that_is_wrong_harms_no_other() {
