@@ -8,7 +8,10 @@ use std::hash::{BuildHasher, RandomState};
 
 use zeroize::Zeroizing;
 
-use super::{Beginning, Filter, GRAM, Gram, Known, Looks, PLACE, STEP, Table, WINDOW_MAX, Window, gram, place_of};
+use super::{
+    Beginning, Filter, GRAM, Gram, Known, Looks, MASKS, PLACE, STEP, Table, WINDOW_MAX, Window, class, gram, keyed,
+    product, word_of,
+};
 use crate::{
     limits::{MASK_GRAMS_MAX, MASK_PATTERN_BYTES_MAX},
     logs::mask::patterns::Patterns,
@@ -16,7 +19,9 @@ use crate::{
 
 /// Bits of the bitmap for each gram: what is not in it is taken for known once in a hundred times.
 const BITS_PER_GRAM: usize = 64;
-/// More are given half as many bits: they would not lie in a processor's caches.
+/// Fewer are given twice as many bits: all of them lie in a processor's nearer caches.
+const GRAMS_FEW: usize = 1 << 13;
+/// More are given half as many bits: they would not lie in its caches.
 const GRAMS_MANY: usize = 1 << 16;
 /// Counters by which the rarest window is chosen, a power of two.
 const COUNTERS: usize = 1 << 18;
@@ -47,12 +52,18 @@ impl Filter {
         let room = MASK_GRAMS_MAX / kept.len().max(1) + GRAM - 1;
         let window = shortest.min(WINDOW_MAX).min(room.max(2 * GRAM));
         let random = |seed: u8| hasher.hash_one(seed);
+        let key = random(0) | 1;
+        let mut masks = [0; MASKS];
+        for first in 0..=u8::MAX {
+            masks[usize::from(product(first.into(), key) as u8)] = 1 << class(first);
+        }
         let mut filter = Self {
             stride: window - GRAM + 1,
             window,
             longest: kept.iter().map(|(text, ..)| text.len()).max().unwrap_or(0),
             bits: Box::default(),
-            key: random(0) | 1,
+            masks,
+            key,
             window_keys: [random(1), random(2), random(3), random(4)],
             pattern_keys: [random(5), random(6)],
             grams: Table::default(),
@@ -75,17 +86,20 @@ impl Filter {
         let mut steps = Vec::with_capacity(kept.iter().map(|(text, ..)| text.len() / STEP).sum());
         let mut patterns = Vec::with_capacity(kept.len());
         let (mut last, mut last_keyed) = (None, None);
-        for Chosen { keyed, offset, number } in self.chosen(kept) {
+        for Chosen { keyed: of_window, offset, number } in self.chosen(kept) {
             let (text, secret, _) = kept[number as usize];
             let place = patterns.len() as u32;
             let window = &text[usize::from(offset)..][..self.window];
             // Others may have the same number: all of their grams must lead to it.
             if last.replace(window) != Some(window) {
                 let places = window.windows(GRAM).zip(0..);
-                grams.extend(places.map(|(four, place)| Gram((self.keyed(gram(four)) & !PLACE) | place)));
+                grams.extend(places.map(|(four, place)| {
+                    let product = product(gram(four), self.key);
+                    (Gram((keyed(product) & !PLACE) | place), product as u8)
+                }));
             }
-            if last_keyed.replace(keyed) != Some(keyed) {
-                windows.push(Window { keyed, first: place });
+            if last_keyed.replace(of_window) != Some(of_window) {
+                windows.push(Window { keyed: of_window, first: place });
             }
             beginnings.push(Beginning { keyed: self.keyed(gram(text)), pattern: place });
             let (ends, length, hash) = (self.ends_keyed(text), text.len() as u16, self.pattern_keyed(text));
@@ -101,17 +115,24 @@ impl Filter {
         self.fill_grams(grams);
     }
 
-    fn fill_grams(&mut self, mut grams: Vec<Gram>) {
+    /// Takes grams, with the lowest bytes of their products.
+    fn fill_grams(&mut self, mut grams: Vec<(Gram, u8)>) {
         grams.sort_unstable();
         grams.dedup();
-        let bits = if grams.len() > GRAMS_MANY { BITS_PER_GRAM / 2 } else { BITS_PER_GRAM };
+        let bits = match grams.len() {
+            ..GRAMS_FEW => 2 * BITS_PER_GRAM,
+            GRAMS_FEW..GRAMS_MANY => BITS_PER_GRAM,
+            _ => BITS_PER_GRAM / 2,
+        };
         let words = (grams.len() * bits / 64).next_power_of_two().clamp(1 << 6, 1 << 20);
         let mut map = vec![0; words].into_boxed_slice();
-        for gram in &grams {
-            let (word, bit) = place_of(u64::from(gram.0) << 32, words);
-            map[word] |= 1 << bit;
+        for (gram, lowest) in &grams {
+            map[word_of(u64::from(gram.0) << 32, words)] |= self.masks[usize::from(*lowest)];
         }
         self.bits = map;
+        // Two grams may have the same number, and differ in that byte.
+        let mut grams: Vec<_> = grams.into_iter().map(|(gram, _)| gram).collect();
+        grams.dedup();
         self.grams = Table::new(&grams, |_| Gram(u32::MAX));
     }
 
