@@ -2,8 +2,8 @@
 //!
 //! The filter looks at raw bytes, so that text without a secret costs nothing else. A length byte can look like the first
 //! character of a secret; whoever masks that breaks the stream (in 188 of 190 tries of a prototype). So when something was found,
-//! which is seldom, the messages are walked once, and only what lies within one text, one binary or one extension of a record is
-//! filled. Tags, times, options and lengths are never touched.
+//! which is seldom, the messages are walked, those of Docker's driver in the one pass in which they are read too, and only what lies
+//! within one text, one binary or one extension of a record is filled. Tags, times, options and lengths are never touched.
 //!
 //! ```text
 //! [tag, time, {"log": "connecting as shop with 4fT$..9!"}, option]
@@ -24,8 +24,12 @@ use super::{
     parts::{MARKER, PartFields, Parts},
 };
 use crate::logs::{
-    forward::frame::{Entries, Finder, Frame, Malformed},
+    forward::{
+        frame::{Entries, Finder, Frame, Malformed},
+        usual::{Usual, usual},
+    },
     msgpack::{Broken, Cursor, Marker},
+    record::Record,
 };
 
 /// What is masked is written so.
@@ -97,9 +101,13 @@ impl Look<'_> {
     /// again.
     pub(super) fn messages(&self, finder: &mut Finder, bytes_max: usize, parts: &mut Parts, plan: &mut Plan) {
         let (mut at, mut found) = (0, self.found);
-        let mut own = Finder::default();
+        let (mut own, mut record) = (Finder::default(), Record::default());
         // Nothing behind the last find needs a look.
         while self.is_flooded || !found.is_empty() {
+            if let Some(length) = self.usual(at, &mut found, &mut record, plan) {
+                at += length;
+                continue;
+            }
             let finder = if at == 0 { &mut *finder } else { &mut own };
             let rest = &self.bytes[at..];
             // What is not a message is told by the session, which comes to the same place.
@@ -114,6 +122,38 @@ impl Look<'_> {
             }
             at = end;
         }
+    }
+
+    /// Plans for the message at `at`, and gives its length, if it is one that is read in one pass. One that may be a part of a line is not.
+    fn usual<'a>(
+        &'a self,
+        at: usize,
+        found: &mut &'a [Found],
+        record: &mut Record<'a>,
+        plan: &mut Plan,
+    ) -> Option<usize> {
+        if self.is_flooded {
+            return None;
+        }
+        let message = &self.bytes[at..];
+        let Usual { tag, length } = usual(message, record)?;
+        let mut rest = *found;
+        let mut here = before(&mut rest, at + length);
+        if here.iter().any(|found| found.secret == MARKER) {
+            return None;
+        }
+        *found = rest;
+        if !here.is_empty() {
+            let range = |text: &[u8]| {
+                let start = at + offset_in(message, text);
+                start..start + text.len()
+            };
+            plan.begin(self.bytes, range(tag));
+            for text in record.pairs.iter().flat_map(|pair| [pair.key, pair.value]).filter_map(|text| text.text()) {
+                self.text(range(text), &mut here, &[], plan);
+            }
+        }
+        Some(length)
     }
 
     fn message(
@@ -189,18 +229,23 @@ impl Look<'_> {
             if self.is_flooded {
                 return plan.fills.push(text);
             }
-            before(&mut found, text.start);
-            let here = before(&mut found, text.end);
-            plan.whole.clear();
-            plan.whole.extend(here.iter().filter(|found| found.end <= text.end && found.secret != MARKER));
-            if !cut.is_empty() {
-                plan.whole.extend(cut.iter().filter(|cut| text.start <= cut.start && cut.end <= text.end));
-                plan.whole.sort_unstable();
-            }
-            if !plan.whole.is_empty() {
-                self.runs(text, plan);
-            }
+            self.text(text, &mut found, &cut, plan);
         })
+    }
+
+    /// Plans for what was found within `text`, and for what is `cut` there.
+    fn text(&self, text: Range<usize>, found: &mut &[Found], cut: &[Found], plan: &mut Plan) {
+        before(found, text.start);
+        let here = before(found, text.end);
+        plan.whole.clear();
+        plan.whole.extend(here.iter().filter(|found| found.end <= text.end && found.secret != MARKER));
+        if !cut.is_empty() {
+            plan.whole.extend(cut.iter().filter(|cut| text.start <= cut.start && cut.end <= text.end));
+            plan.whole.sort_unstable();
+        }
+        if !plan.whole.is_empty() {
+            self.runs(text, plan);
+        }
     }
 
     /// Plans to mask what overlaps or touches, of what is whole within `text`, as one.
