@@ -79,6 +79,10 @@ fn not_found() -> Wrong {
 /// The id in a path: as it stands, but for dot segments, and for `%XX` of letters that a name may have, which could not be meant
 /// otherwise: no name has a `%`.
 fn named(rest: &str) -> Result<String, Wrong> {
+    // Nearly all have neither.
+    if !rest.is_empty() && !rest.bytes().any(|byte| byte == b'%') && !rest.starts_with('.') && !rest.contains("/.") {
+        return Ok(rest.to_owned());
+    }
     let mut parts: Vec<&str> = Vec::new();
     let mut all = rest.split('/').peekable();
     while let Some(part) = all.next() {

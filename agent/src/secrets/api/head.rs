@@ -35,15 +35,33 @@ pub struct Head<'a> {
     length: usize,
 }
 
-/// Reads the head at the beginning of `bytes`, if it is whole and plain.
-pub fn read(bytes: &[u8]) -> Option<Head<'_>> {
-    let (first, mut rest) = line(bytes)?;
+/// The first line of a plain head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target<'a> {
+    /// Without the query.
+    pub path: &'a str,
+    /// What stands behind the first `?`.
+    pub query: &'a str,
+    /// Bytes up to where the headers begin.
+    pub length: usize,
+}
+
+/// Reads the first line of `bytes`, if it is one of a plain head.
+pub fn target(bytes: &[u8]) -> Option<Target<'_>> {
+    let (first, rest) = line(bytes)?;
     let target = first.strip_prefix(b"GET ")?.strip_suffix(b" HTTP/1.1")?;
     if target.first() != Some(&b'/') || !all(target, is_in_targets) {
         return None;
     }
     let target = std::str::from_utf8(target).ok()?;
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    Some(Target { path, query, length: bytes.len() - rest.len() })
+}
+
+/// Reads the head at the beginning of `bytes`, if it is whole and plain.
+pub fn read(bytes: &[u8]) -> Option<Head<'_>> {
+    let Target { path, query, length } = target(bytes)?;
+    let mut rest = &bytes[length..];
     let mut head = Head { path, query, headers: [("", b""); HEADERS_MAX], count: 0, length: 0 };
     loop {
         let (header, after) = line(rest)?;

@@ -9,7 +9,8 @@
 //! Three fifths of what such a request costs is the kernel's. Of the rest most was HTTP: headers into a map, the map of the
 //! answer, its encoding. So what the known clients ask all day long is read in place and answered with bytes that are ready.
 //! Guards, routes and the vault are the same as behind hyper, and nothing is refused here: whatever is not answered with a secret
-//! goes to hyper as it came, which says why.
+//! goes to hyper as it came, which says why. A client sends the same head again and again, or the same headers behind another path:
+//! what was let through once on a connection is known by its bytes, for as long as the token is the same.
 //!
 //! Promises: an answer has the very bytes that hyper would send; a caller that goes away ends its connection, also while AWS is
 //! asked; a connection that is used is never cut.
@@ -36,12 +37,14 @@ use super::{
     answer::begin,
     ask::{Route, route},
     guard,
-    head::{self, Head},
+    head::{self, Target},
     serve::HEAD_TIMEOUT,
 };
 
 /// Bytes that are read at once. Heads have 150 to 400, and a session token as the token 4 KiB more.
 const READ_BYTES: usize = 6 * 1024;
+// Then no path is too long.
+const _: () = assert!(READ_BYTES <= guard::URI_BYTES_MAX);
 /// Room for the head of an answer: the version twice, and 150 bytes around it.
 const HEAD_BYTES: usize = 512;
 
@@ -50,6 +53,17 @@ struct Unanswered {
     bytes: Zeroizing<Vec<u8>>,
     from: usize,
     to: usize,
+}
+
+/// The last head that was let through. It holds the token, so it is wiped.
+#[derive(Default)]
+struct Before {
+    head: Zeroizing<Vec<u8>>,
+    /// Where its headers begin.
+    headers: usize,
+    ask: Ask,
+    /// Of the token that counted then.
+    token: u64,
 }
 
 /// The time, as `Date` has it.
@@ -67,6 +81,7 @@ pub(super) async fn answer<V: Vault, S: AsyncRead + AsyncWrite + Unpin>(
 ) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
     let mut unanswered = Unanswered { bytes: Zeroizing::new(vec![0; READ_BYTES]), from: 0, to: 0 };
     let (mut date, mut written) = (Date { second: None, text: String::new() }, Vec::with_capacity(HEAD_BYTES));
+    let mut before = Before::default();
     let mut timer = pin!(sleep(HEAD_TIMEOUT));
     let mut used = Instant::now();
     loop {
@@ -79,14 +94,12 @@ pub(super) async fn answer<V: Vault, S: AsyncRead + AsyncWrite + Unpin>(
             return Ok(None);
         }
         while !unanswered.there().is_empty() {
-            let head = head::read(unanswered.there());
-            let Some((ask, length)) = head.and_then(|head| Some((asked(&head, settings, address)?, head.length())))
-            else {
+            let Some(length) = before.lets_through(unanswered.there(), settings, address) else {
                 return Ok(Some(unanswered.there().to_vec().into()));
             };
             let given = select! {
                 biased;
-                given = vault.get(&ask, Freshness::Cached) => given,
+                given = vault.get(&before.ask, Freshness::Cached) => given,
                 gone = unanswered.gone(stream) => return gone.map(|()| None),
             };
             let Ok(given) = given else {
@@ -102,10 +115,43 @@ pub(super) async fn answer<V: Vault, S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// What is asked for, if it may be and it is a secret of any age.
-fn asked(head: &Head<'_>, settings: &ApiSettings, address: SocketAddr) -> Option<Ask> {
-    guard::check(head, settings, address).ok()?;
-    match route(head.path(), head.query(), &settings.path_prefix) {
+impl Before {
+    /// The length of the head that `bytes` begin with, if it is plain, may ask, and asks for a secret of any age, which is noted.
+    fn lets_through(&mut self, bytes: &[u8], settings: &ApiSettings, address: SocketAddr) -> Option<usize> {
+        // Asked for first: who is let through with the next one is then looked at again.
+        let token = settings.token.number();
+        let is_known = token == self.token && !self.head.is_empty();
+        if is_known && bytes.starts_with(&self.head) {
+            return Some(self.head.len());
+        }
+        let target = head::target(bytes)?;
+        let headers = &self.head[self.headers..];
+        let length = if is_known && bytes[target.length..].starts_with(headers) {
+            target.length + headers.len()
+        } else {
+            let head = head::read(bytes)?;
+            guard::check(&head, settings, address).ok()?;
+            head.length()
+        };
+        self.ask = asked(target, settings)?;
+        self.note(&bytes[..length], target.length, token);
+        Some(length)
+    }
+
+    fn note(&mut self, head: &[u8], headers: usize, token: u64) {
+        if self.head.capacity() < head.len() {
+            // What grows leaves a copy behind.
+            self.head = Zeroizing::new(Vec::with_capacity(head.len().next_power_of_two()));
+        }
+        self.head.clear();
+        self.head.extend_from_slice(head);
+        (self.headers, self.token) = (headers, token);
+    }
+}
+
+/// What is asked for, if that is a secret of any age. What `guard` minds in a first line is the path of something else.
+fn asked(target: Target<'_>, settings: &ApiSettings) -> Option<Ask> {
+    match route(target.path, target.query, &settings.path_prefix) {
         Ok(Route::Get(ask, Freshness::Cached)) => Some(ask),
         _ => None,
     }

@@ -10,7 +10,7 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -66,6 +66,8 @@ pub struct Token {
 
 struct State {
     token: Zeroizing<Vec<u8>>,
+    /// Which one it is: the first, the second ..
+    number: u64,
     stamp: Stamp,
     looked: Instant,
 }
@@ -96,32 +98,46 @@ impl Token {
         if token.is_empty() {
             return Err(TokenError::Empty { path: path.to_owned() });
         }
-        Ok(Self { path: Some(path.to_owned()), state: Mutex::new(State { token, stamp, looked: Instant::now() }) })
+        Ok(Self {
+            path: Some(path.to_owned()),
+            state: Mutex::new(State { token, number: 0, stamp, looked: Instant::now() }),
+        })
     }
 
     /// This one, which stands in no file. `None` if it is none.
     pub fn fixed(text: &TokenText) -> Option<Self> {
         let token = Zeroizing::new(text.bytes().trim_ascii().to_vec());
-        let state = State { token, stamp: Stamp::default(), looked: Instant::now() };
+        let state = State { token, number: 0, stamp: Stamp::default(), looked: Instant::now() };
         (!state.token.is_empty()).then(|| Self { path: None, state: Mutex::new(state) })
     }
 
     /// True if one of these is the token.
     pub(super) fn is_among<'a, I: Iterator<Item = &'a [u8]>>(&self, offered: impl Fn() -> I) -> bool {
-        // A new state replaces the old one in one assignment per member; half of it would only be read again.
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        if let Some(path) = &self.path
-            && now.saturating_duration_since(state.looked) >= LOOK_EVERY
-        {
-            state.look(path, now);
-        }
+        let mut state = self.looked_at();
         if state.has(offered()) {
             return true;
         }
         // Whoever offers nothing does not even make us look at the file.
         let Some(path) = &self.path else { return false };
-        offered().next().is_some() && state.look(path, now) && state.has(offered())
+        offered().next().is_some() && state.look(path, Instant::now()) && state.has(offered())
+    }
+
+    /// Which token counts now: another number for another one. Who was let through with this number would be let through again.
+    pub(super) fn number(&self) -> u64 {
+        self.looked_at().number
+    }
+
+    /// What the file says, or said less than [`LOOK_EVERY`] ago.
+    fn looked_at(&self) -> MutexGuard<'_, State> {
+        // A new state replaces the old one in one assignment per member; half of it would only be read again.
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(path) = &self.path {
+            let now = Instant::now();
+            if now.saturating_duration_since(state.looked) >= LOOK_EVERY {
+                state.look(path, now);
+            }
+        }
+        state
     }
 }
 
@@ -141,6 +157,7 @@ impl State {
         match read(path) {
             Ok((token, stamp)) if !token.is_empty() => {
                 self.token = token;
+                self.number += 1;
                 self.stamp = stamp;
                 true
             }
