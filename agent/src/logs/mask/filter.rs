@@ -163,7 +163,7 @@ impl Filter {
             + size_of_val(&*self.patterns)
     }
 
-    /// Appends every occurrence in `text` to `found`, in no order, until there are [`MASK_FOUND_MAX`] in it.
+    /// Appends every occurrence in `text` to `found`, in no order, until there are [`MASK_FOUND_MAX`](crate::limits::MASK_FOUND_MAX) in it.
     pub(super) fn scan(&self, text: &[u8], found: &mut Vec<Found>) {
         if self.is_empty() {
             return;
