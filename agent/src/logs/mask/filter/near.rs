@@ -9,7 +9,7 @@
 //! without a guess: a fifth less for text of near misses, a quarter less for a secret in every record (measured).
 //!
 //! Promises: whatever was marked is looked at, in the order in which it stands.
-//! Never: allocates for what is near; compares a text with one.
+//! Never: allocates for what is near.
 
 use super::{Filter, Found, Known, PLACE};
 use crate::limits::MASK_FOUND_MAX;
