@@ -116,6 +116,19 @@ fn what_is_no_pattern_is_left_out_and_what_comes_twice_counts_once() {
     assert_eq!(none.cut_at(text), None);
 }
 
+/// Whatever number of places is looked at together.
+#[test]
+fn of_many_that_stand_together_none_is_lost() {
+    let patterns: Vec<Vec<u8>> = (0..70).map(|n| format!("{n:02}-of-the-many").into_bytes()).collect();
+    let filter = filter(&patterns);
+    for count in 0..=patterns.len() {
+        let text = patterns[..count].concat();
+        let once = found(&filter, &text);
+        assert_eq!(once, expected(&patterns, &text), "{count}");
+        assert_eq!(once.len(), count);
+    }
+}
+
 /// Of fifty thousand windows two have the same number once in four times.
 #[test]
 fn windows_with_the_same_number_are_all_found() {

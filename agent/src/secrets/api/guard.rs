@@ -91,7 +91,18 @@ impl Asked for Head<'_> {
 pub(super) fn check(request: &impl Asked, settings: &ApiSettings, address: SocketAddr) -> Result<(), Stopped> {
     let path = request.path();
     if path != PING {
-        check_caller(request, settings, address)?;
+        if caller::is_forwarded(request) {
+            return Err((StatusCode::BAD_REQUEST, "Forwarded"));
+        }
+        match caller::check(request, address) {
+            Ok(()) => {}
+            Err(Foreign::WholeUrl) => return Err((StatusCode::BAD_REQUEST, "Bad Request")),
+            Err(Foreign::Host) => return Err((StatusCode::FORBIDDEN, "Bad Host")),
+            Err(Foreign::Origin) => return Err((StatusCode::FORBIDDEN, "Bad Origin")),
+        }
+        if !settings.token.is_among(|| settings.token_headers.iter().flat_map(|name| request.values(name))) {
+            return Err((StatusCode::FORBIDDEN, "Bad Token"));
+        }
     }
     if !allows(path, request.method()) {
         return Err((StatusCode::METHOD_NOT_ALLOWED, "Not allowed"));
@@ -102,23 +113,6 @@ pub(super) fn check(request: &impl Asked, settings: &ApiSettings, address: Socke
     }
     if path.len() + request.query().len() > URI_BYTES_MAX {
         return Err((StatusCode::URI_TOO_LONG, "URI too long"));
-    }
-    Ok(())
-}
-
-/// Who asks, by the headers alone.
-fn check_caller(request: &impl Asked, settings: &ApiSettings, address: SocketAddr) -> Result<(), Stopped> {
-    if caller::is_forwarded(request) {
-        return Err((StatusCode::BAD_REQUEST, "Forwarded"));
-    }
-    match caller::check(request, address) {
-        Ok(()) => {}
-        Err(Foreign::WholeUrl) => return Err((StatusCode::BAD_REQUEST, "Bad Request")),
-        Err(Foreign::Host) => return Err((StatusCode::FORBIDDEN, "Bad Host")),
-        Err(Foreign::Origin) => return Err((StatusCode::FORBIDDEN, "Bad Origin")),
-    }
-    if !settings.token.is_among(|| settings.token_headers.iter().flat_map(|name| request.values(name))) {
-        return Err((StatusCode::FORBIDDEN, "Bad Token"));
     }
     Ok(())
 }

@@ -81,24 +81,20 @@ impl Filter {
     /// Takes the patterns: chooses a window of each, and makes what they are found by.
     pub(super) fn fill(&mut self, kept: &[Kept<'_>]) {
         // As large as they get: what grows leaves holes.
-        let mut grams = Vec::with_capacity(kept.len() * self.stride);
+        let mut texts: Vec<&[u8]> = Vec::with_capacity(kept.len());
         let (mut windows, mut beginnings) = (Vec::with_capacity(kept.len()), Vec::with_capacity(kept.len()));
         let mut steps = Vec::with_capacity(kept.iter().map(|(text, ..)| text.len() / STEP).sum());
         let mut patterns = Vec::with_capacity(kept.len());
-        let (mut last, mut last_keyed) = (None, None);
+        let mut last = None;
         for Chosen { keyed: of_window, offset, number } in self.chosen(kept) {
             let (text, secret, _) = kept[number as usize];
             let place = patterns.len() as u32;
             let window = &text[usize::from(offset)..][..self.window];
             // Others may have the same number: all of their grams must lead to it.
-            if last.replace(window) != Some(window) {
-                let places = window.windows(GRAM).zip(0..);
-                grams.extend(places.map(|(four, place)| {
-                    let product = product(gram(four), self.key);
-                    (Gram((keyed(product) & !PLACE) | place), product as u8)
-                }));
+            if texts.last() != Some(&window) {
+                texts.push(window);
             }
-            if last_keyed.replace(of_window) != Some(of_window) {
+            if last.replace(of_window) != Some(of_window) {
                 windows.push(Window { keyed: of_window, first: place });
             }
             beginnings.push(Beginning { keyed: self.keyed(gram(text)), pattern: place });
@@ -112,11 +108,16 @@ impl Filter {
         (self.steps, self.patterns) = (steps.into_boxed_slice(), patterns.into_boxed_slice());
         beginnings.sort_unstable_by_key(|beginning: &Beginning| beginning.keyed);
         self.beginnings = Table::new(&beginnings, |_| Beginning { keyed: u32::MAX, pattern: 0 });
-        self.fill_grams(grams);
+        self.fill_grams(&texts);
     }
 
-    /// Takes grams, with the lowest bytes of their products.
-    fn fill_grams(&mut self, mut grams: Vec<(Gram, u8)>) {
+    /// Takes the grams of `windows`.
+    fn fill_grams(&mut self, windows: &[&[u8]]) {
+        let mut grams = Vec::with_capacity(windows.len() * self.stride);
+        for window in windows {
+            let products = products(window, self.key).zip(0..);
+            grams.extend(products.map(|(product, place)| Gram((keyed(product) & !PLACE) | place)));
+        }
         grams.sort_unstable();
         grams.dedup();
         let bits = match grams.len() {
@@ -126,13 +127,10 @@ impl Filter {
         };
         let words = (grams.len() * bits / 64).next_power_of_two().clamp(1 << 6, 1 << 20);
         let mut map = vec![0; words].into_boxed_slice();
-        for (gram, lowest) in &grams {
-            map[word_of(u64::from(gram.0) << 32, words)] |= self.masks[usize::from(*lowest)];
+        for product in windows.iter().flat_map(|window| products(window, self.key)) {
+            map[word_of(product, words)] |= self.masks[usize::from(product as u8)];
         }
         self.bits = map;
-        // Two grams may have the same number, and differ in that byte.
-        let mut grams: Vec<_> = grams.into_iter().map(|(gram, _)| gram).collect();
-        grams.dedup();
         self.grams = Table::new(&grams, |_| Gram(u32::MAX));
     }
 
@@ -202,6 +200,11 @@ impl Filter {
         };
         (0..weights.len() + 1 - self.stride).map(|offset| (least(offset), offset)).min().unwrap_or_default()
     }
+}
+
+/// Of the grams of a window.
+fn products(window: &[u8], key: u64) -> impl Iterator<Item = u64> {
+    window.windows(GRAM).map(move |four| product(gram(four), key))
 }
 
 /// The patterns that can be looked for, each once.
